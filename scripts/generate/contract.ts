@@ -1,0 +1,223 @@
+/**
+ * Turns the contract into TypeScript: zod schemas, one `createRoute` per operation, and the `Operations` type that the
+ * handlers are checked against.
+ *
+ * It knows one small dialect of OpenAPI 3.1 and stops with the place and the reason at anything else, so that no part
+ * of the contract is dropped in silence.
+ */
+
+import { entries, fail, type Json, type Node, node, omit, text } from "./nodes.ts";
+import { assertAlone, schemaWriter } from "./schemas.ts";
+
+const METHODS = ["get", "put", "post", "delete", "patch"];
+const RATE_LIMITS = ["public", "user", "booking_write", "admin", "auth"];
+const ACCESS: Record<string, string> = {
+  "[]": "public",
+  '[{"bearer":["user"]}]': "user",
+  '[{"bearer":["admin"]}]': "admin",
+};
+const DOCUMENT = ["openapi", "info", "servers", "tags", "paths", "components"];
+const OPERATION = [
+  "operationId",
+  "tags",
+  "summary",
+  "description",
+  "security",
+  "x-rate-limit",
+  "parameters",
+  "requestBody",
+  "responses",
+];
+const PARAMETER = ["name", "in", "required", "description", "schema", "example", "x-served-maximum"];
+
+function assertKnown(value: Node, known: string[], where: string): void {
+  const unknown = Object.keys(value).find((key) => !known.includes(key));
+  if (unknown !== undefined) fail(where, `\`${unknown}\` is outside our dialect`);
+}
+/** The TypeScript of `generated/contract.ts`. Throws a `ContractError` outside the dialect. */
+export function generateContract(document: Json): string {
+  const components = node(node(document, "document").components, "components");
+  const schemas = node(components.schemas ?? {}, "components.schemas");
+  const { named, resolved, schemaCode, parameterSchemaCode, inOrder } = schemaWriter(components);
+
+  function parametersCode(parameters: Node[], place: string, where: string): string {
+    const fields = parameters.filter((parameter) => parameter.in === place).map((parameter) => {
+      const name = String(parameter.name);
+      const code = parameterSchemaCode(parameter, `${where}.${name}`);
+      const hasDefault = resolved("schemas", node(parameter.schema, where), where).default !== undefined;
+      const optional = parameter.required === true || hasDefault ? "" : ".optional()";
+      const about = omit(parameter, "name", "in", "schema", "required");
+      if (about.description === undefined) fail(`${where}.${name}`, "needs a description");
+      return `${text(name)}: ${code}${optional}.openapi({ param: ${text(about)} })`;
+    });
+    return `z.strictObject({ ${fields.join(", ")} })`;
+  }
+
+  function contentCode(content: Json | undefined, where: string): string {
+    const fields = entries(content, where).map(([mediaType, media]) => {
+      const unknown = Object.keys(omit(media, "schema", "example", "examples"))[0];
+      if (unknown !== undefined) fail(where, `\`${unknown}\` is outside our dialect`);
+      if (media.example === undefined && media.examples === undefined) fail(where, "needs an example");
+      const schema = schemaCode(node(media.schema, where), where);
+      const example = media.example === undefined ? "" : `, example: ${text(media.example)}`;
+      const references = entries(media.examples, where)
+        .map(([name, each]) => `${text(name)}: examples.${named("examples", each.$ref, where)}`);
+      return `${text(mediaType)}: { schema: ${schema}${example}${
+        references.length === 0 ? "" : `, examples: { ${references.join(", ")} }`
+      } }`;
+    });
+    return `{ ${fields.join(", ")} }`;
+  }
+
+  function responseCode(response: Node, where: string): string {
+    if (response.$ref !== undefined) {
+      assertAlone(response, where);
+      return `responses.${named("responses", response.$ref, where)}`;
+    }
+    const unknown = Object.keys(omit(response, "description", "content"))[0];
+    if (unknown !== undefined) fail(where, `\`${unknown}\` of a response is outside our dialect`);
+    return `{ description: ${text(response.description ?? fail(where, "needs a description"))}, content: ${
+      contentCode(response.content, where)
+    } }`;
+  }
+
+  /** What a handler of this operation is given and may answer, as a member of `Operations`. */
+  function typeCode(id: string, access: string, hasBody: boolean, successes: [string, string][]): string {
+    const body = hasBody
+      ? `z.output<typeof routes.${id}.request.body.content["application/json"]["schema"]>`
+      : "undefined";
+    const answers = successes.map(([status, schema]) => `{ status: ${status}; body: z.input<typeof ${schema}> }`);
+    return `${id}: {
+      access: ${text(access)};
+      params: z.output<typeof routes.${id}.request.params>;
+      query: z.output<typeof routes.${id}.request.query>;
+      body: ${body};
+      answer: ${answers.join(" | ")};
+    };`;
+  }
+
+  /** What every operation of its kind can answer, whatever it does. */
+  function impliedProblems(access: string, hasBody: boolean): string[] {
+    return [
+      "validation_failed",
+      "internal_error",
+      ...(access === "public" ? [] : ["token_missing", "token_invalid", "token_expired", "service_unavailable"]),
+      ...(access === "admin" ? ["admin_required"] : []),
+      ...(hasBody ? ["malformed_json", "body_too_large", "unsupported_media_type"] : []),
+    ];
+  }
+
+  const routes: string[] = [];
+  const operations: string[] = [];
+  const types: string[] = [];
+  const ids = new Set<string>();
+
+  function addOperation(method: string, path: string, pathParameters: Node[], operation: Node): void {
+    const where = `${method.toUpperCase()} ${path}`;
+    const id = operation.operationId;
+    if (typeof id !== "string" || !/^[a-z]\w*$/.test(id)) fail(where, "needs an operationId in camelCase");
+    if (ids.has(id)) fail(where, `operationId ${id} is used twice`);
+    ids.add(id);
+    if (!METHODS.includes(method)) fail(where, `method ${method} is outside our dialect`);
+    for (const key of ["summary", "description", "tags"]) if (operation[key] === undefined) fail(where, `needs ${key}`);
+
+    assertKnown(operation, OPERATION, where);
+    const access = ACCESS[JSON.stringify(operation.security ?? null)] ??
+      fail(where, `security must be one of ${Object.keys(ACCESS).join(", ")}; an empty list means public`);
+    const rateLimit = operation["x-rate-limit"];
+    if (!RATE_LIMITS.includes(String(rateLimit))) fail(where, `x-rate-limit must be one of ${RATE_LIMITS.join(", ")}`);
+
+    const own = (operation.parameters ?? []) as Node[];
+    const parameters = [...pathParameters, ...own].map((each) => resolved("parameters", each, where));
+    const inPath = parameters.filter((each) => each.in === "path").map((each) => `{${each.name}}`);
+    if (String(path.match(/\{\w+\}/g) ?? []) !== String(inPath)) fail(where, "path and path parameters differ");
+    for (const parameter of parameters) assertKnown(parameter, PARAMETER, `${where} ${parameter.name}`);
+    const elsewhere = parameters.find((each) => each.in !== "path" && each.in !== "query");
+    if (elsewhere !== undefined) fail(where, `a parameter in ${elsewhere.in} is outside our dialect`);
+
+    const body = operation.requestBody === undefined ? undefined : node(operation.requestBody, `${where}.requestBody`);
+    if (body !== undefined) assertKnown(body, ["required", "content"], `${where} requestBody`);
+    if (body !== undefined && body.required !== true) fail(where, "a request body needs required: true");
+    if (body !== undefined && String(Object.keys(node(body.content, where))) !== "application/json") {
+      fail(where, "a request body must be application/json");
+    }
+
+    const successes: [string, string][] = [];
+    const problems: string[] = [];
+    const answers = entries(operation.responses, where).map(([status, response]) => {
+      const at = `${where} ${status}`;
+      const [[mediaType, media] = fail(at, "needs content")] = entries(resolved("responses", response, at).content, at);
+      if (status.startsWith("2")) {
+        if (mediaType !== "application/json") fail(at, "must be application/json");
+        successes.push([status, named("schemas", node(media.schema, at).$ref, at)]);
+      } else {
+        if (mediaType !== "application/problem+json") fail(at, "must be application/problem+json");
+        for (const [code, example] of entries(media.examples, at)) {
+          const value = node(resolved("examples", example, at).value, at);
+          if (value.code !== code || String(value.status) !== status) fail(at, `example ${code} is of another problem`);
+          problems.push(code);
+        }
+      }
+      return `${status}: ${responseCode(response, at)}`;
+    });
+    if (successes.length === 0) fail(where, "needs a success");
+    const missing = impliedProblems(access, body !== undefined).find((code) => !problems.includes(code));
+    if (missing !== undefined) fail(where, `can answer ${missing}, so it has to say so`);
+
+    const about = omit(operation, "parameters", "requestBody", "responses", "operationId");
+    routes.push(`${id}: createRoute({
+      method: ${text(method)}, path: ${text(path)}, operationId: ${text(id)}, ...${text(about)},
+      request: {
+        params: ${parametersCode(parameters, "path", where)},
+        query: ${parametersCode(parameters, "query", where)},
+        ${body === undefined ? "" : `body: { required: true, content: ${contentCode(body.content, where)} },`}
+      },
+      responses: { ${answers.join(", ")} },
+    }),`);
+    operations.push(`${id}: {
+      id: ${text(id)}, access: ${text(access)}, rateLimit: ${text(rateLimit ?? null)},
+      hasBody: ${body !== undefined}, problems: ${text(problems)},
+      answers: { ${successes.map(([status, schema]) => `${status}: ${schema}`).join(", ")} }, route: routes.${id},
+    },`);
+    types.push(typeCode(id, access, body !== undefined, successes));
+  }
+
+  assertKnown(node(document, "document"), DOCUMENT, "document");
+  for (const [path, item] of entries(node(document, "document").paths, "paths")) {
+    const shared = (item.parameters ?? []) as Node[];
+    for (const [method, operation] of entries(omit(item, "parameters"), path)) {
+      addOperation(method, path, shared, operation);
+    }
+  }
+
+  const schemaDeclarations = inOrder().map((name) => {
+    const code = schemaCode(node(schemas[name], name), `components.schemas.${name}`);
+    return `export const ${name} = ${code}.openapi(${text(name)});\nexport type ${name} = z.output<typeof ${name}>;\n`;
+  });
+  const exampleFields = entries(components.examples, "components.examples")
+    .map(([name, example]) => `${text(name)}: ${text(example)},`);
+  const responseFields = entries(components.responses, "components.responses")
+    .map(([name, response]) => `${text(name)}: ${responseCode(response, `components.responses.${name}`)},`);
+  const allRoutes = routes.join("\n");
+  const decoders = ["booleanParameter", "integerParameter", "listParameter"].filter((each) => allRoutes.includes(each));
+
+  return `
+import { createRoute, z } from "@hono/zod-openapi";
+${decoders.length === 0 ? "" : `import { ${decoders.join(", ")} } from "../src/http/query.ts";`}
+
+${schemaDeclarations.join("\n")}
+const examples = { ${exampleFields.join("\n")} };
+
+const responses = { ${responseFields.join("\n")} };
+
+const routes = { ${allRoutes} };
+
+/** Every operation of the contract: who may call it, its rate-limit class, what it answers and refuses, its route. */
+export const operations = { ${operations.join("\n")} } as const;
+
+/** What each operation's handler is given, after decoding and validation, and what it may answer. */
+export type Operations = {
+${types.join("\n")}
+};
+`;
+}

@@ -1,0 +1,63 @@
+/** Row types of the migrated database, for Kysely. */
+import { connect } from "../../src/database/connect.ts";
+import { migrate } from "../../src/database/migrate.ts";
+import { sql } from "kysely";
+import { startTemporaryPostgres } from "../temporary_postgres.ts";
+
+/** How postgres.js gives each type to us, and what it takes (see `src/database/connect.ts`). */
+const columnTypes: Record<string, string> = {
+  bool: "boolean",
+  int4: "number",
+  int8: "number",
+  numeric: "ColumnType<string, string | number, string | number>",
+  text: "string",
+  timestamptz: "ColumnType<Date, Date, Date>",
+};
+
+/** What a jsonb column holds. postgres.js parses and serializes jsonb: it is given values, never text. */
+const jsonColumns: Record<string, string> = {
+  "bookings.cancellation_tiers": "{ hours: number; percent: number }[]",
+  "rooms.metadata": "Record<string, unknown>",
+};
+
+const pascalCase = (name: string): string => name.replaceAll(/(?:^|_)([a-z])/g, (_, letter) => letter.toUpperCase());
+
+/** The TypeScript of `generated/database.d.ts`, from a new Postgres with every migration in it. */
+export async function generateDatabaseTypes(): Promise<string> {
+  await using server = await startTemporaryPostgres();
+  await migrate(server.url("postgres"));
+  const db = connect({ url: server.url("postgres"), pool: 1 });
+  try {
+    const enums = await sql<{ name: string; labels: string[] }>`
+      select t.typname as name, array_agg(e.enumlabel::text order by e.enumsortorder) as labels
+      from pg_type t join pg_enum e on e.enumtypid = t.oid group by t.typname order by t.typname
+    `.execute(db);
+    const types = { ...columnTypes, ...Object.fromEntries(enums.rows.map(({ name }) => [name, pascalCase(name)])) };
+
+    const tables = (await db.introspection.getTables()).sort((a, b) => a.name < b.name ? -1 : 1);
+    const interfaces = tables.map(({ name, columns }) => {
+      const fields = columns.map((column) => {
+        const json = jsonColumns[`${name}.${column.name}`];
+        const type = json === undefined ? types[column.dataType] : `ColumnType<${[json, json, json].join(", ")}>`;
+        if (type === undefined) throw new Error(`${name}.${column.name} is ${column.dataType}; say how it is read`);
+        const nullable = column.isNullable ? `${type} | null` : type;
+        const generated = column.isAutoIncrementing || column.hasDefaultValue;
+        return `${column.name}: ${generated ? `Generated<${nullable}>` : nullable};`;
+      });
+      return `export interface ${pascalCase(name)} { ${fields.join("\n")} }\n`;
+    });
+    return `import type { ColumnType, Generated } from "kysely";
+
+      ${
+      enums.rows.map(({ name, labels }) =>
+        `export type ${pascalCase(name)} = ${labels.map((l) => `"${l}"`).join(" | ")};`
+      ).join("\n")
+    }
+
+      ${interfaces.join("\n")}
+      export interface DB { ${tables.map(({ name }) => `${name}: ${pascalCase(name)};`).join("\n")} }
+    `;
+  } finally {
+    await db.destroy();
+  }
+}

@@ -1,0 +1,208 @@
+/** Turns schemas of our dialect into zod code. */
+import { entries, fail, isNode, type Json, type Node, node, omit, text } from "./nodes.ts";
+
+/** What may stand in a schema, by its type. */
+const KEYWORDS: Record<string, string[]> = {
+  string: ["minLength", "maxLength", "pattern", "format", "enum", "const"],
+  integer: ["minimum", "maximum"],
+  number: ["minimum", "maximum", "multipleOf"],
+  boolean: [],
+  array: ["items", "minItems", "maxItems"],
+  object: ["properties", "required", "additionalProperties"],
+};
+const FORMATS: Record<string, string> = { "date-time": "z.iso.datetime({ offset: true })", date: "z.iso.date()" };
+
+export interface SchemaWriter {
+  /** The name behind a `$ref` to a component of this kind. */
+  named(kind: string, ref: Json | undefined, where: string): string;
+  /** What a `$ref` stands for; anything else stands for itself. */
+  resolved(kind: string, value: Node, where: string): Node;
+  /** Zod code of a schema that sits in a JSON body. */
+  schemaCode(schema: Node, where: string): string;
+  /** Zod code of a schema that arrives as text, in the query or the path. */
+  parameterSchemaCode(parameter: Node, where: string): string;
+  /** Names of the schema components in an order in which each stands behind those that it uses. */
+  inOrder(): string[];
+}
+
+export function assertAlone(reference: Node, where: string): void {
+  if (Object.keys(reference).length > 1) fail(where, "nothing may stand beside a $ref");
+}
+
+/** The one type of a schema, and whether `null` is allowed beside it. */
+function typeOf(schema: Node, where: string): { type: string; nullable: boolean } {
+  const types = Array.isArray(schema.type) ? schema.type : [schema.type];
+  const [type, ...others] = types.filter((each) => each !== "null");
+  if (typeof type !== "string" || others.length > 0 || !(type in KEYWORDS)) {
+    fail(where, `type must be one of ${Object.keys(KEYWORDS).join(", ")}, and 'null' beside it`);
+  }
+  return { type, nullable: types.includes("null") };
+}
+
+function assertDialect(schema: Node, type: string, where: string): void {
+  const known = ["type", "description", "default", ...(KEYWORDS[type] ?? [])];
+  for (const key of Object.keys(schema)) {
+    if (!known.includes(key)) fail(where, `keyword \`${key}\` of type ${type} is outside our dialect`);
+  }
+}
+
+function bounds(schema: Node, names: Record<string, string>): string {
+  return Object.entries(names)
+    .map(([keyword, method]) => schema[keyword] === undefined ? "" : `.${method}(${text(schema[keyword])})`).join("");
+}
+
+function stringCode(schema: Node, where: string): string {
+  const [kind, ...others] = ["const", "enum", "format"].filter((key) => schema[key] !== undefined);
+  const lengths = ["minLength", "maxLength", "pattern"].filter((key) => schema[key] !== undefined);
+  if (kind !== undefined && others.length + lengths.length > 0) {
+    fail(where, `\`${kind}\` says all; \`${[...others, ...lengths][0]}\` beside it is outside our dialect`);
+  }
+  if (schema.const !== undefined) return `z.literal(${text(schema.const)})`;
+  if (schema.enum !== undefined) {
+    if (!Array.isArray(schema.enum)) fail(where, "enum must be a list");
+    return `z.enum(${text(schema.enum.filter((each) => each !== null))})`;
+  }
+  if (schema.format !== undefined) {
+    return FORMATS[String(schema.format)] ?? fail(where, `format ${schema.format} is outside our dialect`);
+  }
+  // Somebody who got it wrong is told in words, where the contract has words for it.
+  const told = schema.description === undefined ? `must match ${schema.pattern}` : `must be: ${schema.description}`;
+  const pattern = schema.pattern === undefined
+    ? ""
+    : `.regex(new RegExp(${text(schema.pattern)}), ${text(told.replace(/\.$/, ""))})`;
+  return `z.string()${bounds(schema, { minLength: "min", maxLength: "max" })}${pattern}`;
+}
+
+/** Writes the schemas of a contract with these components. */
+export function schemaWriter(components: Node): SchemaWriter {
+  const schemas = node(components.schemas ?? {}, "components.schemas");
+
+  function named(kind: string, ref: Json | undefined, where: string): string {
+    const name = String(ref).match(new RegExp(`^#/components/${kind}/(\\w+)$`))?.[1];
+    if (name === undefined || !isNode(node(components[kind] ?? {}, kind)[name])) fail(where, `cannot resolve ${ref}`);
+    return name;
+  }
+
+  function resolved(kind: string, value: Node, where: string): Node {
+    if (value.$ref === undefined) return value;
+    assertAlone(value, where);
+    return node(node(components[kind], kind)[named(kind, value.$ref, where)], where);
+  }
+
+  function objectCode(schema: Node, where: string): string {
+    const additional = schema.additionalProperties;
+    if (schema.properties === undefined) {
+      if (additional === true) return "z.record(z.string(), z.unknown())";
+      if (isNode(additional)) return `z.record(z.string(), ${schemaCode(additional, where)})`;
+      fail(where, "an object without properties needs additionalProperties");
+    }
+    if (additional !== undefined && additional !== false) fail(where, "additionalProperties must be false or left out");
+    const required = Array.isArray(schema.required) ? schema.required : [];
+    const properties = entries(schema.properties, where);
+    for (const name of required) {
+      if (!properties.some(([key]) => key === name)) fail(where, `required property ${name} is not declared`);
+    }
+    const fields = properties.map(([name, property]) => {
+      const optional = required.includes(name) || property.default !== undefined ? "" : ".optional()";
+      return `${text(name)}: ${schemaCode(property, `${where}.${name}`)}${optional}`;
+    });
+    return `${additional === false ? "z.strictObject" : "z.object"}({ ${fields.join(", ")} })`;
+  }
+
+  function unionCode(schema: Node, where: string): string {
+    const tag = node(schema.discriminator, `${where}.discriminator`).propertyName;
+    const unknown = Object.keys(omit(schema, "oneOf", "discriminator", "description"));
+    if (unknown.length > 0) fail(where, `keyword \`${unknown[0]}\` of a oneOf is outside our dialect`);
+    const members = (schema.oneOf as Node[]).map((member) => {
+      const name = named("schemas", member.$ref, where);
+      const properties = node(node(schemas[name], name).properties, name);
+      if (node(properties[String(tag)] ?? {}, name).const === undefined) {
+        fail(where, `${name} needs \`${tag}\` with a const, the discriminator`);
+      }
+      return name;
+    });
+    return `z.discriminatedUnion(${text(tag ?? null)}, [${members.join(", ")}])`;
+  }
+
+  function typedCode(schema: Node, type: string, where: string): string {
+    switch (type) {
+      case "string":
+        return stringCode(schema, where);
+      case "integer":
+        return `z.int()${bounds(schema, { minimum: "min", maximum: "max" })}`;
+      case "number":
+        return `z.number()${bounds(schema, { minimum: "min", maximum: "max", multipleOf: "multipleOf" })}`;
+      case "boolean":
+        return "z.boolean()";
+      case "array": {
+        const items = schemaCode(node(schema.items, `${where}.items`), `${where}[]`);
+        return `z.array(${items})${bounds(schema, { minItems: "min", maxItems: "max" })}`;
+      }
+      default:
+        return objectCode(schema, where);
+    }
+  }
+
+  function schemaCode(schema: Node, where: string): string {
+    if (schema.$ref !== undefined) {
+      assertAlone(schema, where);
+      return named("schemas", schema.$ref, where);
+    }
+    if (schema.oneOf !== undefined) return unionCode(schema, where);
+    const { type, nullable } = typeOf(schema, where);
+    assertDialect(schema, type, where);
+    const code = typedCode(schema, type, where);
+    const description = schema.description === undefined
+      ? ""
+      : `.openapi(${text({ description: schema.description })})`;
+    const fallback = schema.default === undefined ? "" : `.default(${text(schema.default)})`;
+    return `${code}${nullable ? ".nullable()" : ""}${fallback}${description}`;
+  }
+
+  function parameterSchemaCode(parameter: Node, where: string): string {
+    const written = node(parameter.schema, `${where}.schema`);
+    const schema = resolved("schemas", written, where);
+    const { type, nullable } = typeOf(schema, where);
+    assertDialect(schema, type, where);
+    if (nullable) fail(where, "a parameter cannot be null");
+    const maximum = parameter["x-served-maximum"];
+    const served = maximum === undefined ? "" : `.transform((value) => Math.min(value, ${text(maximum)}))`;
+    const plain = omit(schema, "default");
+    const decoded = () => {
+      switch (type) {
+        case "string":
+          return written.$ref === undefined ? schemaCode(plain, where) : schemaCode(written, where);
+        case "integer":
+          return `integerParameter(${schemaCode(omit(plain, "description"), where)})${served}`;
+        case "boolean":
+          return "booleanParameter()";
+        case "array": {
+          const items = parameterSchemaCode({ schema: node(schema.items, where) }, where);
+          return `listParameter(z.array(${items})${bounds(schema, { minItems: "min", maxItems: "max" })})`;
+        }
+        default:
+          return fail(where, `a parameter of type ${type} is outside our dialect`);
+      }
+    };
+    // The emitter cannot see through the decoding of text, so it is told the schema.
+    const emitted = type === "string" ? "" : `.openapi(${text(schema)} as const)`;
+    const fallback = schema.default === undefined ? "" : `.prefault(${text(String(schema.default))})`;
+    return `${decoded()}${emitted}${fallback}`;
+  }
+
+  function inOrder(): string[] {
+    const done: string[] = [];
+    const visit = (name: string, path: string[]): void => {
+      if (path.includes(name)) fail(`components.schemas.${name}`, "a schema cannot contain itself");
+      if (done.includes(name)) return;
+      for (const [, used] of JSON.stringify(schemas[name]).matchAll(/#\/components\/schemas\/(\w+)/g)) {
+        if (used !== undefined) visit(named("schemas", `#/components/schemas/${used}`, name), [...path, name]);
+      }
+      done.push(name);
+    };
+    Object.keys(schemas).forEach((name) => visit(name, []));
+    return done;
+  }
+
+  return { named, resolved, schemaCode, parameterSchemaCode, inOrder };
+}

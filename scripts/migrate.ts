@@ -1,0 +1,15 @@
+/** Brings the database up to date and says what it did. The server does the same by itself when it starts. */
+import { parseConfig } from "../src/config.ts";
+import { migrate } from "../src/database/migrate.ts";
+import { exitAfter } from "../src/exit.ts";
+import { openDatabase } from "../src/open_database.ts";
+
+await exitAfter(async () => {
+  const { url, close } = await openDatabase(parseConfig(Deno.env.toObject(), { serves: false }));
+  try {
+    const ran = await migrate(url);
+    console.log(ran.length === 0 ? "The database is up to date." : `Ran ${ran.join(", ")}.`);
+  } finally {
+    await close();
+  }
+});

@@ -1,0 +1,49 @@
+/** Puts the features together into one app. The tests build it in the same way. */
+import type { OpenAPIHono } from "@hono/zod-openapi";
+import type { Kysely } from "kysely";
+import { createAuthenticator } from "./auth/callers.ts";
+import { authHandlers } from "./auth/handlers.ts";
+import type { VerifyToken } from "./auth/tokens.ts";
+import { bookingHandlers } from "./bookings/handlers.ts";
+import type { Clock } from "./clock.ts";
+import type { Config } from "./config.ts";
+import type { Database } from "./database/connect.ts";
+import { addDocs } from "./docs/docs.ts";
+import { Intake } from "./http/intake.ts";
+import type { Log } from "./http/log.ts";
+import { type AppEnv, createRouter } from "./http/router.ts";
+import { operationsHandlers } from "./operations/handlers.ts";
+import type { PaymentProvider } from "./payments/provider.ts";
+import { roomHandlers } from "./rooms/handlers.ts";
+import { timeslotHandlers } from "./timeslots/handlers.ts";
+
+export interface AppOptions {
+  config: Config;
+  db: Kysely<Database>;
+  clock: Clock;
+  log: Log;
+  payments: PaymentProvider;
+  verify: VerifyToken;
+  /** A token that the docs fill in for "try it"; undefined outside of the sandbox. */
+  docsToken: string | undefined;
+  /** For whoever shuts the server down. */
+  intake?: Intake;
+}
+
+export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
+  const { config, db, clock, log, payments, verify, docsToken, intake = new Intake() } = options;
+  const app = createRouter({
+    log,
+    intake,
+    authenticate: createAuthenticator({ db, verify }),
+    handlers: {
+      ...authHandlers(),
+      ...roomHandlers({ db, clock, config }),
+      ...timeslotHandlers({ db, clock }),
+      ...bookingHandlers({ db, clock, payments, config }),
+      ...operationsHandlers({ db }),
+    },
+  });
+  addDocs(app, docsToken);
+  return app;
+}

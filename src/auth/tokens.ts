@@ -1,0 +1,134 @@
+/** Bearer tokens: JSON Web Tokens (RFC 7519), verified with `jose`. */
+import {
+  createRemoteJWKSet,
+  errors,
+  jwtVerify,
+  type JWTVerifyGetKey,
+  type JWTVerifyOptions,
+  type JWTVerifyResult,
+  SignJWT,
+} from "jose";
+import type { AuthConfig } from "../config.ts";
+import { Problem } from "../problems.ts";
+
+export type Role = "user" | "admin";
+
+/** What we take from a verified token. `expiresAt` is in seconds since 1970, as in the token. */
+export interface Claims {
+  subject: string;
+  role: Role;
+  name: string | null;
+  email: string | null;
+  expiresAt: number;
+}
+
+export type VerifyToken = (token: string) => Promise<Claims>;
+
+/** Characters. Longer tokens are refused unread. */
+const tokenLimit = 8_192;
+const textLimit = 255;
+/** A public key must never be taken for an HMAC secret, so each way of verifying has algorithms of its own. */
+const publicKeyAlgorithms = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
+
+const invalid = () =>
+  new Problem("token_invalid", "The token is not valid: it is malformed, not signed by us, or not meant for us.");
+
+/**
+ * Makes the verifier for this configuration. The key is imported once. Time is the machine's, never the domain's clock.
+ *
+ * The verifier throws {@link Problem} `token_expired` or `token_invalid`, or `service_unavailable` when the issuer cannot be
+ * reached.
+ */
+export async function createTokenVerifier(auth: AuthConfig): Promise<VerifyToken> {
+  const options = {
+    requiredClaims: ["exp", "sub"],
+    ...(auth.issuer === undefined ? {} : { issuer: auth.issuer }),
+    ...(auth.audience === undefined ? {} : { audience: auth.audience }),
+  };
+  const verify = auth.jwksUrl === undefined
+    ? await secretVerifier(auth.secret ?? "", options)
+    : issuerVerifier(new URL(auth.jwksUrl), options);
+
+  return async (token) => {
+    if (token.length > tokenLimit) throw invalid();
+    const { payload } = await verify(token).catch((failure: unknown) => {
+      if (failure instanceof errors.JWTExpired) {
+        throw new Problem("token_expired", "The token has expired. Get a new one.");
+      }
+      throw failure instanceof errors.JOSEError ? invalid() : failure;
+    });
+    const subject = storableText(payload.sub);
+    if (subject === null || payload.exp === undefined) throw invalid();
+    return {
+      subject,
+      role: payload.role === "admin" ? "admin" : "user",
+      name: storableText(payload.name),
+      email: storableText(payload.email),
+      expiresAt: payload.exp,
+    };
+  };
+}
+
+type JoseVerify = (token: string) => Promise<JWTVerifyResult>;
+
+async function secretVerifier(secret: string, options: JWTVerifyOptions): Promise<JoseVerify> {
+  const key = await importSecret(secret);
+  return (token) => jwtVerify(token, key, { ...options, algorithms: ["HS256"] });
+}
+
+function issuerVerifier(url: URL, options: JWTVerifyOptions): JoseVerify {
+  const keySet = createRemoteJWKSet(url);
+  const keyOf: JWTVerifyGetKey = async (header, token) => {
+    try {
+      return await keySet(header, token);
+    } catch (failure) {
+      // A key that the issuer does not have is the token's fault, everything else is not.
+      if (failure instanceof errors.JWKSNoMatchingKey || failure instanceof errors.JWKSMultipleMatchingKeys) {
+        throw failure;
+      }
+      const detail = "The token cannot be verified right now, because its issuer's keys cannot be fetched. Try again.";
+      throw new Problem("service_unavailable", detail, { cause: failure });
+    }
+  };
+  return (token) => jwtVerify(token, keyOf, { ...options, algorithms: publicKeyAlgorithms });
+}
+
+function storableText(value: unknown): string | null {
+  if (typeof value !== "string" || value === "" || value.length > textLimit) return null;
+  return value.isWellFormed() && !/\p{Cc}/u.test(value) ? value : null;
+}
+
+function importSecret(secret: string): Promise<CryptoKey> {
+  const bytes = new TextEncoder().encode(secret);
+  return crypto.subtle.importKey("raw", bytes, { name: "HMAC", hash: "SHA-256" }, false, ["sign", "verify"]);
+}
+
+export interface TokenRequest {
+  subject: string;
+  role: Role;
+  name?: string;
+  email?: string;
+  /** Seconds from now. */
+  lifetimeSeconds: number;
+}
+
+/** Signs a token (HS256) that this server's verifier accepts. Needs `auth.secret`. */
+export async function mintToken(
+  auth: AuthConfig,
+  { subject, role, name, email, lifetimeSeconds }: TokenRequest,
+): Promise<string> {
+  if (auth.secret === undefined) throw new Error("Tokens are minted by the issuer behind AUTH_JWKS_URL, not by us.");
+  const now = Math.floor(Date.now() / 1000);
+  const token = new SignJWT({
+    role,
+    ...(name === undefined ? {} : { name }),
+    ...(email === undefined ? {} : { email }),
+  })
+    .setProtectedHeader({ alg: "HS256", typ: "JWT" })
+    .setSubject(subject)
+    .setIssuedAt(now)
+    .setExpirationTime(now + lifetimeSeconds);
+  if (auth.issuer !== undefined) token.setIssuer(auth.issuer);
+  if (auth.audience !== undefined) token.setAudience(auth.audience);
+  return await token.sign(await importSecret(auth.secret));
+}

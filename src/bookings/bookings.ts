@@ -1,0 +1,272 @@
+/** The rules of bookings. One statement decides each change; a second one, only after a refusal, finds out why. */
+import type { Kysely } from "kysely";
+import type { Booking, BookingStatus, CreateBooking } from "../../generated/contract.ts";
+import type { Caller } from "../auth/callers.ts";
+import type { Clock } from "../clock.ts";
+import type { Config } from "../config.ts";
+import { bookingTimeslotForeignKey, liveTimeslotKey } from "../database/constraints.ts";
+import type { Database } from "../database/connect.ts";
+import { retryConflicts, violates } from "../database/failures.ts";
+import type { PaymentProvider } from "../payments/provider.ts";
+import { Problem } from "../problems.ts";
+import { type BookingRow, findBooking, findWantedTimeslot } from "./queries.ts";
+import { cancelBooking, closeBooking, confirmBooking, insertBooking, moveBooking } from "./writes.ts";
+
+export interface BookingRules {
+  db: Kysely<Database>;
+  clock: Clock;
+  payments: PaymentProvider;
+  config: Pick<Config, "cancellationTiers" | "defaultTimeZone">;
+}
+
+/** Attempts at a change that others keep getting in the way of. Each lost attempt means that another one went through. */
+const attempts = 10;
+
+/**
+ * Books a timeslot for `caller` and opens a checkout when there is something to pay.
+ *
+ * @throws {Problem} `unknown_timeslot`, `timeslot_not_in_room`, `timeslot_unavailable` or `room_inactive`.
+ */
+export async function book(
+  rules: BookingRules,
+  caller: Caller,
+  request: CreateBooking,
+): Promise<{ booking: Booking; checkoutUrl: string | null }> {
+  const { db, clock, config, payments } = rules;
+  const { userId } = caller;
+  const now = clock.now();
+  const { cancellationTiers } = config;
+  const row = await retryConflicts(() => insertBooking(db, { ...request, userId, cancellationTiers, now }))
+    .catch((failure: unknown) => {
+      // The timeslot was deleted while we took it: it is refused as one that never was.
+      if (violates(failure, bookingTimeslotForeignKey)) return undefined;
+      throw failure;
+    });
+  if (row === undefined) {
+    const { timeslotId, roomId } = request;
+    throw await timeslotRefusal(db, { timeslotId, roomId, now }) ?? taken(timeslotId);
+  }
+  const booking = toBooking(row);
+  const checkoutUrl = booking.paymentStatus === "unpaid" ? await payments.createCheckout(booking) : null;
+  return { booking, checkoutUrl };
+}
+
+/**
+ * A booking that `caller` may see: their own, or any for an admin.
+ *
+ * @throws {Problem} `booking_not_found` or `not_booking_owner`.
+ */
+export async function getBooking({ db }: BookingRules, caller: Caller, id: number): Promise<Booking> {
+  const row = await findBooking(db, id);
+  if (row === undefined) throw notFound(id);
+  if (caller.role !== "admin") assertOwner(row, caller);
+  return toBooking(row);
+}
+
+/**
+ * Cancels the caller's own booking before it starts; its tiers decide what is refunded.
+ *
+ * @throws {Problem} `booking_not_found`, `not_booking_owner` or `booking_not_cancellable`.
+ */
+export async function cancelOwn({ db, clock }: BookingRules, caller: Caller, id: number): Promise<Booking> {
+  const now = clock.now();
+  return await change(db, id, {
+    attempt: () => cancelBooking(db, { id, cancellation: { by: "user", userId: caller.userId }, now }),
+    refusal: (row) => {
+      assertOwner(row, caller);
+      return notLive(row, now, { code: "booking_not_cancellable", verb: "cancelled" });
+    },
+  });
+}
+
+/**
+ * Moves the caller's own booking, before it starts, to a free timeslot of the same room.
+ *
+ * @throws {Problem} `booking_not_found`, `not_booking_owner`, `booking_not_reschedulable`, `unknown_timeslot`,
+ * `timeslot_not_in_room`, `timeslot_unavailable`, `room_inactive` or `price_differs`.
+ */
+export async function reschedule(
+  { db, clock }: BookingRules,
+  caller: Caller,
+  { id, newTimeslotId }: { id: number; newTimeslotId: number },
+): Promise<Booking> {
+  const now = clock.now();
+  return await change(db, id, {
+    attempt: async () => {
+      try {
+        return await moveBooking(db, { id, userId: caller.userId, newTimeslotId, now });
+      } catch (failure) {
+        if (violates(failure, liveTimeslotKey)) throw taken(newTimeslotId);
+        if (violates(failure, bookingTimeslotForeignKey)) return undefined;
+        throw failure;
+      }
+    },
+    refusal: async (row) => {
+      assertOwner(row, caller);
+      return notLive(row, now, { code: "booking_not_reschedulable", verb: "rescheduled" }) ??
+        await timeslotRefusal(db, { timeslotId: newTimeslotId, roomId: row.room_id, now, booking: row });
+    },
+  });
+}
+
+/**
+ * Sets the status that an admin decides on.
+ *
+ * @throws {Problem} `booking_not_found` or `invalid_status_transition`.
+ */
+export async function decide(
+  { db, clock }: BookingRules,
+  { id, status }: { id: number; status: string },
+): Promise<Booking> {
+  const now = clock.now();
+  const transition = transitions.get(status);
+  return await change(db, id, {
+    attempt: async () => await transition?.attempt(db, id, now),
+    refusal: (row) => {
+      if (
+        transition !== undefined && transition.from.includes(row.status) &&
+        !(transition.afterStart && row.starts_at > now)
+      ) {
+        return undefined;
+      }
+      const early = transition?.from.includes(row.status) ? " and has not started" : "";
+      const known = transition === undefined ? ` An admin sets ${[...transitions.keys()].join(", ")}.` : "";
+      const detail = `Invalid status transition to: ${status}. The booking is ${row.status}${early}.${known}`;
+      return new Problem("invalid_status_transition", detail);
+    },
+  });
+}
+
+interface Transition {
+  from: BookingStatus[];
+  /** Whether the timeslot has to have started. */
+  afterStart: boolean;
+  attempt(db: Kysely<Database>, id: number, now: Date): Promise<BookingRow | undefined>;
+}
+
+const transitions = new Map<string, Transition>([
+  ["confirmed", { from: ["pending"], afterStart: false, attempt: (db, id, now) => confirmBooking(db, { id, now }) }],
+  ["completed", {
+    from: ["confirmed"],
+    afterStart: true,
+    attempt: (db, id, now) => closeBooking(db, { id, status: "completed", now }),
+  }],
+  ["no_show", {
+    from: ["confirmed"],
+    afterStart: true,
+    attempt: (db, id, now) => closeBooking(db, { id, status: "no_show", now }),
+  }],
+  ["cancelled", {
+    from: ["pending", "confirmed"],
+    afterStart: false,
+    attempt: (db, id, now) => cancelBooking(db, { id, cancellation: { by: "admin" }, now }),
+  }],
+]);
+
+interface Change {
+  /** The statement that changes the booking if it may, else returns undefined. */
+  attempt(): Promise<BookingRow | undefined>;
+  /** Why it may not; undefined when nothing stands in its way, which means that another change came in between. */
+  refusal(row: BookingRow): Problem | undefined | Promise<Problem | undefined>;
+}
+
+async function change(db: Kysely<Database>, id: number, { attempt, refusal }: Change): Promise<Booking> {
+  for (let left = attempts; left > 0; left--) {
+    const changed = await retryConflicts(attempt);
+    if (changed !== undefined) return toBooking(changed);
+    const row = await findBooking(db, id);
+    if (row === undefined) throw notFound(id);
+    const problem = await refusal(row);
+    if (problem !== undefined) throw problem;
+  }
+  throw new Error(`booking ${id} was changed by others ${attempts} times in a row`);
+}
+
+function notFound(id: number): Problem {
+  return new Problem("booking_not_found", `Booking not found: there is no booking ${id}.`);
+}
+
+function taken(timeslotId: number): Problem {
+  return new Problem("timeslot_unavailable", `Timeslot ${timeslotId} is taken. Choose another one.`);
+}
+
+function assertOwner(row: BookingRow, caller: Caller): void {
+  if (row.user_id === caller.userId) return;
+  throw new Problem("not_booking_owner", "Access denied: the booking belongs to another user.");
+}
+
+function notLive(
+  row: BookingRow,
+  now: Date,
+  { code, verb }: { code: "booking_not_cancellable" | "booking_not_reschedulable"; verb: string },
+): Problem | undefined {
+  if (row.status !== "pending" && row.status !== "confirmed") {
+    return new Problem(code, `A booking that is ${row.status} cannot be ${verb}.`);
+  }
+  if (row.starts_at <= now) return new Problem(code, `The timeslot has started, so the booking cannot be ${verb}.`);
+  return undefined;
+}
+
+interface Wish {
+  timeslotId: number;
+  roomId: number;
+  now: Date;
+  /** The booking that would move there. */
+  booking?: BookingRow;
+}
+
+/** Why a timeslot cannot be had; undefined when it can. */
+async function timeslotRefusal(
+  db: Kysely<Database>,
+  { timeslotId, roomId, now, booking }: Wish,
+): Promise<Problem | undefined> {
+  const slot = await findWantedTimeslot(db, timeslotId);
+  if (slot === undefined) return new Problem("unknown_timeslot", `There is no timeslot ${timeslotId}.`);
+  if (slot.roomId !== roomId) {
+    return new Problem("timeslot_not_in_room", `Timeslot ${timeslotId} does not belong to room ${roomId}.`);
+  }
+  if (!slot.isActive) return new Problem("room_inactive", `Room ${roomId} takes no new bookings.`);
+  if (slot.startsAt <= now) {
+    return new Problem("timeslot_unavailable", `Timeslot ${timeslotId} has started. Choose a later one.`);
+  }
+  if (timeslotId === booking?.timeslot_id) {
+    return new Problem("timeslot_unavailable", `The booking is in timeslot ${timeslotId} already.`);
+  }
+  if (slot.isTaken) return taken(timeslotId);
+  const costsTheSame = slot.price === booking?.price && slot.currency === booking.currency;
+  if (booking?.status === "confirmed" && !costsTheSame) {
+    const prices =
+      `The new timeslot costs ${slot.price} ${slot.currency}, the booking ${booking.price} ${booking.currency}.`;
+    return new Problem("price_differs", `${prices} Choose a timeslot of the same price.`);
+  }
+  return undefined;
+}
+
+export function toBooking(row: BookingRow): Booking {
+  return {
+    id: row.id,
+    userId: row.user_id,
+    roomId: row.room_id,
+    timeslotId: row.timeslot_id,
+    status: row.status,
+    bookingType: row.booking_type,
+    notes: row.notes,
+    price: Number(row.price),
+    currency: row.currency,
+    paymentStatus: row.payment_status,
+    amountPaid: Number(row.amount_paid),
+    amountRefunded: Number(row.amount_refunded),
+    cancellationTiers: row.cancellation_tiers,
+    cancellationReason: row.cancellation_reason,
+    cancelledAt: row.cancelled_at?.toISOString() ?? null,
+    createdAt: row.created_at.toISOString(),
+    updatedAt: row.updated_at.toISOString(),
+    room: { id: row.room_id, name: row.room_name, roomType: row.room_type, timeZone: row.time_zone },
+    timeslot: {
+      id: row.timeslot_id,
+      roomId: row.room_id,
+      startTime: row.starts_at.toISOString(),
+      endTime: row.ends_at.toISOString(),
+    },
+  };
+}

@@ -1,0 +1,74 @@
+import type { Booking } from "../../generated/contract.ts";
+import type { Handlers } from "../http/handlers.ts";
+import { book, type BookingRules, cancelOwn, decide, getBooking, reschedule, toBooking } from "./bookings.ts";
+import { listBookings, listTimeZones } from "./queries.ts";
+import { hasWallTimes, parseRange, rangeByZone, rangeIn } from "./ranges.ts";
+import { bookingStats } from "./stats.ts";
+
+type BookingOperations =
+  | "createBooking"
+  | "listBookings"
+  | "getBooking"
+  | "cancelBooking"
+  | "rescheduleBooking"
+  | "listAllBookings"
+  | "updateBookingStatus"
+  | "getBookingStats";
+
+const always = { from: undefined, to: undefined };
+
+export function bookingHandlers(rules: BookingRules): Pick<Handlers, BookingOperations> {
+  const { db, config } = rules;
+  return {
+    async createBooking({ caller, body }) {
+      const { booking, checkoutUrl } = await book(rules, caller, body);
+      return { status: 201, body: { booking, checkoutUrl, message: nextStep(booking) } };
+    },
+
+    async listBookings({ caller, query: { status, from_date, to_date, page, limit } }) {
+      const range = parseRange({ path: "from_date", text: from_date }, { path: "to_date", text: to_date });
+      const startRange = rangeByZone(hasWallTimes(range) ? await listTimeZones(db) : [], range);
+      const filter = { status, userId: caller.userId, roomId: undefined, startRange, createdRange: always };
+      const { rows, total } = await listBookings(db, { ...filter, limit, offset: (page - 1) * limit });
+      return { status: 200, body: { items: rows.map(toBooking), total, page, limit } };
+    },
+
+    async getBooking({ caller, params: { bookingId } }) {
+      return { status: 200, body: await getBooking(rules, caller, bookingId) };
+    },
+
+    async cancelBooking({ caller, params: { bookingId } }) {
+      const booking = await cancelOwn(rules, caller, bookingId);
+      const message = "Booking cancelled successfully";
+      return { status: 200, body: { booking, refundAmount: booking.amountRefunded, message } };
+    },
+
+    async rescheduleBooking({ caller, params: { bookingId }, body: { newTimeslotId } }) {
+      const booking = await reschedule(rules, caller, { id: bookingId, newTimeslotId });
+      return { status: 200, body: { booking, message: "Booking rescheduled successfully" } };
+    },
+
+    async listAllBookings({ query: { status, roomId, userId, fromDate, toDate, page, limit } }) {
+      const range = parseRange({ path: "fromDate", text: fromDate }, { path: "toDate", text: toDate });
+      const createdRange = rangeIn(config.defaultTimeZone, range);
+      const filter = { status, roomId, userId, startRange: always, createdRange };
+      const { rows, total } = await listBookings(db, { ...filter, limit, offset: (page - 1) * limit });
+      return { status: 200, body: { items: rows.map(toBooking), total, page, limit } };
+    },
+
+    async updateBookingStatus({ params: { bookingId }, body: { status } }) {
+      return { status: 200, body: await decide(rules, { id: bookingId, status }) };
+    },
+
+    async getBookingStats({ query: { fromDate, toDate } }) {
+      const range = parseRange({ path: "fromDate", text: fromDate }, { path: "toDate", text: toDate });
+      return { status: 200, body: await bookingStats(rules, range) };
+    },
+  };
+}
+
+function nextStep({ status, paymentStatus }: Booking): string {
+  if (status === "confirmed") return "Booking created and confirmed.";
+  if (paymentStatus === "unpaid") return "Booking created. Complete payment to confirm.";
+  return "Booking created. An admin will confirm it.";
+}

@@ -1,0 +1,189 @@
+/** Looking bookings up. What changes them is in `writes.ts`. */
+import {
+  type Expression,
+  type ExpressionBuilder,
+  type Kysely,
+  type RawBuilder,
+  type Selection,
+  type SelectQueryBuilder,
+  sql,
+  type SqlBool,
+} from "kysely";
+import type { BookingStatus } from "../../generated/contract.ts";
+import type { Bookings, DB, Rooms, Timeslots } from "../../generated/database.d.ts";
+import { type Bound, toPostgres } from "../calendar.ts";
+import type { Database } from "../database/connect.ts";
+import { totalFromPage } from "../database/paging.ts";
+import { isTaken } from "../timeslots/taken.ts";
+
+type Relations = DB & { b: Bookings; r: Rooms; t: Timeslots };
+
+/** What a booking is answered from: its own columns, and those of its room and timeslot. */
+const columns = [
+  "b.id",
+  "b.user_id",
+  "b.room_id",
+  "b.timeslot_id",
+  "b.status",
+  "b.booking_type",
+  "b.notes",
+  "b.price",
+  "b.currency",
+  "b.payment_status",
+  "b.amount_paid",
+  "b.amount_refunded",
+  "b.cancellation_tiers",
+  "b.cancellation_reason",
+  "b.cancelled_at",
+  "b.created_at",
+  "b.updated_at",
+  "r.name as room_name",
+  "r.room_type",
+  "r.time_zone",
+  "t.starts_at",
+  "t.ends_at",
+] as const;
+
+type WithRelations = SelectQueryBuilder<Relations, "b" | "r" | "t", object>;
+
+type Selected = SelectQueryBuilder<
+  Relations,
+  "b" | "r" | "t",
+  Selection<Relations, "b" | "r" | "t", typeof columns[number]>
+>;
+
+/** {@link columns} of a query over bookings `b`, their rooms `r` and timeslots `t`. */
+export function selectColumns(query: WithRelations): Selected {
+  return query.select(columns);
+}
+
+export type BookingRow = Awaited<ReturnType<Selected["executeTakeFirstOrThrow"]>>;
+
+function bookingsWithRelations(db: Kysely<Database>): WithRelations {
+  return db.selectFrom("bookings as b")
+    .innerJoin("rooms as r", "r.id", "b.room_id")
+    .innerJoin("timeslots as t", "t.id", "b.timeslot_id");
+}
+
+export function findBooking(db: Kysely<Database>, id: number): Promise<BookingRow | undefined> {
+  return selectColumns(bookingsWithRelations(db)).where("b.id", "=", id).executeTakeFirst();
+}
+
+/** A range, of instants if not said otherwise. Undefined ends are open. */
+export interface Range<Time = Temporal.Instant> {
+  from: Bound<Time> | undefined;
+  to: Bound<Time> | undefined;
+}
+
+/** When a wall clock shows a certain time, by time zone; instants as Postgres reads them. */
+export type InstantByZone = Record<string, string>;
+
+/** The time zones that rooms are in. */
+export async function listTimeZones(db: Kysely<Database>): Promise<string[]> {
+  const rows = await db.selectFrom("rooms").select("time_zone").distinct().execute();
+  return rows.map((row) => row.time_zone);
+}
+
+export interface BookingFilter {
+  status: BookingStatus | undefined;
+  userId: number | undefined;
+  roomId: number | undefined;
+  /** When the timeslot starts. */
+  startRange: Range<Temporal.Instant | InstantByZone>;
+  /** When the booking was made. */
+  createdRange: Range;
+  limit: number;
+  offset: number;
+}
+
+/** One page of bookings, newest first, and how many there are on all pages. */
+export async function listBookings(
+  db: Kysely<Database>,
+  filter: BookingFilter,
+): Promise<{ rows: BookingRow[]; total: number }> {
+  const { limit, offset } = filter;
+  const rows = await selectColumns(bookingsWithRelations(db)).where((eb) => matches(eb, filter))
+    .orderBy("b.created_at", "desc").orderBy("b.id", "desc").limit(limit).offset(offset).execute();
+  const total = totalFromPage(rows.length, { limit, offset }) ??
+    (await db.selectFrom("bookings as b").where((eb) => matches(eb, filter))
+      .select((eb) => eb.fn.countAll<number>().as("total")).executeTakeFirstOrThrow()).total;
+  return { rows, total };
+}
+
+function matches(eb: ExpressionBuilder<DB & { b: Bookings }, "b">, filter: BookingFilter): Expression<SqlBool> {
+  const { status, userId, roomId, startRange, createdRange } = filter;
+  const conditions = ends(createdRange).map((bound) => eb("b.created_at", bound.operator, instant(bound.at)));
+  if (status !== undefined) conditions.push(eb("b.status", "=", status));
+  if (userId !== undefined) conditions.push(eb("b.user_id", "=", userId));
+  if (roomId !== undefined) conditions.push(eb("b.room_id", "=", roomId));
+  const starts = ends(startRange);
+  if (starts.length === 0) return eb.and(conditions);
+  const slot = eb.selectFrom("timeslots as t").innerJoin("rooms as r", "r.id", "t.room_id").select(sql`1`.as("one"))
+    .whereRef("t.id", "=", "b.timeslot_id")
+    .where((inner) => inner.and(starts.map(startsWithin)));
+  return eb.and([...conditions, eb.exists(slot)]);
+}
+
+function ends<Time>({ from, to }: Range<Time>): Bound<Time>[] {
+  return [from, to].filter((bound) => bound !== undefined);
+}
+
+const instant = (at: Temporal.Instant): RawBuilder<Date> => sql<Date>`${toPostgres(at)}::text::timestamptz`;
+
+function startsWithin({ operator, at }: Bound<Temporal.Instant | InstantByZone>): Expression<SqlBool> {
+  const compared = sql.raw(operator);
+  return at instanceof Temporal.Instant
+    ? sql<SqlBool>`t.starts_at ${compared} ${instant(at)}`
+    : sql<SqlBool>`t.starts_at ${compared} (${at}::jsonb ->> r.time_zone)::timestamptz`;
+}
+
+/** hourlyRate x length, rounded half up to two places; no rate means 0. `slot` and `room` are aliases in the query. */
+export function priceOf(slot: "t" | "n"): RawBuilder<string> {
+  const length = sql`extract(epoch from ${sql.ref(`${slot}.ends_at`)} - ${sql.ref(`${slot}.starts_at`)})`;
+  return sql<string>`round(coalesce(r.hourly_rate, 0) * ${length} / 3600, 2)`;
+}
+
+/** A timeslot as somebody sees it who wants to book it for `roomId` or move there. */
+export interface WantedTimeslot {
+  roomId: number;
+  startsAt: Date;
+  isActive: boolean;
+  isTaken: boolean;
+  price: string;
+  currency: string;
+}
+
+export function findWantedTimeslot(db: Kysely<Database>, id: number): Promise<WantedTimeslot | undefined> {
+  return db.selectFrom("timeslots as t").innerJoin("rooms as r", "r.id", "t.room_id")
+    .select([
+      "t.room_id as roomId",
+      "t.starts_at as startsAt",
+      "r.is_active as isActive",
+      "r.currency",
+      priceOf("t").as("price"),
+      isTaken("t.id").as("isTaken"),
+    ])
+    .where("t.id", "=", id)
+    .executeTakeFirst();
+}
+
+export interface BookingTotals {
+  status: BookingStatus;
+  currency: string;
+  count: number;
+  revenue: string;
+}
+
+/** Bookings made in the range, counted by status and currency, with what was paid minus what was refunded. */
+export function totalBookings(db: Kysely<Database>, { from, to }: Range): Promise<BookingTotals[]> {
+  let query = db.selectFrom("bookings as b")
+    .select((eb) => [
+      "b.status",
+      "b.currency",
+      eb.fn.countAll<number>().as("count"),
+      sql<string>`sum(b.amount_paid - b.amount_refunded)`.as("revenue"),
+    ])
+    .groupBy(["b.status", "b.currency"]);
+  for (const bound of ends({ from, to })) query = query.where("b.created_at", bound.operator, instant(bound.at));
+  return query.execute();
+}

@@ -1,0 +1,172 @@
+/** Configuration: everything comes from the environment, is read once, and all faults are reported together. */
+import { z } from "zod";
+
+/** A cancellation `hours` or more before the start (elapsed hours) refunds `percent` of what was paid. */
+export interface CancellationTier {
+  hours: number;
+  percent: number;
+}
+
+/** How tokens are verified: a shared secret, or an issuer's public keys. `issuer` and `audience` are checked when set. */
+export interface AuthConfig {
+  secret: string | undefined;
+  jwksUrl: string | undefined;
+  issuer: string | undefined;
+  audience: string | undefined;
+}
+
+export interface Config {
+  host: string;
+  port: number;
+  /** Undefined means the embedded Postgres in `dataDir`. */
+  databaseUrl: string | undefined;
+  dataDir: string;
+  /** Connections a process. */
+  databasePool: number;
+  sandbox: boolean;
+  demoData: boolean;
+  auth: AuthConfig;
+  defaultTimeZone: string;
+  defaultCurrency: string;
+  /** Longest notice first. */
+  cancellationTiers: CancellationTier[];
+  paymentProvider: "none";
+  /** For links we hand out; undefined means the address we listen on. */
+  publicUrl: string | undefined;
+  logLevel: "debug" | "info" | "warn" | "error";
+}
+
+/** Thrown by {@link parseConfig}; the message lists every fault, a line each. */
+export class ConfigError extends Error {
+  override name = "ConfigError";
+}
+
+/** Whether `zone` is the name of an IANA time zone; offsets such as `+02:00` are none. */
+export function isTimeZone(zone: string): boolean {
+  if (!/^[A-Za-z]/.test(zone)) return false;
+  try {
+    Temporal.Instant.fromEpochMilliseconds(0).toZonedDateTimeISO(zone);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** In ISO 4217, but too new for the runtime's list. */
+const newCurrencies = ["SLE", "VED", "XCG", "ZWG"];
+const currencies = new Set([...Intl.supportedValuesOf("currency"), ...newCurrencies]);
+
+/** Whether `code` is a currency of ISO 4217. */
+export function isCurrency(code: string): boolean {
+  return currencies.has(code);
+}
+
+const wholeNumber = (minimum: number, maximum: number) =>
+  z.string().regex(/^\d+$/, "must be a whole number").transform(Number).pipe(z.int().min(minimum).max(maximum));
+const flag = z.enum(["true", "false"], "must be true or false").transform((value) => value === "true");
+const url = z.string().refine(
+  (value) => /^https?:\/\//.test(value) && URL.canParse(value),
+  "must be a URL with http or https",
+);
+
+/** Whether postgres.js can read the URL, with a password that is percent-encoded where it has to be. */
+function isPostgresUrl(value: string): boolean {
+  try {
+    const { username, password } = new URL(value);
+    return [username, password].map(decodeURIComponent).length === 2;
+  } catch {
+    return false;
+  }
+}
+
+const tiers = z.string().transform((value, context): CancellationTier[] => {
+  const parsed = value.split(",").map((tier) => /^\s*(\d+(?:\.\d+)?):(\d+(?:\.\d+)?)\s*$/.exec(tier));
+  const found = parsed.flatMap((match) =>
+    match === null ? [] : [{ hours: Number(match[1]), percent: Number(match[2]) }]
+  );
+  const distinct = new Set(found.map((tier) => tier.hours));
+  if (found.length !== parsed.length || distinct.size !== found.length || found.some((tier) => tier.percent > 100)) {
+    context.addIssue(
+      "must be hours:percent pairs such as 24:100,12:50, each number of hours once, at most 100 percent",
+    );
+    return z.NEVER;
+  }
+  return found.sort((a, b) => b.hours - a.hours);
+});
+
+const variables = z.object({
+  HOST: z.string().default("127.0.0.1"),
+  PORT: wholeNumber(0, 65535).prefault("8000"),
+  DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\//, {
+    error: "must start with postgres:// or postgresql://",
+    abort: true,
+  })
+    .refine(isPostgresUrl, "must be a URL; a special character in the password is written percent-encoded").optional(),
+  DATA_DIR: z.string().default(".data"),
+  DATABASE_POOL: wholeNumber(1, 1000).prefault("4"),
+  SANDBOX: flag.optional(),
+  DEMO_DATA: flag.optional(),
+  AUTH_JWT_SECRET: z.string().refine(
+    (value) => new TextEncoder().encode(value).length >= 32,
+    "must have 32 bytes or more",
+  )
+    .optional(),
+  AUTH_JWKS_URL: url.optional(),
+  AUTH_ISSUER: z.string().optional(),
+  AUTH_AUDIENCE: z.string().optional(),
+  DEFAULT_TIME_ZONE: z.string().refine(isTimeZone, "must be an IANA time zone such as Europe/Berlin").default("UTC"),
+  DEFAULT_CURRENCY: z.string().refine(isCurrency, "must be an ISO 4217 code such as EUR").default("EUR"),
+  CANCELLATION_TIERS: tiers.prefault("24:100,12:50"),
+  PAYMENT_PROVIDER: z.enum(["none"]).default("none"),
+  PUBLIC_URL: url.optional(),
+  LOG_LEVEL: z.enum(["debug", "info", "warn", "error"]).default("info"),
+});
+
+/**
+ * Reads the configuration. A variable that is set to nothing counts as not set. What only looks at the database
+ * (`serves: false`) needs no way to verify tokens.
+ *
+ * @throws {ConfigError} naming every variable that is malformed, missing, or in contradiction to another.
+ */
+export function parseConfig(
+  environment: Record<string, string | undefined>,
+  { serves = true }: { serves?: boolean } = {},
+): Config {
+  const present = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ""));
+  const { success, data, error } = variables.safeParse(present);
+  const faults = success ? [] : error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
+
+  const has = (name: string): boolean => present[name] !== undefined;
+  if (has("AUTH_JWT_SECRET") && has("AUTH_JWKS_URL")) {
+    faults.push("AUTH_JWT_SECRET: set either this or AUTH_JWKS_URL, not both");
+  }
+  if (serves && has("DATABASE_URL") && !has("AUTH_JWT_SECRET") && !has("AUTH_JWKS_URL")) {
+    faults.push("AUTH_JWT_SECRET: with DATABASE_URL, set this or AUTH_JWKS_URL, so that tokens can be verified");
+  }
+  if (!success || faults.length > 0) {
+    throw new ConfigError(`The configuration is not valid:\n${faults.map((fault) => `  ${fault}`).join("\n")}`);
+  }
+
+  const sandbox = data.SANDBOX ?? data.DATABASE_URL === undefined;
+  return {
+    host: data.HOST,
+    port: data.PORT,
+    databaseUrl: data.DATABASE_URL,
+    dataDir: data.DATA_DIR,
+    databasePool: data.DATABASE_POOL,
+    sandbox,
+    demoData: data.DEMO_DATA ?? sandbox,
+    auth: {
+      secret: data.AUTH_JWT_SECRET,
+      jwksUrl: data.AUTH_JWKS_URL,
+      issuer: data.AUTH_ISSUER,
+      audience: data.AUTH_AUDIENCE,
+    },
+    defaultTimeZone: data.DEFAULT_TIME_ZONE,
+    defaultCurrency: data.DEFAULT_CURRENCY,
+    cancellationTiers: data.CANCELLATION_TIERS,
+    paymentProvider: data.PAYMENT_PROVIDER,
+    publicUrl: data.PUBLIC_URL?.replace(/\/$/, ""),
+    logLevel: data.LOG_LEVEL,
+  };
+}

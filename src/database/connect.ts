@@ -1,0 +1,35 @@
+/** The connection to Postgres: Kysely over postgres.js. */
+import { Kysely, type LogConfig } from "kysely";
+import postgres from "postgres";
+import type { DB } from "../../generated/database.d.ts";
+import { PoolDialect } from "./driver.ts";
+
+export type Database = DB;
+
+export interface ConnectOptions {
+  url: string;
+  /** Connections at most. They are opened when needed. */
+  pool: number;
+  /** Kysely's log, for tests that look at statements. */
+  log?: LogConfig;
+}
+
+/**
+ * A pool that connects when it is first used. `destroy()` closes it.
+ *
+ * Options in the URL's query reach postgres.js (`?prepare=false` for a PgBouncer that cannot keep prepared statements).
+ */
+export function connect({ url, pool, log }: ConnectOptions): Kysely<Database> {
+  const open = () =>
+    postgres(url, {
+      max: pool,
+      connect_timeout: 10,
+      // Whoever asks is told at once that the database is gone, and may ask again.
+      backoff: () => 0,
+      connection: { application_name: "slotkeeper", TimeZone: "UTC" },
+      // Ids and counts stay far below 2^53, where numbers are exact.
+      types: { bigint: { to: 20, from: [20], parse: Number, serialize: String } },
+      onnotice: () => {},
+    });
+  return new Kysely<Database>({ dialect: new PoolDialect(open), ...(log === undefined ? {} : { log }) });
+}

@@ -1,0 +1,64 @@
+/** What failures of the database mean. Codes are SQLSTATE (PostgreSQL, appendix A) and those of postgres.js. */
+
+/** The connection is no longer there, or never was. */
+const broken = new Set([
+  "CONNECTION_CLOSED",
+  "CONNECTION_DESTROYED",
+  "CONNECTION_ENDED",
+  "CONNECT_TIMEOUT",
+  "EAI_AGAIN",
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ENOTFOUND",
+  "EPIPE",
+  "ETIMEDOUT",
+  "08000", // connection_exception
+  "08003", // connection_does_not_exist
+  "08006", // connection_failure
+  "57P01", // admin_shutdown
+  "57P02", // crash_shutdown
+  "57P03", // cannot_connect_now
+]);
+/** The server is there, but does not serve us now. */
+const refused = new Set([
+  "25006", // read_only_sql_transaction: a standby that is not the primary yet
+  "3D000", // invalid_catalog_name: the database is gone
+  "53300", // too_many_connections
+]);
+const conflicts = new Set(["40001", "40P01"]);
+
+function codeOf(failure: unknown): string | undefined {
+  const code = failure instanceof Error && "code" in failure ? failure.code : undefined;
+  return typeof code === "string" ? code : undefined;
+}
+
+/** Whether the connection broke, or could not be made. */
+export function isConnectionLost(failure: unknown): boolean {
+  return broken.has(codeOf(failure) ?? "");
+}
+
+/** Whether the database could not be reached or does not serve now, so that the same request may succeed later. */
+export function isUnavailable(failure: unknown): boolean {
+  return isConnectionLost(failure) || refused.has(codeOf(failure) ?? "");
+}
+
+/** Whether `failure` is the violation of the constraint or index of this name. */
+export function violates(failure: unknown, constraint: string): boolean {
+  return failure instanceof Error && "constraint_name" in failure && failure.constraint_name === constraint;
+}
+
+/**
+ * Runs a transaction or statement again when Postgres gave it up for another one: serialization failure or deadlock.
+ * Nothing of the attempt has stayed, so running it again is safe. After `attempts` the failure goes through.
+ */
+export async function retryConflicts<T>(run: () => Promise<T>, attempts = 10): Promise<T> {
+  for (let attempt = 1;; attempt++) {
+    try {
+      return await run();
+    } catch (failure) {
+      if (attempt === attempts || !conflicts.has(codeOf(failure) ?? "")) throw failure;
+    }
+  }
+}

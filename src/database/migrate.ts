@@ -1,0 +1,36 @@
+/** Bringing a database up to date, and knowing whether it is. */
+import type { Kysely } from "kysely";
+import { type Migration, Migrator } from "kysely/migration";
+import { connect, type Database } from "./connect.ts";
+import * as m0001 from "./migrations/0001_rooms_timeslots_bookings.ts";
+
+/** In order. One that has landed is never edited; a change is a new one. */
+const migrations: Record<string, Migration> = {
+  "0001_rooms_timeslots_bookings": m0001,
+};
+
+function migratorOf(db: Kysely<Database>): Migrator {
+  return new Migrator({ db, provider: { getMigrations: () => Promise.resolve(migrations) } });
+}
+
+/**
+ * Runs what is missing, all or nothing, and returns the names of the migrations that it ran. Kysely's migrator holds an
+ * advisory lock meanwhile: of several servers that start together one migrates and the others wait.
+ */
+export async function migrate(url: string): Promise<string[]> {
+  // One connection, because the lock belongs to it.
+  const db = connect({ url, pool: 1 });
+  try {
+    const { error, results = [] } = await migratorOf(db).migrateToLatest();
+    if (error !== undefined) throw new Error("The database could not be migrated", { cause: error });
+    return results.map((result) => result.migrationName);
+  } finally {
+    await db.destroy();
+  }
+}
+
+/** Whether the database answers and has every migration. */
+export async function isMigrated(db: Kysely<Database>): Promise<boolean> {
+  const state = await migratorOf(db).getMigrations();
+  return state.every((migration) => migration.executedAt !== undefined);
+}

@@ -1,0 +1,67 @@
+/** The interactive docs (Scalar) and the contract itself. Everything a page needs comes from this server. */
+import type { OpenAPIHono } from "@hono/zod-openapi";
+import { Scalar } from "@scalar/hono-api-reference";
+import { compress } from "hono/compress";
+import { NONCE, secureHeaders } from "hono/secure-headers";
+import { parse } from "yaml";
+import openapiYaml from "../../openapi.yaml" with { type: "text" };
+import type { AppEnv } from "../http/router.ts";
+
+/** Scripts run from this server only, and of inline ones only ours. Scalar styles its elements inline. */
+const securityHeaders = secureHeaders({
+  // Whether there is TLS is known to the edge, not to us.
+  strictTransportSecurity: false,
+  contentSecurityPolicy: {
+    defaultSrc: ["'none'"],
+    scriptSrc: ["'self'", NONCE],
+    styleSrc: ["'self'", "'unsafe-inline'"],
+    imgSrc: ["'self'", "data:", "blob:"],
+    fontSrc: ["'self'", "data:"],
+    connectSrc: ["'self'"],
+    workerSrc: ["'self'", "blob:"],
+    baseUri: ["'none'"],
+    formAction: ["'none'"],
+    frameAncestors: ["'none'"],
+  },
+});
+
+const icon =
+  `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#175"/>
+<path d="M3 5h10M3 8h6M3 11h8" stroke="#fff" stroke-width="2"/></svg>`;
+
+/** Adds `/`, `/docs`, `/openapi.yaml` and `/openapi.json`. `token` is filled in for "try it". */
+export function addDocs(app: OpenAPIHono<AppEnv>, token: string | undefined): void {
+  const openapiJson = JSON.stringify(parse(openapiYaml));
+  app.get("/", (c) => c.redirect("/docs"));
+  app.get("/favicon.ico", (c) => c.body(icon, 200, { "Content-Type": "image/svg+xml" }));
+  app.get("/openapi.yaml", (c) => c.body(openapiYaml, 200, { "Content-Type": "application/yaml" }));
+  app.get("/openapi.json", (c) => c.body(openapiJson, 200, { "Content-Type": "application/json" }));
+  app.get("/docs/scalar.js", compress(), async (c) => {
+    // The package does not export its bundle for browsers by name. It is read when first asked for.
+    const { default: bundle } = await import("../../node_modules/@scalar/api-reference/dist/browser/standalone.js", {
+      with: { type: "text" },
+    });
+    return c.body(bundle, 200, { "Content-Type": "text/javascript", "Cache-Control": "public, max-age=3600" });
+  });
+  app.get(
+    "/docs",
+    securityHeaders,
+    Scalar((c) => ({
+      url: "/openapi.json",
+      cdn: "/docs/scalar.js",
+      nonce: c.get("secureHeadersNonce") ?? "",
+      pageTitle: "Slotkeeper API",
+      withDefaultFonts: false,
+      proxyUrl: "",
+      telemetry: false,
+      hideClientButton: true,
+      showDeveloperTools: "never",
+      agent: { disabled: true },
+      mcp: { disabled: true },
+      authentication: {
+        preferredSecurityScheme: "bearer",
+        ...(token === undefined ? {} : { securitySchemes: { bearer: { token } } }),
+      },
+    })),
+  );
+}

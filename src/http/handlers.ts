@@ -1,0 +1,18 @@
+/** What a handler is: HTTP decoded and validated on the way in, an answer of the contract on the way out. */
+import type { Operations } from "../../generated/contract.ts";
+import type { Caller } from "../auth/callers.ts";
+
+type OperationId = keyof Operations;
+
+type CallerOf<Access> = Access extends "public" ? { caller?: undefined } : { caller: Caller };
+
+/** What the handler of an operation is given. `caller` is there wherever the contract asks for a token. */
+export type Input<Id extends OperationId> =
+  & Pick<Operations[Id], "params" | "query" | "body">
+  & CallerOf<Operations[Id]["access"]>;
+
+/**
+ * One handler per operationId. A missing one, a wrong body or a status that the contract does not declare fails the type
+ * check. A refusal is thrown as a `Problem`.
+ */
+export type Handlers = { [Id in OperationId]: (input: Input<Id>) => Promise<Operations[Id]["answer"]> };

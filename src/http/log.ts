@@ -1,0 +1,23 @@
+/** JSON lines on standard output, one event a line. Never a token, never a body. */
+import type { Config } from "../config.ts";
+
+const levels = ["debug", "info", "warn", "error"] as const;
+type Level = typeof levels[number];
+
+export type Log = Record<Level, (message: string, fields?: Record<string, unknown>) => void>;
+
+/** A log that writes entries of `least` and above; `write` is given each line without its line end. */
+export function createLog(least: Config["logLevel"], write: (line: string) => void): Log {
+  const at = (level: Level) => (message: string, fields: Record<string, unknown> = {}) => {
+    if (levels.indexOf(level) < levels.indexOf(least)) return;
+    write(JSON.stringify({ time: new Date().toISOString(), level, message, ...fields }));
+  };
+  return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+}
+
+/** What of a failure belongs in the log: name, message and stack, down its causes. */
+export function describeFailure(failure: unknown): unknown {
+  if (!(failure instanceof Error)) return String(failure);
+  const { name, message, stack, cause } = failure;
+  return { name, message, stack, ...(cause === undefined ? {} : { cause: describeFailure(cause) }) };
+}

@@ -1,0 +1,62 @@
+/** The one place where a refusal or a failure becomes HTTP. */
+import type { Context } from "hono";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { Problem as ProblemSchema, type ProblemCode } from "../../generated/contract.ts";
+import { isUnavailable } from "../database/failures.ts";
+import { catalogue, Problem } from "../problems.ts";
+import { describeFailure, type Log } from "./log.ts";
+import type { AppEnv } from "./router.ts";
+
+const internal = "Something went wrong on our side. Quote the requestId when you ask for help.";
+const unavailable = "The service cannot answer right now. Try again in a moment.";
+
+/**
+ * Answers a thrown `failure`. What is not a {@link Problem} is told to the log only. So is a problem that the operation
+ * does not declare in the contract: that is our bug, and a client was promised not to see it.
+ */
+export function answerFailure(failure: unknown, c: Context<AppEnv>, log: Log): Response {
+  const operation = c.get("operation");
+  const problem = toProblem(failure);
+  const declared: readonly ProblemCode[] | undefined = operation?.problems;
+  if (declared !== undefined && !declared.includes(problem.code)) {
+    const cause = new Error(`${operation?.id} answered ${problem.code}, which the contract does not declare`, {
+      cause: failure,
+    });
+    return answerFailure(cause, c, log);
+  }
+  if (problem !== failure || problem.cause !== undefined && catalogue[problem.code].status >= 500) {
+    log.error("request failed", {
+      requestId: c.get("requestId"),
+      route: operation?.id,
+      failure: describeFailure(failure),
+    });
+  }
+  return problemResponse(c, problem);
+}
+
+function toProblem(failure: unknown): Problem {
+  if (failure instanceof Problem) return failure;
+  if (isUnavailable(failure)) return new Problem("service_unavailable", unavailable);
+  return new Problem("internal_error", internal);
+}
+
+/** `problem` as `application/problem+json`. */
+export function problemResponse(c: Context<AppEnv>, { code, detail, errors }: Problem): Response {
+  const { status, title } = catalogue[code];
+  const body = ProblemSchema.parse({
+    type: `urn:slotkeeper:problem:${code}`,
+    title,
+    status,
+    detail,
+    code,
+    requestId: c.get("requestId"),
+    error: detail,
+    errors,
+  });
+  if (status === 401) {
+    c.header("WWW-Authenticate", code === "token_missing" ? "Bearer" : 'Bearer error="invalid_token"');
+  }
+  if (status === 503) c.header("Retry-After", "5");
+  // The catalogue has plain numbers; all of them are of answers that have a body.
+  return c.body(JSON.stringify(body), status as ContentfulStatusCode, { "Content-Type": "application/problem+json" });
+}

@@ -1,0 +1,101 @@
+/** Configuration, database, app, serve, drain. */
+import { createApp } from "./app.ts";
+import { createTokenVerifier, mintToken } from "./auth/tokens.ts";
+import { systemClock } from "./clock.ts";
+import { type Config, parseConfig } from "./config.ts";
+import { migrate } from "./database/migrate.ts";
+import { exitAfter } from "./exit.ts";
+import { Intake } from "./http/intake.ts";
+import { createLog } from "./http/log.ts";
+import { openDatabase, withSecret } from "./open_database.ts";
+import { paymentProvider } from "./payments/provider.ts";
+import { fillInDemo, findFreeTimeslot } from "./sandbox/demo.ts";
+
+/** After SIGTERM, in milliseconds: how long bodies may still take to arrive, and then running requests to finish. */
+const arrivalLimitMs = 3_000;
+const drainLimitMs = 10_000;
+const sandboxTokenSeconds = 30 * 24 * 60 * 60;
+
+async function start(): Promise<void> {
+  // Listened to from the beginning, so that a signal during the start also ends in order.
+  const stop = Promise.withResolvers<string>();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.addSignalListener(signal, () => stop.resolve(signal));
+  const config = await withSecret(parseConfig(Deno.env.toObject()));
+  const log = createLog(config.logLevel, (line) => console.log(line));
+  const database = await openDatabase(config);
+  try {
+    const { db, url } = database;
+    const ran = await migrate(url);
+    if (ran.length > 0) log.info("migrated", { migrations: ran });
+    const rules = { db, clock: systemClock, config };
+    if (config.demoData) await fillInDemo(rules);
+
+    const tokens = config.sandbox && config.auth.secret !== undefined ? await sandboxTokens(config) : undefined;
+    const intake = new Intake();
+    const app = createApp({
+      ...rules,
+      log,
+      payments: paymentProvider(config),
+      verify: await createTokenVerifier(config.auth),
+      docsToken: tokens?.user,
+      intake,
+    });
+    const server = Deno.serve({ hostname: config.host, port: config.port, onListen: () => {} }, app.fetch);
+    const address = config.publicUrl ?? addressOf(server.addr);
+    log.info("listening", { address });
+    if (tokens !== undefined) console.log(await welcome(address, tokens, await findFreeTimeslot(db, new Date())));
+
+    log.info("draining", { signal: await stop.promise });
+    await drain(server, intake);
+  } finally {
+    await database.close();
+  }
+}
+
+interface SandboxTokens {
+  user: string;
+  admin: string;
+}
+
+async function sandboxTokens({ auth }: Config): Promise<SandboxTokens> {
+  const person = { lifetimeSeconds: sandboxTokenSeconds };
+  return {
+    user: await mintToken(auth, { ...person, subject: "demo-user", role: "user", name: "Demo User" }),
+    admin: await mintToken(auth, { ...person, subject: "demo-admin", role: "admin", name: "Demo Admin" }),
+  };
+}
+
+function addressOf({ hostname, port }: Deno.NetAddr): string {
+  return `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+}
+
+function welcome(
+  address: string,
+  { user, admin }: SandboxTokens,
+  slot: { id: number; roomId: number } | undefined,
+): string {
+  const lines = [
+    "",
+    `Slotkeeper sandbox, docs at ${address}/docs`,
+    "",
+    `User token:  ${user}`,
+    `Admin token: ${admin}`,
+  ];
+  if (slot !== undefined) {
+    const body = JSON.stringify({ roomId: slot.roomId, timeslotId: slot.id });
+    lines.push(
+      "",
+      "Make a booking:",
+      `curl -X POST ${address}/api/v1/bookings -H 'Authorization: Bearer ${user}' -H 'Content-Type: application/json' -d '${body}'`,
+    );
+  }
+  return [...lines, ""].join("\n");
+}
+
+/** Takes no new requests and lets the running ones finish. */
+async function drain(server: Deno.HttpServer, intake: Intake): Promise<void> {
+  await intake.close(arrivalLimitMs);
+  await Promise.race([server.shutdown(), new Promise((done) => setTimeout(done, drainLimitMs))]);
+}
+
+await exitAfter(start);

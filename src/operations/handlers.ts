@@ -1,0 +1,19 @@
+import type { Kysely } from "kysely";
+import type { Database } from "../database/connect.ts";
+import { isMigrated } from "../database/migrate.ts";
+import type { Handlers } from "../http/handlers.ts";
+import { Problem } from "../problems.ts";
+
+/** The probes for whoever runs the server. */
+export function operationsHandlers({ db }: { db: Kysely<Database> }): Pick<Handlers, "getHealth" | "getReadiness"> {
+  return {
+    getHealth() {
+      return Promise.resolve({ status: 200, body: { status: "ok" } });
+    },
+
+    async getReadiness() {
+      if (!await isMigrated(db)) throw new Problem("service_unavailable", "The database is not migrated.");
+      return { status: 200, body: { status: "ready" } };
+    },
+  };
+}

@@ -1,0 +1,62 @@
+/**
+ * The catalogue of everything Slotkeeper refuses. Domain code throws a {@link Problem} by its code and knows no HTTP;
+ * `http/problem_response.ts` turns it into RFC 9457.
+ */
+import type { FieldError, ProblemCode } from "../generated/contract.ts";
+
+/** Status and title of each code. The compiler holds it to the codes of `openapi.yaml`. */
+export const catalogue: Record<ProblemCode, { status: number; title: string }> = {
+  validation_failed: { status: 400, title: "Request is not valid" },
+  malformed_json: { status: 400, title: "Body is not JSON" },
+  token_missing: { status: 401, title: "Token is missing" },
+  token_invalid: { status: 401, title: "Token is not valid" },
+  token_expired: { status: 401, title: "Token has expired" },
+  admin_required: { status: 403, title: "Admin role required" },
+  not_booking_owner: { status: 403, title: "Not your booking" },
+  route_not_found: { status: 404, title: "Route not found" },
+  method_not_allowed: { status: 405, title: "Method not allowed" },
+  body_too_large: { status: 413, title: "Body is too large" },
+  unsupported_media_type: { status: 415, title: "Unsupported media type" },
+  room_not_found: { status: 404, title: "Room not found" },
+  timeslot_not_found: { status: 404, title: "Timeslot not found" },
+  booking_not_found: { status: 404, title: "Booking not found" },
+  unknown_room: { status: 400, title: "Room does not exist" },
+  unknown_timeslot: { status: 400, title: "Timeslot does not exist" },
+  timeslot_not_in_room: { status: 400, title: "Timeslot belongs to another room" },
+  timeslot_unavailable: { status: 400, title: "Timeslot is not available" },
+  room_inactive: { status: 400, title: "Room is deactivated" },
+  booking_not_cancellable: { status: 400, title: "Booking cannot be cancelled" },
+  booking_not_reschedulable: { status: 400, title: "Booking cannot be rescheduled" },
+  price_differs: { status: 400, title: "Price differs" },
+  invalid_status_transition: { status: 400, title: "Invalid status transition" },
+  invalid_date_range: { status: 400, title: "Date range is not valid" },
+  too_many_timeslots: { status: 400, title: "Too many timeslots" },
+  timeslot_has_bookings: { status: 400, title: "Timeslot has bookings" },
+  internal_error: { status: 500, title: "Internal error" },
+  service_unavailable: { status: 503, title: "Service unavailable" },
+};
+
+/** A refusal. `detail` is shown to the caller: say what was wrong and what to do about it. `cause` is for the log. */
+export class Problem extends Error {
+  override name = "Problem";
+  readonly errors: FieldError[] | undefined;
+
+  constructor(
+    readonly code: ProblemCode,
+    readonly detail: string,
+    { errors, cause }: { errors?: FieldError[]; cause?: unknown } = {},
+  ) {
+    super(`${code}: ${detail}`, { cause });
+    this.errors = errors;
+  }
+}
+
+/** `validation_failed` with the fields at fault; the detail names the first of them. */
+export function invalidFields(errors: [FieldError, ...FieldError[]]): Problem {
+  const [{ in: place, path, message }] = errors;
+  return new Problem(
+    "validation_failed",
+    `The request is not valid: ${[place, path].filter(Boolean).join(".")} ${message}.`,
+    { errors },
+  );
+}

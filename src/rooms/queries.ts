@@ -1,0 +1,59 @@
+import { type Insertable, type Kysely, type Selectable, sql, type Updateable } from "kysely";
+import type { Rooms } from "../../generated/database.d.ts";
+import type { RoomType } from "../../generated/contract.ts";
+import type { Database } from "../database/connect.ts";
+import { totalFromPage } from "../database/paging.ts";
+
+export type RoomRow = Selectable<Rooms>;
+export type NewRoom = Insertable<Rooms>;
+export type RoomChange = Updateable<Rooms>;
+
+export interface RoomFilter {
+  type: RoomType | undefined;
+  activeOnly: boolean;
+  limit: number;
+  offset: number;
+}
+
+/** One page of rooms by name, and how many there are on all pages. */
+export async function listRooms(db: Kysely<Database>, filter: RoomFilter): Promise<{ rows: RoomRow[]; total: number }> {
+  const { type, activeOnly, limit, offset } = filter;
+  let matching = db.selectFrom("rooms");
+  if (activeOnly) matching = matching.where("is_active", "=", true);
+  if (type !== undefined) matching = matching.where("room_type", "=", type);
+  const rows = await matching.selectAll().orderBy("name").orderBy("id").limit(limit).offset(offset).execute();
+  const total = totalFromPage(rows.length, { limit, offset }) ??
+    (await matching.select((eb) => eb.fn.countAll<number>().as("total")).executeTakeFirstOrThrow()).total;
+  return { rows, total };
+}
+
+export function findRoom(db: Kysely<Database>, id: number): Promise<RoomRow | undefined> {
+  return db.selectFrom("rooms").selectAll().where("id", "=", id).executeTakeFirst();
+}
+
+/** `for no key update` lets bookings go on, which only need the room's key to stay. */
+export async function lockRoomForTimeslots(
+  db: Kysely<Database>,
+  id: number,
+): Promise<{ timeZone: string } | undefined> {
+  return await db.selectFrom("rooms").select("time_zone as timeZone").where("id", "=", id).forNoKeyUpdate()
+    .executeTakeFirst();
+}
+
+export function insertRoom(db: Kysely<Database>, room: NewRoom): Promise<RoomRow> {
+  return db.insertInto("rooms").values(room).returningAll().executeTakeFirstOrThrow();
+}
+
+export function updateRoom(db: Kysely<Database>, id: number, change: RoomChange): Promise<RoomRow | undefined> {
+  return db.updateTable("rooms").set(change).where("id", "=", id).returningAll().executeTakeFirst();
+}
+
+/** Whether there is such a room. One that is deactivated already stays as it is. */
+export async function deactivateRoom(db: Kysely<Database>, id: number, now: Date): Promise<boolean> {
+  const row = await db.updateTable("rooms")
+    .set({ is_active: false, updated_at: sql<Date>`case when is_active then ${now}::timestamptz else updated_at end` })
+    .where("id", "=", id)
+    .returning("id")
+    .executeTakeFirst();
+  return row !== undefined;
+}

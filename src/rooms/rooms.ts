@@ -1,0 +1,111 @@
+/** The rules of rooms. */
+import type { Kysely } from "kysely";
+import type { CreateRoom, FieldError, Room, UpdateRoom } from "../../generated/contract.ts";
+import type { Clock } from "../clock.ts";
+import { type Config, isCurrency, isTimeZone } from "../config.ts";
+import type { Database } from "../database/connect.ts";
+import { invalidFields, Problem } from "../problems.ts";
+import { insertRoom, lockRoomForTimeslots, type RoomRow, updateRoom } from "./queries.ts";
+
+export type { RoomRow };
+
+export interface RoomRules {
+  db: Kysely<Database>;
+  clock: Clock;
+  config: Pick<Config, "defaultTimeZone" | "defaultCurrency">;
+}
+
+export const roomNotFound = (id: number): Problem =>
+  new Problem("room_not_found", `Room not found: there is no room ${id}.`);
+
+/**
+ * Makes a room.
+ *
+ * @throws {Problem} `validation_failed` when nobody knows the currency or the time zone.
+ */
+export async function createRoom({ db, clock, config }: RoomRules, room: CreateRoom): Promise<Room> {
+  const now = clock.now();
+  const { currency = config.defaultCurrency, timeZone = config.defaultTimeZone } = room;
+  assertKnown({ currency, timeZone });
+  const row = await insertRoom(db, {
+    name: room.name,
+    description: room.description,
+    capacity: room.capacity,
+    room_type: room.roomType,
+    hourly_rate: room.hourlyRate,
+    currency,
+    time_zone: timeZone,
+    auto_confirm: room.autoConfirm,
+    is_active: room.isActive,
+    metadata: room.metadata,
+    created_at: now,
+    updated_at: now,
+  });
+  return toRoom(row);
+}
+
+/**
+ * Changes the fields that `change` has.
+ *
+ * @throws {Problem} `room_not_found`, or `validation_failed` when nobody knows the currency or the time zone.
+ */
+export async function changeRoom({ db, clock }: RoomRules, id: number, change: UpdateRoom): Promise<Room> {
+  assertKnown(change);
+  const columns = {
+    name: change.name,
+    description: change.description,
+    capacity: change.capacity,
+    room_type: change.roomType,
+    hourly_rate: change.hourlyRate,
+    currency: change.currency,
+    time_zone: change.timeZone,
+    auto_confirm: change.autoConfirm,
+    is_active: change.isActive,
+    metadata: change.metadata,
+  };
+  const sent = Object.fromEntries(Object.entries(columns).filter(([, value]) => value !== undefined));
+  const row = await updateRoom(db, id, { ...sent, updated_at: clock.now() });
+  if (row === undefined) throw roomNotFound(id);
+  return toRoom(row);
+}
+
+/**
+ * The time zone of a room whose timeslots are about to change. Until the transaction ends, others that do the same wait.
+ *
+ * @throws {Problem} `unknown_room`.
+ */
+export async function timeZoneForTimeslots(db: Kysely<Database>, id: number): Promise<string> {
+  const room = await lockRoomForTimeslots(db, id);
+  if (room === undefined) throw new Problem("unknown_room", `There is no room ${id}.`);
+  return room.timeZone;
+}
+
+function assertKnown({ currency, timeZone }: { currency?: string | undefined; timeZone?: string | undefined }): void {
+  const errors: FieldError[] = [];
+  if (currency !== undefined && !isCurrency(currency)) {
+    errors.push({ in: "body", path: "currency", message: "must be an ISO 4217 code such as EUR" });
+  }
+  if (timeZone !== undefined && !isTimeZone(timeZone)) {
+    errors.push({ in: "body", path: "timeZone", message: "must be an IANA time zone such as Europe/Berlin" });
+  }
+  const [first, ...others] = errors;
+  if (first !== undefined) throw invalidFields([first, ...others]);
+}
+
+export function toRoom(row: RoomRow): Room {
+  return {
+    id: row.id,
+    name: row.name,
+    description: row.description,
+    capacity: row.capacity,
+    roomType: row.room_type,
+    hourlyRate: row.hourly_rate === null ? null : Number(row.hourly_rate),
+    currency: row.currency,
+    timeZone: row.time_zone,
+    autoConfirm: row.auto_confirm,
+    isActive: row.is_active,
+    metadata: row.metadata,
+    createdAt: row.created_at.toISOString(),
+    updatedAt: row.updated_at.toISOString(),
+  };
+}

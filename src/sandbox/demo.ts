@@ -1,0 +1,100 @@
+/** Demo rooms and timeslots, so that a new sandbox can be booked at once. */
+import { type Kysely, sql } from "kysely";
+import type { CreateRoom } from "../../generated/contract.ts";
+import type { Database } from "../database/connect.ts";
+import { createRoom, type RoomRules } from "../rooms/rooms.ts";
+import { isTaken } from "../timeslots/taken.ts";
+import { generateTimeslotsIn } from "../timeslots/timeslots.ts";
+
+/** Days ahead that have timeslots. */
+const demoDays = 14;
+/** Any number that nothing else locks: of servers that start together, one fills in the demo. */
+const demoLock = 5_072_011;
+
+const rooms: (Pick<CreateRoom, "name" | "description" | "roomType" | "capacity" | "hourlyRate" | "timeZone"> & {
+  autoConfirm: boolean;
+})[] = [
+  {
+    name: "Spree",
+    description: "Meeting room for eight by the river, with a screen.",
+    roomType: "meeting",
+    capacity: 8,
+    hourlyRate: 45,
+    timeZone: "Europe/Berlin",
+    autoConfirm: false,
+  },
+  {
+    name: "Havel",
+    description: "Quiet desk for one. Free of charge and confirmed at once.",
+    roomType: "office",
+    capacity: 1,
+    hourlyRate: null,
+    timeZone: "Europe/Berlin",
+    autoConfirm: true,
+  },
+  {
+    name: "Hudson",
+    description: "Consultation room for three.",
+    roomType: "consultation",
+    capacity: 3,
+    hourlyRate: 80,
+    timeZone: "America/New_York",
+    autoConfirm: false,
+  },
+  {
+    name: "Yarra",
+    description: "Treatment room.",
+    roomType: "treatment",
+    capacity: 2,
+    hourlyRate: 62.5,
+    timeZone: "Australia/Melbourne",
+    autoConfirm: false,
+  },
+];
+
+/**
+ * Makes the demo rooms if the database is empty, and gives the demo rooms that there are timeslots for the next
+ * {@link demoDays} days. The demo's rooms are those that say `demo: true` in their metadata; others are never touched.
+ */
+export async function fillInDemo({ db, clock, config }: RoomRules): Promise<void> {
+  await db.transaction().execute(async (trx) => {
+    await sql`select pg_advisory_xact_lock(${demoLock})`.execute(trx);
+    if (await isEmptyDatabase(trx)) {
+      for (const room of rooms) {
+        const defaults = { isActive: true, metadata: { demo: true } };
+        await createRoom({ db: trx, clock, config }, { ...defaults, ...room });
+      }
+    }
+    const demoRooms = await trx.selectFrom("rooms").select(["id", "time_zone"])
+      .where(sql<boolean>`metadata @> '{"demo": true}'`).orderBy("id").execute();
+    for (const { id, time_zone } of demoRooms) {
+      const today = clock.now().toTemporalInstant().toZonedDateTimeISO(time_zone).toPlainDate();
+      await generateTimeslotsIn(trx, {
+        roomId: id,
+        startDate: today.toString(),
+        endDate: today.add({ days: demoDays }).toString(),
+        slotDuration: 60,
+        breaks: [{ start: "12:00", end: "13:00" }],
+        daysOfWeek: [1, 2, 3, 4, 5, 6, 7],
+        excludedDates: [],
+      });
+    }
+  });
+}
+
+async function isEmptyDatabase(db: Kysely<Database>): Promise<boolean> {
+  const { rows } = await sql<{ empty: boolean }>`
+    select not exists (select from rooms) and not exists (select from users) as empty
+  `.execute(db);
+  return rows[0]?.empty ?? false;
+}
+
+/** A timeslot that can be booked for a day from now, for the example that the start prints. Undefined when everything is taken. */
+export function findFreeTimeslot(db: Kysely<Database>, now: Date): Promise<{ id: number; roomId: number } | undefined> {
+  return db.selectFrom("timeslots as t").innerJoin("rooms as r", "r.id", "t.room_id")
+    .select(["t.id", "t.room_id as roomId"])
+    .where("r.is_active", "=", true)
+    .where("t.starts_at", ">", new Date(now.getTime() + 24 * 3_600_000))
+    .where(sql<boolean>`not ${isTaken("t.id")}`)
+    .orderBy("t.id").limit(1).executeTakeFirst();
+}

@@ -1,0 +1,79 @@
+import { type Kysely, sql } from "kysely";
+import { jsonArrayFrom } from "kysely/helpers/postgres";
+import type { Database } from "../database/connect.ts";
+import type { RoomRow } from "../rooms/rooms.ts";
+import { isTaken } from "./taken.ts";
+
+/** As it comes out of a JSON aggregate: times are text. */
+export interface TimeslotRow {
+  id: number;
+  room_id: number;
+  starts_at: string;
+  ends_at: string;
+}
+
+export interface FreeTimeslotFilter {
+  roomId: number;
+  /** Instants between which the timeslots start, the last one not included. */
+  from: Date;
+  to: Date;
+  minimumMinutes: number;
+  now: Date;
+}
+
+/** A room with its free timeslots, earliest first. Undefined when there is no such room. */
+export function findRoomWithFreeTimeslots(
+  db: Kysely<Database>,
+  { roomId, from, to, minimumMinutes, now }: FreeTimeslotFilter,
+): Promise<(RoomRow & { timeslots: TimeslotRow[] }) | undefined> {
+  return db.selectFrom("rooms")
+    .selectAll("rooms")
+    .select((room) => [
+      jsonArrayFrom(
+        room.selectFrom("timeslots as t")
+          .select([
+            "t.id",
+            "t.room_id",
+            sql<string>`t.starts_at`.as("starts_at"),
+            sql<string>`t.ends_at`.as("ends_at"),
+          ])
+          .whereRef("t.room_id", "=", "rooms.id")
+          .where("rooms.is_active", "=", true)
+          .where("t.starts_at", ">=", from)
+          .where("t.starts_at", "<", to)
+          .where("t.starts_at", ">", now)
+          .where(sql<boolean>`t.ends_at - t.starts_at >= make_interval(mins => ${minimumMinutes}::integer)`)
+          .where(sql<boolean>`not ${isTaken("t.id")}`)
+          .orderBy("t.starts_at"),
+      ).as("timeslots"),
+    ])
+    .where("rooms.id", "=", roomId)
+    .executeTakeFirst();
+}
+
+/** Adds the timeslots of a room that overlap none that is there, and says how many those were. */
+export async function insertTimeslots(
+  db: Kysely<Database>,
+  { roomId, starts, minutes }: { roomId: number; starts: Date[]; minutes: number },
+): Promise<number> {
+  const list = `{${starts.map((start) => start.toISOString()).join(",")}}`;
+  const { numInsertedOrUpdatedRows } = await db.insertInto("timeslots")
+    .columns(["room_id", "starts_at", "ends_at"])
+    .expression(
+      db.selectFrom(sql<{ starts_at: Date }>`unnest(${list}::text::timestamptz[])`.as<"slot">(sql`slot(starts_at)`))
+        .select([
+          sql<number>`${roomId}::bigint`.as("room_id"),
+          "slot.starts_at",
+          sql<Date>`slot.starts_at + make_interval(mins => ${minutes}::integer)`.as("ends_at"),
+        ]),
+    )
+    .onConflict((conflict) => conflict.doNothing())
+    .executeTakeFirstOrThrow();
+  return Number(numInsertedOrUpdatedRows ?? 0n);
+}
+
+/** Whether there was such a timeslot. Fails on `bookings_timeslot_fkey` when it has bookings. */
+export async function deleteTimeslot(db: Kysely<Database>, id: number): Promise<boolean> {
+  const { numDeletedRows } = await db.deleteFrom("timeslots").where("id", "=", id).executeTakeFirstOrThrow();
+  return numDeletedRows > 0n;
+}

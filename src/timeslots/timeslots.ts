@@ -1,0 +1,135 @@
+/** The rules of timeslots. */
+import type { Kysely } from "kysely";
+import type { FreeTimeslots, GenerateTimeslots, Timeslot, TimeslotsGenerated } from "../../generated/contract.ts";
+import { dayBounds, dayIn, instantIn, type Moment, parseMoment } from "../calendar.ts";
+import type { Clock } from "../clock.ts";
+import { bookingTimeslotForeignKey } from "../database/constraints.ts";
+import type { Database } from "../database/connect.ts";
+import { retryConflicts, violates } from "../database/failures.ts";
+import { invalidFields, Problem } from "../problems.ts";
+import { roomNotFound, timeZoneForTimeslots, toRoom } from "../rooms/rooms.ts";
+import { timeslotStarts } from "./generation.ts";
+import { deleteTimeslot, findRoomWithFreeTimeslots, insertTimeslots, type TimeslotRow } from "./queries.ts";
+
+export interface TimeslotRules {
+  db: Kysely<Database>;
+  clock: Clock;
+}
+
+export interface FreeTimeslotQuery {
+  roomId: number;
+  /** Stands for the day on which it falls where the room is. */
+  moment: Moment;
+  minimumMinutes: number;
+}
+
+/**
+ * The timeslots of a day that can be booked now.
+ *
+ * @throws {Problem} `room_not_found`.
+ */
+export async function freeTimeslots(
+  { db, clock }: TimeslotRules,
+  { roomId, moment, minimumMinutes }: FreeTimeslotQuery,
+): Promise<FreeTimeslots> {
+  // One statement for the room and its timeslots: it reads those around the moment, wide enough for the day that the
+  // moment turns out to mean in the room's zone.
+  const base = moment instanceof Temporal.Instant ? moment : instantIn("UTC", dayIn("UTC", moment));
+  const found = await findRoomWithFreeTimeslots(db, {
+    roomId,
+    from: new Date(base.subtract({ hours: 26 }).epochMilliseconds),
+    to: new Date(base.add({ hours: 38 }).epochMilliseconds),
+    minimumMinutes,
+    now: clock.now(),
+  });
+  if (found === undefined) throw roomNotFound(roomId);
+  const day = dayIn(found.time_zone, moment);
+  const { from, to } = dayBounds(found.time_zone, day);
+  const timeslots = found.timeslots.map(toTimeslot).filter(({ startTime }) => {
+    const start = Date.parse(startTime);
+    return from.epochMilliseconds <= start && start < to.epochMilliseconds;
+  });
+  return { room: toRoom(found), date: day.toString(), timeslots };
+}
+
+/** Timeslots a statement. */
+const chunkSize = 10_000;
+
+/**
+ * Makes the timeslots that `request` asks for, all or none; see {@link timeslotStarts} for the rules of time. Those that
+ * would overlap one that exists are skipped and counted.
+ *
+ * @throws {Problem} `unknown_room`, `invalid_date_range`, `too_many_timeslots`, or `validation_failed` for a date that does
+ * not exist or a break that ends as it starts.
+ */
+export async function generateTimeslots(
+  { db }: TimeslotRules,
+  request: GenerateTimeslots,
+): Promise<TimeslotsGenerated> {
+  return await retryConflicts(() => db.transaction().execute((trx) => generateTimeslotsIn(trx, request)));
+}
+
+/** {@link generateTimeslots} as part of a transaction. */
+export async function generateTimeslotsIn(
+  db: Kysely<Database>,
+  request: GenerateTimeslots,
+): Promise<TimeslotsGenerated> {
+  const { roomId, slotDuration, workingHours, breaks, daysOfWeek } = request;
+  request.breaks.forEach(({ start, end }, index) => {
+    if (start !== end) return;
+    throw invalidFields([{ in: "body", path: `breaks.${index}.end`, message: "must differ from its start" }]);
+  });
+  const moment = (path: string, text: string) => parseMoment(text, { in: "body", path });
+  const from = moment("startDate", request.startDate);
+  const to = moment("endDate", request.endDate);
+  const excluded = request.excludedDates.map((text, index) => moment(`excludedDates.${index}`, text));
+
+  const timeZone = await timeZoneForTimeslots(db, roomId);
+  const startDate = dayIn(timeZone, from);
+  const endDate = dayIn(timeZone, to);
+  const starts = timeslotStarts({
+    timeZone,
+    startDate,
+    endDate,
+    slotMinutes: slotDuration,
+    workingHours: { start: "09:00", end: "17:00", ...workingHours },
+    breaks,
+    daysOfWeek,
+    excludedDates: excluded.map((each) => dayIn(timeZone, each)),
+  });
+  let count = 0;
+  for (let index = 0; index < starts.length; index += chunkSize) {
+    const chunk = starts.slice(index, index + chunkSize);
+    count += await insertTimeslots(db, { roomId, starts: chunk, minutes: slotDuration });
+  }
+  return {
+    message: `Generated ${count} timeslots`,
+    count,
+    skipped: starts.length - count,
+    dateRange: { start: startDate.toString(), end: endDate.toString() },
+  };
+}
+
+/**
+ * Withdraws a timeslot.
+ *
+ * @throws {Problem} `timeslot_not_found`, or `timeslot_has_bookings` when it has any, cancelled ones included.
+ */
+export async function withdrawTimeslot({ db }: TimeslotRules, id: number): Promise<void> {
+  try {
+    if (await deleteTimeslot(db, id)) return;
+  } catch (failure) {
+    if (!violates(failure, bookingTimeslotForeignKey)) throw failure;
+    throw new Problem("timeslot_has_bookings", "Cannot delete timeslot with existing bookings");
+  }
+  throw new Problem("timeslot_not_found", `Timeslot not found: there is no timeslot ${id}.`);
+}
+
+export function toTimeslot(row: TimeslotRow): Timeslot {
+  return {
+    id: row.id,
+    roomId: row.room_id,
+    startTime: new Date(row.starts_at).toISOString(),
+    endTime: new Date(row.ends_at).toISOString(),
+  };
+}

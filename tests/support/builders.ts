@@ -1,0 +1,48 @@
+/** Rooms, timeslots and bookings for tests, made as an operator and a user make them: through the API. */
+import assert from "node:assert/strict";
+import type { Booking, Room, Timeslot } from "../../generated/contract.ts";
+import type { TestServer } from "./server.ts";
+
+/** A meeting room in UTC at 60.00 EUR an hour, unless `fields` say otherwise. */
+export async function newRoom(server: TestServer, fields: Record<string, unknown> = {}): Promise<Room> {
+  const body = { name: "Test room", roomType: "meeting", hourlyRate: 60, timeZone: "UTC", currency: "EUR", ...fields };
+  return await server.ok("createRoom", { token: await server.token("admin", "admin"), body });
+}
+
+/** Free timeslots of `date` (`YYYY-MM-DD`) in the room, by default hourly from 09:00 to 17:00. */
+export async function newTimeslots(
+  server: TestServer,
+  { id: roomId }: Room,
+  { date, ...rules }: { date: string } & Record<string, unknown>,
+): Promise<Timeslot[]> {
+  const token = await server.token("admin", "admin");
+  const body = { roomId, startDate: date, endDate: date, slotDuration: 60, ...rules };
+  await server.ok("generateTimeslots", { token, body });
+  const { timeslots } = await server.ok("listFreeTimeslots", { params: { roomId }, query: { date, duration: 1 } });
+  return timeslots;
+}
+
+/** A room with one timeslot on 2026-03-09 (a week after the clock's start), 09:00 to 10:00 UTC. */
+export async function newRoomWithTimeslot(
+  server: TestServer,
+  fields: Record<string, unknown> = {},
+): Promise<{ room: Room; timeslot: Timeslot }> {
+  const room = await newRoom(server, fields);
+  const workingHours = { start: "09:00", end: "10:00" };
+  const [timeslot] = await newTimeslots(server, room, { date: "2026-03-09", workingHours });
+  assert(timeslot);
+  return { room, timeslot };
+}
+
+/** A pending booking of `subject`. */
+export async function newBooking(server: TestServer, subject: string, { id, roomId }: Timeslot): Promise<Booking> {
+  const token = await server.token(subject);
+  const { booking } = await server.ok("createBooking", { token, body: { roomId, timeslotId: id } });
+  return booking;
+}
+
+/** Confirms a booking as an admin, which counts as paid. */
+export async function confirm(server: TestServer, { id: bookingId }: Booking): Promise<Booking> {
+  const token = await server.token("admin", "admin");
+  return await server.ok("updateBookingStatus", { token, params: { bookingId }, body: { status: "confirmed" } });
+}

@@ -1,0 +1,174 @@
+/** Slotkeeper as processes of its own, started as the tasks of `deno.json` say. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import denoJson from "../../deno.json" with { type: "json" };
+import { startEmbeddedPostgres } from "../../src/database/embedded.ts";
+
+type Task = "start" | "serve" | "migrate" | "token";
+type Environment = Record<string, string>;
+
+/** A process that has by then not done what a test waits for is stuck. */
+const patienceMs = 30_000;
+
+/** What `deno` itself needs. Nothing else of the environment reaches a process, so that it is the same everywhere. */
+const inherited = ["PATH", "HOME", "DENO_DIR", "XDG_CACHE_HOME", "LD_LIBRARY_PATH"];
+
+export interface TaskProcess extends AsyncDisposable {
+  /** All that it has printed on standard output so far. */
+  stdout(): string;
+  /** Waits until standard output has `pattern`. Fails with all that was printed when it ends without. */
+  until(pattern: RegExp): Promise<RegExpExecArray>;
+  signal(signal: Deno.Signal): void;
+  /** Waits for the end. `code` is what a shell would say: above 128 when a signal ended it. */
+  end(): Promise<{ code: number; stdout: string; stderr: string }>;
+}
+
+/** Starts a task. Disposing of it ends it, politely at first. */
+export function startTask(task: Task, { env = {}, args = [] }: { env?: Environment; args?: string[] }): TaskProcess {
+  const [program, ...taskArgs] = denoJson.tasks[task].command.split(" ");
+  assert.equal(program, "deno", `The task ${task} is more than one command`);
+  const kept = inherited.flatMap((name) => Deno.env.has(name) ? [[name, Deno.env.get(name) ?? ""]] : []);
+  const child = new Deno.Command(Deno.execPath(), {
+    args: [...taskArgs, ...args],
+    cwd: new URL("../../", import.meta.url),
+    clearEnv: true,
+    env: { ...Object.fromEntries(kept), DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1", ...env },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const out = collect(child.stdout);
+  const err = collect(child.stderr);
+
+  const signal = (name: Deno.Signal) => {
+    try {
+      child.kill(name);
+    } catch (failure) {
+      // It has ended already.
+      if (!(failure instanceof TypeError)) throw failure;
+    }
+  };
+  const patiently = async <Result>(wait: () => Promise<Result>): Promise<Result> => {
+    const patience = setTimeout(() => signal("SIGKILL"), patienceMs);
+    try {
+      return await wait();
+    } finally {
+      clearTimeout(patience);
+    }
+  };
+  const end = () =>
+    patiently(async () => {
+      const [{ code }] = await Promise.all([child.status, out.ended, err.ended]);
+      return { code, stdout: out.text(), stderr: err.text() };
+    });
+  return {
+    stdout: out.text,
+    signal,
+    end,
+    until: (pattern) =>
+      patiently(async () => {
+        for (;;) {
+          const found = pattern.exec(out.text());
+          if (found !== null) return found;
+          if (await out.more()) continue;
+          const { code, stdout, stderr } = await end();
+          assert.fail(`The task ${task} ended with ${code} and never printed ${pattern}:\n${stdout}${stderr}`);
+        }
+      }),
+    async [Symbol.asyncDispose]() {
+      signal("SIGTERM");
+      await end();
+    },
+  };
+}
+
+/** Runs a task to its end. */
+export async function runTask(
+  task: Task,
+  options: { env?: Environment; args?: string[] },
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  await using running = startTask(task, options);
+  return await running.end();
+}
+
+export interface ServerProcess extends TaskProcess {
+  url: string;
+}
+
+/** Starts a server on a free port and waits until it listens; one in the sandbox has printed its welcome by then. */
+export async function startServerProcess(task: "start" | "serve", env: Environment): Promise<ServerProcess> {
+  const server = startTask(task, { env: { PORT: "0", ...env } });
+  try {
+    const [, url] = await server.until(/"message":"listening","address":"(.+?)"/);
+    assert(url);
+    if (task === "start") await server.until(/^curl .+\n/m);
+    return { ...server, url };
+  } catch (failure) {
+    await server[Symbol.asyncDispose]();
+    throw failure;
+  }
+}
+
+export interface DataFolder extends AsyncDisposable {
+  /** For `DATA_DIR`. */
+  path: string;
+  /** Whether an embedded Postgres runs on this folder, or was left behind without having been stopped. */
+  hasPostgres(): Promise<boolean>;
+  /** Where that Postgres is now, to look behind the server's back. */
+  databaseUrl(): Promise<string>;
+}
+
+/** A new folder for the embedded Postgres. Disposing of it ends a Postgres that was left behind. */
+export async function newDataFolder(): Promise<DataFolder> {
+  const path = await Deno.makeTempDir({ prefix: "slotkeeper_process_" });
+  const read = (file: string) => Deno.readTextFile(join(path, file));
+  const hasPostgres = () => read("postgres/postmaster.pid").then(() => true, () => false);
+  return {
+    path,
+    hasPostgres,
+    async databaseUrl() {
+      const port = (await read("postgres/postmaster.pid")).split("\n")[3];
+      return `postgres://slotkeeper:${(await read("postgres_password")).trim()}@127.0.0.1:${port}/postgres`;
+    },
+    async [Symbol.asyncDispose]() {
+      if (await hasPostgres()) await (await startEmbeddedPostgres({ directory: path })).stop();
+      await Deno.remove(path, { recursive: true });
+    },
+  };
+}
+
+/** Waits for what cannot be heard of: asks again and again, without a pause, until it is so. */
+export async function eventually(isSo: () => Promise<boolean>): Promise<void> {
+  const patience = AbortSignal.timeout(patienceMs);
+  while (!await isSo()) patience.throwIfAborted();
+}
+
+/** Whether somebody listens at the host and port of `url`. */
+export async function isListening(url: string): Promise<boolean> {
+  const { hostname, port } = new URL(url);
+  try {
+    (await Deno.connect({ hostname, port: Number(port) })).close();
+    return true;
+  } catch (failure) {
+    if (failure instanceof Deno.errors.ConnectionRefused) return false;
+    throw failure;
+  }
+}
+
+function collect(stream: ReadableStream<Uint8Array<ArrayBuffer>>) {
+  let text = "";
+  let open = true;
+  let next = Promise.withResolvers<boolean>();
+  const ended = (async () => {
+    for await (const chunk of stream.pipeThrough(new TextDecoderStream())) {
+      text += chunk;
+      next.resolve(true);
+      next = Promise.withResolvers();
+    }
+    open = false;
+    next.resolve(false);
+  })();
+  /** Waits for more text; false when there will be none. */
+  const more = () => open ? next.promise : Promise.resolve(false);
+  return { text: () => text, more, ended };
+}

@@ -1,0 +1,155 @@
+/**
+ * A server as `main.ts` builds it: real HTTP on a port of its own, a real database of its own, and a clock that stands
+ * still until a test moves it.
+ */
+import assert from "node:assert/strict";
+import type { Kysely, LogConfig } from "kysely";
+import type { z } from "zod";
+import { type Operations, operations, Problem, type ProblemCode } from "../../generated/contract.ts";
+import { createApp } from "../../src/app.ts";
+import { createTokenVerifier, mintToken, type Role } from "../../src/auth/tokens.ts";
+import type { Clock } from "../../src/clock.ts";
+import { parseConfig } from "../../src/config.ts";
+import { connect, type Database } from "../../src/database/connect.ts";
+import { createLog } from "../../src/http/log.ts";
+import { noPayments } from "../../src/payments/provider.ts";
+import { newDatabase } from "./database.ts";
+
+export const testSecret = "a secret that only the tests know, 32 bytes or more";
+
+/** The domain's clock, in the hand of a test. */
+export interface ManualClock extends Clock {
+  set(time: string): void;
+}
+
+export type OperationId = keyof Operations;
+
+/** What a test sends. Everything is loose, so that it can be wrong. `token` is sent as a bearer token. */
+export interface Call {
+  params?: Record<string, unknown>;
+  query?: Record<string, unknown>;
+  body?: unknown;
+  token?: string;
+  headers?: Record<string, string>;
+}
+
+export interface Answer {
+  status: number;
+  headers: Headers;
+  body: unknown;
+}
+
+export interface TestServer extends AsyncDisposable {
+  url: string;
+  db: Kysely<Database>;
+  databaseUrl: string;
+  clock: ManualClock;
+  /** What was logged, a JSON text an entry. */
+  logged: string[];
+  /** A token of this server for `subject`; two of the same subject are the same user. */
+  token(subject: string, role?: Role): Promise<string>;
+  /** Calls an operation. Fails unless the contract declares the status and the body fits its schema. */
+  call(id: OperationId, call?: Call): Promise<Answer>;
+  /** Calls an operation that must succeed. */
+  ok<Id extends OperationId>(id: Id, call?: Call): Promise<Operations[Id]["answer"]["body"]>;
+  /** Calls an operation that must be refused with this code. */
+  refused(code: ProblemCode, id: OperationId, call?: Call): Promise<Problem>;
+}
+
+export interface TestServerOptions {
+  /** The domain's time at the start. */
+  now?: string;
+  env?: Record<string, string>;
+  log?: LogConfig;
+  pool?: number;
+}
+
+export async function startServer(
+  { now = "2026-03-02T10:00:00.000Z", env = {}, log, pool = 4 }: TestServerOptions = {},
+): Promise<TestServer> {
+  const database = await newDatabase();
+  const config = parseConfig({ AUTH_JWT_SECRET: testSecret, DATABASE_URL: database.url, ...env });
+  const db = connect({ url: database.url, pool, ...(log === undefined ? {} : { log }) });
+  let time = new Date(now);
+  const clock: ManualClock = { now: () => time, set: (text) => time = new Date(text) };
+  const logged: string[] = [];
+  const app = createApp({
+    config,
+    db,
+    clock,
+    log: createLog("debug", (line) => logged.push(line)),
+    payments: noPayments,
+    verify: await createTokenVerifier(config.auth),
+    docsToken: undefined,
+  });
+  const http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, app.fetch);
+  const url = `http://127.0.0.1:${http.addr.port}`;
+
+  const call = async (id: OperationId, request: Call = {}): Promise<Answer> => {
+    const { status, headers, text } = await send(url, id, request);
+    const where = `${id} answered ${status}: ${text}`;
+    const body: unknown = JSON.parse(text);
+    if (status < 400) {
+      const answers: Record<number, z.ZodType | undefined> = operations[id].answers;
+      const schema = answers[status];
+      assert(schema, `${where}\nwhich the contract does not declare`);
+      assert.deepEqual(schema.parse(body), body, where);
+      return { status, headers, body };
+    }
+    const problem = Problem.parse(body);
+    assert.equal(headers.get("Content-Type"), "application/problem+json", where);
+    assert.equal(problem.status, status, where);
+    assert.equal(problem.requestId, headers.get("X-Request-Id"), where);
+    const declared: readonly ProblemCode[] = operations[id].problems;
+    assert(declared.includes(problem.code), `${where}\nwhich the contract does not declare`);
+    return { status, headers, body: problem };
+  };
+
+  return {
+    url,
+    db,
+    databaseUrl: database.url,
+    clock,
+    logged,
+    token: (subject, role = "user") => mintToken(config.auth, { subject, role, lifetimeSeconds: 3_600 }),
+    call,
+    async ok(id, request) {
+      const { status, body } = await call(id, request);
+      assert(status < 400, `${id} answered ${status}: ${JSON.stringify(body)}`);
+      return body as Operations[typeof id]["answer"]["body"];
+    },
+    async refused(code, id, request) {
+      const { status, body } = await call(id, request);
+      assert(status >= 400, `${id} answered ${status}, not ${code}: ${JSON.stringify(body)}`);
+      const problem = Problem.parse(body);
+      assert.equal(problem.code, code, JSON.stringify(body));
+      return problem;
+    },
+    async [Symbol.asyncDispose]() {
+      await http.shutdown();
+      await db.destroy();
+      await database[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** One request as `call` describes it, without a look at what comes back. */
+export async function send(
+  url: string,
+  id: OperationId,
+  { params = {}, query = {}, body, token, headers = {} }: Call,
+): Promise<{ status: number; headers: Headers; text: string }> {
+  const { method, path } = operations[id].route;
+  const target = new URL(path.replaceAll(/\{(\w+)\}/g, (_, name) => encodeURIComponent(String(params[name]))), url);
+  for (const [name, value] of Object.entries(query)) target.searchParams.set(name, String(value));
+  const response = await fetch(target, {
+    method: method.toUpperCase(),
+    headers: {
+      ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }),
+      ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+      ...headers,
+    },
+    ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+  });
+  return { status: response.status, headers: response.headers, text: await response.text() };
+}
