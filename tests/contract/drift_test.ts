@@ -1,0 +1,180 @@
+/** The contract, the code generated from it, and the document that the routes themselves would emit say the same. */
+import assert from "node:assert/strict";
+import { isDeepStrictEqual } from "node:util";
+import { OpenAPIHono, type RouteConfig } from "@hono/zod-openapi";
+import { z } from "zod";
+import * as generated from "../../generated/contract.ts";
+import { catalogue } from "../../src/problems.ts";
+import { child, contract, contractOperations, type Json, type JsonObject, object, withoutRefs } from "./document.ts";
+
+/** What zod-openapi says about the routes that the server registers. */
+function emit(): JsonObject {
+  const app = new OpenAPIHono();
+  for (const { route } of Object.values(generated.operations)) app.openAPIRegistry.registerPath(route as RouteConfig);
+  const document = app.getOpenAPI31Document({ openapi: "3.1.0", info: { title: "", version: "" } });
+  return JSON.parse(JSON.stringify(document));
+}
+
+/** A place where two documents differ. Undefined means that there is nothing. */
+interface Difference {
+  path: string[];
+  written: Json | undefined;
+  emitted: Json | undefined;
+  /** What the place belongs to, on both sides. */
+  around: { written: Json; emitted: Json };
+}
+
+function differences(written: Json, emitted: Json, path: string[] = []): Difference[] {
+  if (typeof written !== "object" || typeof emitted !== "object" || written === null || emitted === null) {
+    return [];
+  }
+  // A list has a length, so that one with too few or too many elements differs.
+  const keys = new Set([...Object.keys(written), ...Object.keys(emitted)]);
+  return [...keys].flatMap((key): Difference[] => {
+    const [left, right]: (Json | undefined)[] = [Reflect.get(written, key), Reflect.get(emitted, key)];
+    const isInner = (value: Json | undefined) => typeof value === "object" && value !== null;
+    if (isInner(left) && isInner(right) && Array.isArray(left) === Array.isArray(right)) {
+      return differences(left ?? null, right ?? null, [...path, key]);
+    }
+    if (left === right) return [];
+    return [{ path: [...path, key], written: left, emitted: right, around: { written, emitted } }];
+  });
+}
+
+/** What zod-openapi 1.6 gets wrong. The server does not serve what it emits, so nobody is misled. */
+const emitterBugs: Record<string, (difference: Difference) => boolean> = {
+  "`multipleOf` is dropped": ({ path, written, emitted }) =>
+    path.at(-1) === "multipleOf" && typeof written === "number" && emitted === undefined,
+  "`const` becomes an enum of one": ({ path, written, emitted, around }) =>
+    path.at(-1) === "const"
+      ? emitted === undefined && isDeepStrictEqual(child(around.emitted, "enum"), [written])
+      : path.at(-1) === "enum" && written === undefined &&
+        isDeepStrictEqual(emitted, [child(around.written, "const")]),
+  "`additionalProperties: true` becomes `{}`, which means the same": ({ path, written, emitted }) =>
+    path.at(-1) === "additionalProperties" && written === true && JSON.stringify(emitted) === "{}",
+  "`required: false`, the default, is spelled out on parameters": ({ path, written, emitted, around }) =>
+    path.at(-1) === "required" && written === undefined && emitted === false &&
+    ["query", "path"].includes(String(child(around.emitted, "in"))),
+};
+
+const emitted = emit();
+const emittedPaths = withoutRefs(emitted, emitted.paths ?? {});
+const writtenPaths = withoutRefs(contract, contract.paths ?? {});
+const schemasOf = (document: JsonObject): JsonObject =>
+  object(withoutRefs(document, child(document.components, "schemas") ?? {}));
+
+Deno.test("the routes emit the paths and schemas of the contract, but for what the emitter is known to get wrong", () => {
+  const found = [
+    ...differences(writtenPaths, emittedPaths, ["paths"]),
+    ...differences(schemasOf(contract), schemasOf(emitted), ["schemas"]),
+  ];
+  const unexplained = found.filter((difference) =>
+    !Object.values(emitterBugs).some((explains) => explains(difference))
+  );
+  assert.deepEqual(unexplained.map(({ path, written, emitted }) => ({ path: path.join(" "), written, emitted })), []);
+  for (const [bug, explains] of Object.entries(emitterBugs)) {
+    assert(found.some(explains), `${bug}: no longer. Take it off the list.`);
+  }
+});
+
+Deno.test("the comparison notices whatever is changed, dropped or added", () => {
+  const changes: [string, (document: JsonObject) => void][] = [
+    ["a changed bound", (document) => object(schema(document, "Id")).minimum = 2],
+    ["a dropped required field", (document) => void (object(schema(document, "Room")).required as Json[]).pop()],
+    ["an added keyword", (document) => object(schema(document, "Room")).additionalProperties = false],
+    ["a changed description", (document) => object(schema(document, "Id")).description = "Something else."],
+  ];
+  const schema = (document: JsonObject, name: string) => child(child(document.components, "schemas"), name);
+  for (const [name, change] of changes) {
+    const document = structuredClone(emitted);
+    change(document);
+    const changed = differences(emittedPaths, withoutRefs(document, document.paths ?? {}));
+    assert(changed.length > 0, name);
+    assert(!changed.some((difference) => Object.values(emitterBugs).some((explains) => explains(difference))), name);
+  }
+});
+
+Deno.test("every schema of the contract is emitted under its name, and no other", () => {
+  assert.deepEqual(Object.keys(schemasOf(emitted)).sort(), Object.keys(schemasOf(contract)).sort());
+});
+
+Deno.test("each operation has the security, tags, rate limit and served maximums of the contract", () => {
+  const told = ({ security, tags, ...rest }: JsonObject): Json => ({
+    security: security ?? null,
+    tags: tags ?? null,
+    rateLimit: rest["x-rate-limit"] ?? null,
+    servedMaximums: (Array.isArray(rest.parameters) ? rest.parameters : [])
+      .map((parameter) => [child(parameter, "name") ?? null, child(parameter, "x-served-maximum") ?? null]),
+  });
+  for (const { operationId: id, method, path, ...operation } of contractOperations) {
+    const route = object(child(child(emittedPaths, path), method.toLowerCase()));
+    assert.deepEqual(told(route), told(object(child(child(writtenPaths, path), method.toLowerCase()))), id);
+    assert.equal(generated.operations[id].rateLimit, operation["x-rate-limit"]);
+  }
+  assert(JSON.stringify(emittedPaths).includes("x-served-maximum"));
+});
+
+/** Every media type of the document that has an example. */
+function exampledMedia(node: Json, path: string[] = []): { path: string[]; media: JsonObject }[] {
+  if (typeof node !== "object" || node === null) return [];
+  if (!Array.isArray(node) && node.schema !== undefined && node.in === undefined) return [{ path, media: node }];
+  return Object.entries(node).flatMap(([key, value]) => exampledMedia(value, [...path, key]));
+}
+
+/** The generated schema of this name. */
+function schemaNamed(name: string): z.ZodType {
+  const schema: unknown = Object.entries(generated).find(([key]) => key === name)?.[1];
+  assert(schema instanceof z.ZodType, `generated/contract.ts has no schema ${name}`);
+  return schema;
+}
+
+/** `value` with the keys of `model` only, since parsing fills in defaults. */
+function shapedAs(model: Json, value: unknown): unknown {
+  if (typeof model !== "object" || model === null || Array.isArray(model)) return value;
+  return Object.fromEntries(Object.keys(model).map((key) => [key, Reflect.get(Object(value), key)]));
+}
+
+Deno.test("every example of the contract is valid and comes out of its generated schema as it went in", () => {
+  const all = exampledMedia(contract);
+  const bodies = all.filter(({ path }) => path.includes("requestBody"));
+  assert(bodies.length > 0 && all.length > bodies.length);
+  for (const { path, media } of all) {
+    const { $ref } = object(media.schema);
+    const schema = schemaNamed(String($ref).replace("#/components/schemas/", ""));
+    const examples = media.example === undefined
+      ? Object.values(object(withoutRefs(contract, media.examples ?? {}))).map((example) => child(example, "value"))
+      : [media.example];
+    assert(examples.length > 0, path.join(" "));
+    for (const example of examples) {
+      assert(example !== undefined, path.join(" "));
+      const parsed = schema.parse(example);
+      assert.deepEqual(path.includes("requestBody") ? shapedAs(example, parsed) : parsed, example, path.join(" "));
+    }
+  }
+});
+
+Deno.test("every example of a parameter is valid and comes out of its generated schema as it went in", () => {
+  let count = 0;
+  for (const { operationId, parameters } of contractOperations) {
+    const { params, query } = generated.operations[operationId].route.request;
+    for (const { name, in: place, example } of parameters) {
+      if (example === undefined) continue;
+      const schemas: Record<string, z.ZodType> = place === "path" ? params.shape : query.shape;
+      assert.equal(schemas[name]?.parse(String(example)), example, `${operationId} ${name}`);
+      count++;
+    }
+  }
+  assert(count > 0);
+});
+
+Deno.test("every example of a problem is what the server says: its type, title, status and sentence", () => {
+  const examples = object(child(contract.components, "examples"));
+  for (const [code, example] of Object.entries(examples)) {
+    const { title, status, detail, ...problem } = generated.Problem.parse(child(example, "value"));
+    assert.equal(problem.code, code);
+    assert.deepEqual({ title, status }, catalogue[problem.code]);
+    assert.equal(problem.type, `urn:slotkeeper:problem:${code}`);
+    assert.equal(problem.error, detail);
+    assert.equal(child(example, "summary"), title);
+  }
+});

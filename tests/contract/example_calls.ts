@@ -1,0 +1,115 @@
+/** A valid call of each operation: the contract's own examples, aimed at rows that exist. */
+import assert from "node:assert/strict";
+import { type Kysely, sql } from "kysely";
+import type { Database } from "../../src/database/connect.ts";
+import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
+import type { TestServer } from "../support/server.ts";
+import { accessOf, type ContractOperation, type Json, type JsonObject } from "./document.ts";
+
+/** Ids by the names that parameters and fields have in the contract. */
+export type Ids = Record<string, number>;
+
+/** A room, a pending booking of alice in it, and a free timeslot at the same price. */
+export async function newExampleRows(server: TestServer): Promise<Ids> {
+  const room = await newRoom(server);
+  const [booked, free] = await newTimeslots(server, room, { date: "2026-03-20" });
+  assert(booked && free);
+  const { id: bookingId } = await newBooking(server, "alice", booked);
+  return { roomId: room.id, bookingId, timeslotId: free.id, newTimeslotId: free.id };
+}
+
+export interface ExampleCall {
+  params: JsonObject;
+  query: JsonObject;
+  body?: JsonObject;
+}
+
+/** The required parameters and the body of the example, with the ids of `ids` in the places of the example's. */
+export function exampleCall({ operationId, parameters, requestBody }: ContractOperation, ids: Ids): ExampleCall {
+  const call: ExampleCall = { params: {}, query: {} };
+  for (const { name, in: place, required, example } of parameters) {
+    if (required !== true) continue;
+    const value = ids[name] ?? example;
+    assert(value !== undefined, `${operationId} needs an example of its parameter ${name}`);
+    call[place === "path" ? "params" : "query"][name] = value;
+  }
+  if (requestBody === undefined) return call;
+  const { example } = requestBody.content["application/json"];
+  const body = Object.fromEntries(Object.entries(example).map(([name, value]) => [name, ids[name] ?? value]));
+  return { ...call, body };
+}
+
+/** The path of the operation with the parameters in their places. */
+export function pathOf(
+  { path }: ContractOperation,
+  { params, query }: { params: JsonObject; query: [name: string, value: Json][] | JsonObject },
+): string {
+  const filled = path.replaceAll(/\{(\w+)\}/g, (_, name) => encodeURIComponent(String(params[name])));
+  const search = new URLSearchParams();
+  for (const [name, value] of Array.isArray(query) ? query : Object.entries(query)) search.append(name, String(value));
+  return search.size === 0 ? filled : `${filled}?${search}`;
+}
+
+/** A token that may call the operation on the example rows: alice's, or an admin's; none where none is needed. */
+async function tokenFor(server: TestServer, operation: ContractOperation): Promise<{ token?: string }> {
+  switch (accessOf(operation)) {
+    case "public":
+      return {};
+    case "admin":
+      return { token: await server.token("admin", "admin") };
+    default:
+      return { token: await server.token("alice") };
+  }
+}
+
+/** What is sent in the place of the example's parts. */
+export interface Request {
+  params?: Record<string, string>;
+  query?: [name: string, value: string][];
+  /** A query parameter that is left out. */
+  without?: string;
+  body?: BodyInit;
+  /** `application/json` unless given; null sends none. */
+  contentType?: string | null;
+}
+
+export type Send = (request: Request) => Promise<{ status: number; body: unknown }>;
+
+/** Sends the example of `operation`, with the parts that a {@link Request} replaces. */
+export async function sender(server: TestServer, operation: ContractOperation, ids: Ids): Promise<Send> {
+  const example = exampleCall(operation, ids);
+  const { token } = await tokenFor(server, operation);
+  return async ({ params = {}, query = [], without, body = JSON.stringify(example.body), contentType }) => {
+    const replacedNames = [without, ...query.map(([name]) => name)];
+    const others = Object.entries(example.query).filter(([name]) => !replacedNames.includes(name));
+    const path = pathOf(operation, { params: { ...example.params, ...params }, query: [...others, ...query] });
+    const response = await fetch(`${server.url}${path}`, {
+      method: operation.method,
+      headers: {
+        ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }),
+        ...(operation.requestBody === undefined || contentType === null
+          ? {}
+          : { "Content-Type": contentType ?? "application/json" }),
+      },
+      // As bytes, since fetch would name a Content-Type of its own for a text.
+      ...(operation.requestBody === undefined
+        ? {}
+        : { body: typeof body === "string" ? new TextEncoder().encode(body) : body }),
+    });
+    return { status: response.status, body: await response.json() };
+  };
+}
+
+/** Everything that the database holds, to see that nothing has changed. */
+export async function allRows(db: Kysely<Database>): Promise<Record<string, unknown[]>> {
+  const tables = await sql<{ name: string }>`
+    select table_name as name from information_schema.tables
+    where table_schema = 'public' and table_type = 'BASE TABLE'
+  `.execute(db);
+  const contents: Record<string, unknown[]> = {};
+  for (const { name } of tables.rows) {
+    const { rows } = await sql`select to_jsonb(t) as "row" from ${sql.table(name)} t order by 1`.execute(db);
+    contents[name] = rows;
+  }
+  return contents;
+}

@@ -1,0 +1,238 @@
+/** The generator takes our dialect of OpenAPI and makes code that works; at anything else it stops and says where and why. */
+import assert from "node:assert/strict";
+import type { z } from "zod";
+import { generateContract } from "../../scripts/generate/contract.ts";
+import { ContractError } from "../../scripts/generate/nodes.ts";
+import type { JsonObject } from "./document.ts";
+import {
+  type At,
+  cat,
+  contractWith,
+  createThing,
+  getThing,
+  oneOf,
+  requestSchema,
+  without,
+  withParameter,
+  withPets,
+  withSchema,
+} from "./small_contract.ts";
+
+const refused: [string, RegExp, (at: At) => void][] = [
+  ["an operation without operationId", /GET \/things\/\{thingId\}.*operationId/, without(getThing, "operationId")],
+  ["an operation without security", /GET \/things\/\{thingId\}.*security/, without(getThing, "security")],
+  ["security of an unknown role", /POST \/things.*security/, (at) => at(createThing).security = [{ bearer: ["root"] }]],
+  ["an operation without a rate limit", /GET \/things\/\{thingId\}.*x-rate-limit/, without(getThing, "x-rate-limit")],
+  ["an unknown rate limit", /POST \/things.*x-rate-limit/, (at) => at(createThing)["x-rate-limit"] = "none"],
+  ["an operation without summary", /GET \/things\/\{thingId\}.*summary/, without(getThing, "summary")],
+  ["an operationId that comes twice", /getThing.*twice/, (at) => at(createThing).operationId = "getThing"],
+  ["an operation that hides what it can answer", /token_missing/, without(`${createThing} responses`, "401")],
+  ["a body without required: true", /POST \/things.*required: true/, without(`${createThing} requestBody`, "required")],
+  ["a body that is no JSON", /application\/json/, (at) => {
+    at(`${createThing} requestBody`).content = { "text/plain": at(requestSchema) };
+  }],
+  ["a body without an example", /POST \/things.*example/, without(requestSchema, "example")],
+  ...["allOf", "anyOf", "not", "if", "nullable", "exclusiveMinimum", "uniqueItems", "readOnly", "title"].map((
+    keyword,
+  ): typeof refused[number] => [
+    `the keyword ${keyword}`,
+    new RegExp(`NewThing\\.name.*\`${keyword}\``),
+    withSchema({ type: "string", [keyword]: [] }),
+  ]),
+  ["a schema without a type", /NewThing\.name.*type/, withSchema({ allOf: [{ $ref: "#/components/schemas/Id" }] })],
+  ["a schema of two types", /NewThing\.name.*type/, withSchema({ type: ["string", "integer"] })],
+  ["an unknown format", /NewThing\.name.*format email/, withSchema({ type: "string", format: "email" })],
+  ["an enum with a pattern", /NewThing\.name.*pattern/, withSchema({ type: "string", enum: ["a"], pattern: "a" })],
+  ["a const with a length", /NewThing\.name.*maxLength/, withSchema({ type: "string", const: "a", maxLength: 1 })],
+  ["a format with a length", /NewThing\.name.*maxLength/, withSchema({ type: "string", format: "date", maxLength: 1 })],
+  ["a oneOf without discriminator", /components\.schemas\.Pet.*discriminator/, withPets({ oneOf })],
+  [
+    "a oneOf with a member without the const",
+    /Cat.*kind.*const/,
+    withPets({ oneOf, discriminator: { propertyName: "kind" } }, { ...cat, properties: { kind: { type: "string" } } }),
+  ],
+  [
+    "a $ref beside other keys",
+    /NewThing\.name.*\$ref/,
+    withSchema({ $ref: "#/components/schemas/Id", description: "" }),
+  ],
+  [
+    "a $ref of a parameter's schema beside other keys",
+    /size.*\$ref/,
+    withParameter({ schema: { $ref: "#/components/schemas/Id", maximum: 9 } }),
+  ],
+  ["a $ref of a parameter beside other keys", /\/things\/\{thingId\}.*\$ref/, (at) => {
+    at("components").parameters = {
+      Size: { name: "size", in: "query", description: "How large.", schema: { type: "boolean" } },
+    };
+    at(getThing).parameters = [{ $ref: "#/components/parameters/Size", required: true }];
+  }],
+  ["a $ref of a response beside other keys", /GET \/things.*\$ref/, (at) => {
+    at(`${getThing} responses 500`).description = "Something else.";
+  }],
+  [
+    "a $ref to nothing",
+    /NewThing.*#\/components\/schemas\/None/,
+    withSchema({ $ref: "#/components/schemas/None" }),
+  ],
+  ["a $ref out of the document", /other\.yaml/, withSchema({ $ref: "other.yaml#/components/schemas/Id" })],
+  ["a schema that contains itself", /NewThing.*contain itself/, withSchema({ $ref: "#/components/schemas/NewThing" })],
+  ["a required property that is not declared", /NewThing.*size/, (at) => {
+    at("components schemas NewThing").required = ["name", "size"];
+  }],
+  ["a path parameter that is not declared", /thingId.*parameters/, without("paths /things/{thingId}", "parameters")],
+  ["a path parameter that is not in the path", /POST \/things.*parameters/, (at) => {
+    at(createThing).parameters = at("paths /things/{thingId}").parameters ?? [];
+  }],
+  ["a parameter in a header", /header/, withParameter({ in: "header", schema: { type: "string" } })],
+  ["a parameter that is an object", /size.*object/, withParameter({ schema: { type: "object", properties: {} } })],
+  ["a parameter without a description", /size.*description/, (at) => {
+    at(getThing).parameters = [{ name: "size", in: "query", schema: { type: "string" } }];
+  }],
+  ["an example of another problem", /GET \/things.*internal_error/, (at) => {
+    at("components examples internal_error value").code = "validation_failed";
+  }],
+  ["an example of another status", /GET \/things.*internal_error/, (at) => {
+    at("components examples internal_error value").status = 503;
+  }],
+  ["a response with headers", /GET \/things.*headers/, (at) => at(`${getThing} responses 200`).headers = {}],
+  ["security of two schemes", /GET \/things.*security/, (at) => {
+    at(getThing).security = [{ bearer: ["user"], other: [] }];
+  }],
+  ["security of two roles", /GET \/things.*security/, (at) => {
+    at(getThing).security = [{ bearer: ["user", "admin"] }];
+  }],
+  ["an operation with callbacks", /GET \/things.*callbacks/, (at) => at(getThing).callbacks = {}],
+  ["a parameter with a style", /size.*style/, withParameter({ schema: { type: "string" }, style: "form" })],
+  ["a request body with a description", /POST \/things.*description/, (at) => {
+    at(`${createThing} requestBody`).description = "A thing.";
+  }],
+  ["a document with webhooks", /webhooks/, (at) => at("").webhooks = {}],
+  ["an operation that never succeeds", /GET \/things.*success/, without(`${getThing} responses`, "200")],
+];
+
+Deno.test("the generator takes the small contract that the cases below change", () => {
+  generateContract(contractWith(() => {}));
+});
+
+for (const [name, message, change] of refused) {
+  Deno.test(`the generator stops at ${name}, and says where`, () => {
+    assert.throws(() => generateContract(contractWith(change)), (failure) => {
+      assert(failure instanceof ContractError, `${failure}`);
+      assert.match(failure.message, message);
+      return true;
+    });
+  });
+}
+
+interface Generated {
+  operations: Record<
+    string,
+    { route: { request: { query: z.ZodType; body?: { content: Record<string, { schema: z.ZodType }> } } } }
+  >;
+}
+
+/** The generated code as a module, with the decoders where they are. Nothing is written to disk. */
+async function load(change: (at: At) => void): Promise<Generated> {
+  const query = new URL("../../src/http/query.ts", import.meta.url).href;
+  const code = generateContract(contractWith(change)).replace('"../src/http/query.ts"', JSON.stringify(query));
+  return await import(`data:application/typescript,${encodeURIComponent(code)}`);
+}
+
+async function loadQuery(schema: JsonObject): Promise<(size?: unknown) => unknown> {
+  const { operations } = await load(withParameter({ schema }));
+  const query = operations.getThing?.route.request.query;
+  assert(query);
+  return (size) => {
+    const { success, data } = query.safeParse(size === undefined ? {} : { size });
+    return success ? Reflect.get(Object(data), "size") : "refused";
+  };
+}
+
+Deno.test("a query parameter is decoded from text by its type, with its default before validation", async (t) => {
+  const cases: [JsonObject, [given: unknown, decoded: unknown][]][] = [
+    [{ type: "integer", minimum: 0, maximum: 9, default: 5 }, [
+      [undefined, 5],
+      ["0", 0],
+      ["9", 9],
+      ["10", "refused"],
+      ["-1", "refused"],
+      ["", "refused"],
+      ["1e0", "refused"],
+      [["1", "2"], "refused"],
+    ]],
+    [{ type: "integer", minimum: 1, maximum: 9 }, [[undefined, undefined], ["1", 1]]],
+    [{ type: "boolean", default: true }, [
+      [undefined, true],
+      ["false", false],
+      ["true", true],
+      ["1", "refused"],
+      ["", "refused"],
+    ]],
+    [{ type: "string", enum: ["a", "b"], default: "b" }, [[undefined, "b"], ["a", "a"], ["c", "refused"]]],
+    [{ type: "string", pattern: "^a+$", default: "aa" }, [[undefined, "aa"], ["a", "a"], ["b", "refused"]]],
+    [{ type: "array", maxItems: 2, items: { type: "integer", minimum: 1, maximum: 7 } }, [
+      [undefined, undefined],
+      ["1", [1]],
+      [["1", "7"], [1, 7]],
+      [["1", "8"], "refused"],
+      [["1", "2", "3"], "refused"],
+      ["", "refused"],
+    ]],
+    [{ type: "array", items: { type: "string", enum: ["a", "b"] } }, [["a", ["a"]], [["b", "a"], ["b", "a"]], [
+      "c",
+      "refused",
+    ]]],
+  ];
+  for (const [schema, values] of cases) {
+    await t.step(JSON.stringify(schema), async () => {
+      const decode = await loadQuery(schema);
+      for (const [given, decoded] of values) assert.deepEqual(decode(given), decoded, `from ${JSON.stringify(given)}`);
+    });
+  }
+});
+
+Deno.test("a oneOf with a discriminator becomes a union that its tag decides", async () => {
+  const cats = {
+    ...cat,
+    additionalProperties: false,
+    properties: { ...cat.properties, lives: { type: "integer", maximum: 9 } },
+  };
+  const { operations } = await load(withPets({ oneOf, discriminator: { propertyName: "kind" } }, cats));
+  const schema = operations.createThing?.route.request.body?.content["application/json"]?.schema;
+  assert(schema);
+  assert.deepEqual(schema.parse({ kind: "cat", lives: 9 }), { kind: "cat", lives: 9 });
+  assert.deepEqual(schema.parse({ kind: "dog" }), { kind: "dog" });
+  for (const wrong of [{ kind: "cat", lives: 10 }, { kind: "cat", nonsense: 1 }, { kind: "cow" }, {}, null]) {
+    assert(!schema.safeParse(wrong).success, JSON.stringify(wrong));
+  }
+});
+
+Deno.test("a body keeps null, defaults, unknown keys and free objects apart, as its schema says", async () => {
+  const { operations } = await load((at) => {
+    at("components schemas").NewThing = {
+      type: "object",
+      additionalProperties: false,
+      required: ["name"],
+      properties: {
+        name: { type: ["string", "null"], maxLength: 3 },
+        size: { type: "number", minimum: 0, multipleOf: 0.5, default: 1.5 },
+        tags: { type: "object", additionalProperties: { type: "string" } },
+        extra: { type: "object", additionalProperties: true, default: {} },
+      },
+    };
+  });
+  const schema = operations.createThing?.route.request.body?.content["application/json"]?.schema;
+  assert(schema);
+  assert.deepEqual(schema.parse({ name: null }), { name: null, size: 1.5, extra: {} });
+  const whole = { name: "abc", size: 0, tags: { a: "b" }, extra: { a: [1] } };
+  assert.deepEqual(schema.parse(whole), whole);
+  for (
+    const wrong of [{}, { name: "abcd" }, { name: "a", size: null }, { name: "a", size: 0.3 }, {
+      name: "a",
+      tags: { a: 1 },
+    }]
+  ) {
+    assert(!schema.safeParse(wrong).success, JSON.stringify(wrong));
+  }
+});

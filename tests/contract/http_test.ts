@@ -1,0 +1,207 @@
+/** What holds for every request, whichever operation it reaches: routes, methods, request ids, failures and the log. */
+import assert from "node:assert/strict";
+import { sql } from "kysely";
+import { Problem } from "../../generated/contract.ts";
+import { newRoomWithTimeslot } from "../support/builders.ts";
+import { type Call, startServer, type TestServer } from "../support/server.ts";
+import { contractOperations } from "./document.ts";
+import { exampleCall, newExampleRows, pathOf } from "./example_calls.ts";
+
+/** Served beside the contract's operations. */
+const docs = ["/", "/docs", "/docs/scalar.js", "/openapi.yaml", "/openapi.json"];
+const contractPaths = [...new Set(contractOperations.map((operation) => operation.path))];
+
+/** The path with a number in the place of each parameter. */
+const concrete = (path: string): string => path.replaceAll(/\{\w+\}/g, "1");
+
+/** The methods that the contract gives to a concrete path. HEAD comes with GET. */
+function methodsAt(path: string): string[] {
+  if (docs.includes(path)) return ["GET", "HEAD"];
+  const methods = contractOperations
+    .filter((operation) => new RegExp(`^${operation.path.replaceAll(/\{\w+\}/g, "[^/]+")}$`).test(path))
+    .map((operation) => operation.method);
+  return [...new Set(methods.includes("GET") ? [...methods, "HEAD"] : methods)].sort();
+}
+
+async function problemOf(response: Response): Promise<Problem> {
+  assert.equal(response.headers.get("Content-Type"), "application/problem+json");
+  const problem = Problem.parse(await response.json());
+  assert.equal(problem.requestId, response.headers.get("X-Request-Id"));
+  assert.equal(problem.status, response.status);
+  return problem;
+}
+
+/** The log's entries of one request. */
+function logOf({ logged }: TestServer, requestId: string | null): Record<string, unknown>[] {
+  return logged.map((line): Record<string, unknown> => JSON.parse(line))
+    .filter((entry) => entry.requestId === requestId);
+}
+
+Deno.test("an unknown path answers 404 route_not_found", async () => {
+  await using server = await startServer();
+  const paths = [
+    "/nowhere",
+    "/api/v1",
+    "/api/v2/bookings",
+    "/api/v1/bookings/1/nowhere",
+    "/api/v1/bookings/",
+    "//",
+    "/%00",
+    "/%FF",
+  ];
+  for (const path of paths) {
+    for (const method of ["GET", "POST", "DELETE"]) {
+      const problem = await problemOf(await fetch(`${server.url}${path}`, { method }));
+      assert.equal(problem.code, "route_not_found", `${method} ${path}`);
+      assert.equal(problem.status, 404);
+    }
+  }
+});
+
+Deno.test("a path that is only like one of ours answers 404", async () => {
+  await using server = await startServer();
+  for (const path of ["/openapiXyaml", "/docs/scalarXjs", "/healthz/", "//healthz", "/api/v1/bookings/rooms/1/"]) {
+    const { code } = await problemOf(await fetch(server.url + path));
+    assert.equal(code, "route_not_found", path);
+  }
+});
+
+Deno.test("a method that a path does not have answers 405 and Allow names those that it has", async () => {
+  await using server = await startServer();
+  for (const path of [...contractPaths.map(concrete), ...docs]) {
+    const allowed = methodsAt(path);
+    for (const method of ["GET", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"]) {
+      if (allowed.includes(method)) continue;
+      const response = await fetch(`${server.url}${path}`, { method });
+      assert.equal(response.headers.get("Allow"), allowed.join(", "), `${method} ${path}`);
+      assert.equal((await problemOf(response)).code, "method_not_allowed", `${method} ${path}`);
+      assert.equal(response.status, 405);
+    }
+  }
+});
+
+Deno.test("HEAD answers as GET does, without the body", async () => {
+  await using server = await startServer();
+  const ids = await newExampleRows(server);
+  const token = await server.token("admin", "admin");
+  const targets = contractOperations.filter((operation) => operation.method === "GET").map((operation) => {
+    return pathOf(operation, exampleCall(operation, ids));
+  });
+  assert(targets.length > 0);
+  for (const path of [...targets, ...docs]) {
+    const init = { headers: { Authorization: `Bearer ${token}` }, redirect: "manual" } as const;
+    const get = await fetch(`${server.url}${path}`, init);
+    assert((await get.text()).length > 0 || get.status === 302, path);
+    const head = await fetch(`${server.url}${path}`, { ...init, method: "HEAD" });
+    assert.equal(head.status, get.status, path);
+    assert(head.status < 400, path);
+    assert.equal(head.headers.get("Content-Type"), get.headers.get("Content-Type"), path);
+    assert.equal(await head.text(), "", path);
+  }
+  const refused = await fetch(`${server.url}/api/v1/bookings`, { method: "HEAD" });
+  assert.equal(refused.status, 401);
+});
+
+Deno.test("a request id is taken over when it is sane, else made, and is in the header, the problem and the log", async (t) => {
+  await using server = await startServer();
+  const sane = ["a", "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11", "trace_id=42", "x".repeat(255)];
+  const insane = [undefined, "", "two words", "<script>", '"', "a\tb", "x".repeat(256), "caf\u00e9"];
+  const made: string[] = [];
+  for (const given of [...sane, ...insane]) {
+    await t.step(`${given?.slice(0, 40)}`, async () => {
+      const headers: Record<string, string> = given === undefined ? {} : { "X-Request-Id": given };
+      const response = await fetch(`${server.url}/nowhere`, { headers });
+      const { requestId } = await problemOf(response);
+      if (given !== undefined && sane.includes(given)) {
+        assert.equal(requestId, given);
+      } else {
+        assert.match(requestId, /^[0-9a-f-]{36}$/);
+        made.push(requestId);
+      }
+      assert.equal(logOf(server, requestId).length, 1);
+    });
+  }
+  assert.equal(new Set(made).size, insane.length);
+});
+
+Deno.test("a failure answers 500 without a word about it, and is in the log with the request's id", async (t) => {
+  await using server = await startServer();
+  const { timeslot } = await newRoomWithTimeslot(server);
+  const secret = "a note that nobody else may read";
+  const token = await server.token("alice");
+  const assertHidden = async (id: "listRooms" | "createBooking", logged: RegExp) => {
+    const body = id === "createBooking"
+      ? { timeslotId: timeslot.id, roomId: timeslot.roomId, notes: secret }
+      : undefined;
+    const answer = await server.call(id, { token, ...(body === undefined ? {} : { body }) });
+    const problem = Problem.parse(answer.body);
+    assert.equal(answer.status, 500);
+    assert.deepEqual(answer.body, {
+      type: "urn:slotkeeper:problem:internal_error",
+      title: "Internal error",
+      status: 500,
+      detail: "Something went wrong on our side. Quote the requestId when you ask for help.",
+      code: "internal_error",
+      requestId: problem.requestId,
+      error: "Something went wrong on our side. Quote the requestId when you ask for help.",
+    });
+    const [failure, ...others] = logOf(server, problem.requestId).filter((entry) => entry.level === "error");
+    assert.deepEqual(others, []);
+    assert.match(JSON.stringify(failure), logged);
+    assert(!server.logged.join("\n").includes(secret));
+  };
+
+  await t.step("an answer that breaks the contract", async () => {
+    await server.db.updateTable("rooms").set({ capacity: 0 }).execute();
+    await assertHidden("listRooms", /listRooms gave an answer that breaks its contract.*capacity/);
+  });
+  await t.step("a statement that fails", async () => {
+    await sql`alter table rooms rename to elsewhere`.execute(server.db);
+    await assertHidden("listRooms", /relation \\"rooms\\" does not exist/);
+    await assertHidden("createBooking", /relation \\"rooms\\" does not exist/);
+  });
+});
+
+Deno.test("each request is one line in the log, with nothing that is the caller's own business", async () => {
+  await using server = await startServer();
+  const { timeslot } = await newRoomWithTimeslot(server);
+  const secret = "a note that nobody else may read";
+  const token = await server.token("alice");
+  const { id: userId } = await server.ok("getMe", { token });
+  const body = { roomId: timeslot.roomId, timeslotId: timeslot.id, notes: secret };
+  const get = async (path: string, method = "GET") => {
+    const response = await fetch(`${server.url}${path}`, { method });
+    await response.body?.cancel();
+    return response;
+  };
+  const [rooms, post] = ["/api/v1/bookings/rooms", { method: "POST", route: "/api/v1/bookings" }];
+  const create = (call: Call) => server.call("createBooking", { token, body, ...call });
+  const cases: [() => Promise<{ headers: Headers }>, Record<string, unknown>][] = [
+    [() => server.call("listRooms"), { method: "GET", route: rooms, status: 200 }],
+    [() => get(`${rooms}/99?${token}`), { method: "GET", route: `${rooms}/{roomId}`, status: 400 }],
+    [() => create({}), { ...post, status: 201, userId }],
+    [() => create({ body: { ...body, [secret]: 1 } }), { ...post, status: 400, userId }],
+    [() => create({ body: `{"notes":"${secret}` }), { ...post, status: 400, userId }],
+    [() => create({ token: `${token}x` }), { ...post, status: 401 }],
+    [() => server.call("getBookingStats", { token }), {
+      method: "GET",
+      route: "/api/v1/admin/bookings/stats",
+      status: 403,
+      userId,
+    }],
+    [() => get(`/nowhere/${token}`), { method: "GET", route: "other", status: 404 }],
+    [() => get("/healthz", "PATCH"), { method: "PATCH", route: "other", status: 405 }],
+  ];
+  for (const [request, expected] of cases) {
+    const { headers } = await request();
+    const requestId = headers.get("X-Request-Id");
+    const entries = logOf(server, requestId);
+    assert.equal(entries.length, 1);
+    const { time, ms, ...rest } = entries[0] ?? {};
+    assert.deepEqual(rest, { level: "info", message: "request", requestId, ...expected });
+    assert(typeof time === "string" && new Date(time).toISOString() === time);
+    assert(typeof ms === "number" && ms >= 0);
+  }
+  const log = server.logged.join("\n");
+  for (const word of [secret, token, token.slice(token.lastIndexOf(".") + 1)]) assert(!log.includes(word), word);
+});

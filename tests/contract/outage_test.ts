@@ -1,0 +1,138 @@
+/** What callers see while the database cannot be reached, and that the server recovers when it can. */
+import assert from "node:assert/strict";
+import { type AddressInfo, connect as connectTo, createServer, type Socket } from "node:net";
+import { operations, Problem } from "../../generated/contract.ts";
+import { createApp } from "../../src/app.ts";
+import { createTokenVerifier, mintToken } from "../../src/auth/tokens.ts";
+import { parseConfig } from "../../src/config.ts";
+import { connect } from "../../src/database/connect.ts";
+import { createLog } from "../../src/http/log.ts";
+import { noPayments } from "../../src/payments/provider.ts";
+import { newDatabase } from "../support/database.ts";
+import { testSecret } from "../support/server.ts";
+import { contractOperations } from "./document.ts";
+import { exampleCall, pathOf } from "./example_calls.ts";
+
+interface App extends AsyncDisposable {
+  /** Sends a request as an admin. Fails when the answer takes longer than any client would wait. */
+  request(path: string, init?: { method: string; body?: string }): Promise<Response>;
+}
+
+/** The app as `main.ts` builds it, on the database behind `url`. */
+async function newApp(url: string): Promise<App> {
+  const config = parseConfig({ AUTH_JWT_SECRET: testSecret, DATABASE_URL: url });
+  const db = connect({ url, pool: config.databasePool });
+  const app = createApp({
+    config,
+    db,
+    clock: { now: () => new Date("2026-03-02T10:00:00.000Z") },
+    log: createLog("error", () => {}),
+    payments: noPayments,
+    verify: await createTokenVerifier(config.auth),
+    docsToken: undefined,
+  });
+  const token = await mintToken(config.auth, { subject: "admin", role: "admin", lifetimeSeconds: 3_600 });
+  const headers = { Authorization: `Bearer ${token}`, "Content-Type": "application/json" };
+  return {
+    request: (path, init) => withinSeconds(3, Promise.resolve(app.request(path, { headers, ...init }))),
+    [Symbol.asyncDispose]: () => withinSeconds(3, db.destroy()),
+  };
+}
+
+async function withinSeconds<T>(seconds: number, promise: Promise<T>): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error(`nothing came within ${seconds} seconds`)), seconds * 1_000);
+  return await Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+async function assertUnavailable(response: Response): Promise<void> {
+  assert.equal(response.status, 503);
+  assert.equal(Problem.parse(await response.json()).code, "service_unavailable");
+  assert(Number(response.headers.get("Retry-After")) > 0);
+}
+
+/** The line between a server and its database. While it is cut, what is under way breaks and nothing gets through. */
+interface Line extends AsyncDisposable {
+  url: string;
+  isCut: boolean;
+}
+
+async function newLine(databaseUrl: string): Promise<Line> {
+  const { hostname, port } = new URL(databaseUrl);
+  const open = new Set<Socket>();
+  const proxy = createServer((client) => {
+    if (line.isCut) {
+      client.resetAndDestroy();
+      return;
+    }
+    const server = connectTo(Number(port), hostname);
+    const hangUp = () => [client, server].forEach((end) => end.destroy());
+    const pass = (from: Socket, to: Socket) => {
+      open.add(from);
+      from.on("data", (bytes) => line.isCut ? hangUp() : to.write(bytes));
+      from.on("error", hangUp);
+      from.on("close", () => {
+        open.delete(from);
+        hangUp();
+      });
+    };
+    pass(client, server);
+    pass(server, client);
+  });
+  await new Promise<void>((listening) => proxy.listen(0, "127.0.0.1", listening));
+  const url = new URL(databaseUrl);
+  url.host = `127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  const line: Line = {
+    url: url.href,
+    isCut: false,
+    async [Symbol.asyncDispose]() {
+      open.forEach((socket) => socket.destroy());
+      await new Promise((closed) => proxy.close(closed));
+    },
+  };
+  return line;
+}
+
+Deno.test("while the database is gone, whatever needs it answers 503 at once and says when to try again", async () => {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const url = `postgres://nobody:nothing@127.0.0.1:${listener.addr.port}/nowhere`;
+  listener.close();
+  await using app = await newApp(url);
+  const ids = { roomId: 1, bookingId: 1, timeslotId: 1, newTimeslotId: 1 };
+  for (const operation of contractOperations) {
+    const { operationId: id, method } = operation;
+    const { body, ...call } = exampleCall(operation, ids);
+    const init = { method, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
+    const response = await app.request(pathOf(operation, call), init);
+    const problems: readonly string[] = operations[id].problems;
+    if (problems.includes("service_unavailable")) await assertUnavailable(response);
+    else assert.equal(response.status, 200, id);
+  }
+});
+
+const rooms = "/api/v1/bookings/rooms";
+
+Deno.test("a request whose connection to the database breaks answers 503, and the next ones are served", async () => {
+  await using database = await newDatabase();
+  await using line = await newLine(database.url);
+  await using app = await newApp(line.url);
+  assert.equal((await app.request(rooms)).status, 200);
+  for (let outage = 0; outage < 3; outage++) {
+    line.isCut = true;
+    await assertUnavailable(await app.request(rooms));
+    line.isCut = false;
+    for (let index = 0; index < 5; index++) assert.equal((await app.request(rooms)).status, 200);
+  }
+});
+
+Deno.test("requests that came while the database was gone leave nothing behind that keeps later ones waiting", async () => {
+  await using database = await newDatabase();
+  await using line = await newLine(database.url);
+  await using app = await newApp(line.url);
+  const many = () => Promise.all(Array.from({ length: 20 }, () => app.request(rooms)));
+  line.isCut = true;
+  for (const response of await many()) await assertUnavailable(response);
+  line.isCut = false;
+  for (let index = 0; index < 5; index++) assert.equal((await app.request(rooms)).status, 200);
+  for (const response of await many()) assert.equal(response.status, 200);
+});

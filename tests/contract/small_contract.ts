@@ -1,0 +1,120 @@
+/** A contract of two operations, and ways to change it, for the tests of the generator. */
+import assert from "node:assert/strict";
+import { parse } from "yaml";
+import { type JsonObject, object } from "./document.ts";
+
+const base = `
+paths:
+  /things/{thingId}:
+    parameters:
+      - { name: thingId, in: path, required: true, description: The thing., schema: { $ref: '#/components/schemas/Id' } }
+    get:
+      operationId: getThing
+      tags: [Things]
+      summary: Get a thing
+      description: One thing.
+      security: []
+      x-rate-limit: public
+      parameters:
+        - { name: size, in: query, description: How large., schema: { type: integer, minimum: 1, maximum: 9, default: 5 } }
+      responses: &responses
+        '200':
+          description: The thing.
+          content: { application/json: { schema: { $ref: '#/components/schemas/Thing' }, example: { id: 1 } } }
+        '400': { $ref: '#/components/responses/Refused' }
+        '401': { $ref: '#/components/responses/Unauthorized' }
+        '413': { $ref: '#/components/responses/TooLarge' }
+        '415': { $ref: '#/components/responses/Unsupported' }
+        '500': { $ref: '#/components/responses/Failed' }
+        '503': { $ref: '#/components/responses/Unavailable' }
+  /things:
+    post:
+      operationId: createThing
+      tags: [Things]
+      summary: Create a thing
+      description: A new thing.
+      security: [{ bearer: [user] }]
+      x-rate-limit: user
+      requestBody:
+        required: true
+        content: { application/json: { schema: { $ref: '#/components/schemas/NewThing' }, example: { name: a } } }
+      responses: *responses
+components:
+  schemas:
+    Id: { type: integer, minimum: 1, maximum: 9007199254740991 }
+    Thing: { type: object, required: [id], properties: { id: { $ref: '#/components/schemas/Id' } } }
+    NewThing: { type: object, additionalProperties: false, required: [name], properties: { name: { type: string } } }
+    Problem: { type: object, required: [code], properties: { code: { type: string } } }
+`;
+
+/** The responses and examples of the problems that every operation can answer. */
+function refusals(): { responses: JsonObject; examples: JsonObject } {
+  const responses: Record<string, Record<string, number>> = {
+    Refused: { validation_failed: 400, malformed_json: 400 },
+    Unauthorized: { token_missing: 401, token_invalid: 401, token_expired: 401 },
+    TooLarge: { body_too_large: 413 },
+    Unsupported: { unsupported_media_type: 415 },
+    Failed: { internal_error: 500 },
+    Unavailable: { service_unavailable: 503 },
+  };
+  const examples = Object.values(responses).flatMap((codes) => Object.entries(codes))
+    .map(([code, status]) => [code, { summary: code, value: { code, status } }]);
+  return {
+    examples: Object.fromEntries(examples),
+    responses: Object.fromEntries(
+      Object.entries(responses).map(([name, codes]) => {
+        const references = Object.keys(codes).map((code) => [code, { $ref: `#/components/examples/${code}` }]);
+        const schema = { $ref: "#/components/schemas/Problem" };
+        const content = { "application/problem+json": { schema, examples: Object.fromEntries(references) } };
+        return [name, { description: "Refused.", content }];
+      }),
+    ),
+  };
+}
+
+/** The node at `path` (`paths /things post`), to be changed. */
+export type At = (path: string) => JsonObject;
+
+/** The small contract, changed. */
+export function contractWith(change: (at: At) => void): JsonObject {
+  // Parsed anew each time and without shared parts, so that a change stays where it is made.
+  const document: JsonObject = JSON.parse(JSON.stringify(parse(base)));
+  Object.assign(object(document.components), refusals());
+  change((path) => path.split(" ").filter(Boolean).reduce((node, key) => object(node[key]), document));
+  return document;
+}
+
+export const getThing = "paths /things/{thingId} get";
+export const createThing = "paths /things post";
+export const requestSchema = `${createThing} requestBody content application/json`;
+
+/** Leaves a key out. */
+export function without(path: string, key: string): (at: At) => void {
+  return (at) => {
+    const node = at(path);
+    assert(key in node);
+    delete node[key];
+  };
+}
+
+/** Gives the request's field `name` another schema. */
+export function withSchema(schema: JsonObject): (at: At) => void {
+  return (at) => at("components schemas NewThing properties").name = schema;
+}
+
+/** Gives `getThing` one query parameter, `size`. */
+export function withParameter(parameter: JsonObject): (at: At) => void {
+  return (at) => at(getThing).parameters = [{ name: "size", in: "query", description: "How large.", ...parameter }];
+}
+
+export const cat = { type: "object", required: ["kind"], properties: { kind: { type: "string", const: "cat" } } };
+const dog = { type: "object", required: ["kind"], properties: { kind: { type: "string", const: "dog" } } };
+export const oneOf = [{ $ref: "#/components/schemas/Cat" }, { $ref: "#/components/schemas/Dog" }];
+
+/** Makes the request a `Pet`, which is to be a union of `cats` and dogs. */
+export function withPets(pet: JsonObject, cats: JsonObject = cat): (at: At) => void {
+  return (at) => {
+    Object.assign(at("components schemas"), { Cat: cats, Dog: dog, Pet: pet });
+    at(requestSchema).schema = { $ref: "#/components/schemas/Pet" };
+  };
+}
