@@ -1,0 +1,226 @@
+import assert from "node:assert/strict";
+import type { ProblemCode } from "../../generated/contract.ts";
+import { newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
+import { startServer, type TestServer } from "../support/server.ts";
+
+/** Rate x minutes / 60 in cents, half up, in whole numbers: nothing of the server's arithmetic is in it. */
+function expectedPrice(rate: string, minutes: number): number {
+  const rateCents = BigInt(rate.replace(".", ""));
+  return Number((rateCents * BigInt(minutes) + 30n) / 60n) / 100;
+}
+
+async function countBookings(server: TestServer): Promise<number> {
+  const { total } = await server.ok("listAllBookings", { token: await server.token("admin", "admin") });
+  return total;
+}
+
+Deno.test("createBooking answers 201 with a pending booking as it was asked for, its room and its timeslot", async () => {
+  await using server = await startServer();
+  const { room, timeslot } = await newRoomWithTimeslot(server, { name: "Sky Lounge", timeZone: "UTC" });
+  const token = await server.token("alice");
+  const { id: userId } = await server.ok("getMe", { token });
+  const wish = { roomId: room.id, timeslotId: timeslot.id, notes: "Två gäster 🎈\n", bookingType: "workshop" };
+
+  const { status, body } = await server.call("createBooking", { token, body: wish });
+
+  assert.equal(status, 201);
+  const [booking] = (await server.ok("listBookings", { token })).items;
+  assert(booking);
+  assert.deepEqual(body, { booking, checkoutUrl: null, message: "Booking created. Complete payment to confirm." });
+  const { id, ...rest } = booking;
+  assert(id > 0);
+  assert.deepEqual(rest, {
+    ...wish,
+    userId,
+    status: "pending",
+    price: 60,
+    currency: "EUR",
+    paymentStatus: "unpaid",
+    amountPaid: 0,
+    amountRefunded: 0,
+    cancellationTiers: [{ hours: 24, percent: 100 }, { hours: 12, percent: 50 }],
+    cancellationReason: null,
+    cancelledAt: null,
+    createdAt: "2026-03-02T10:00:00.000Z",
+    updatedAt: "2026-03-02T10:00:00.000Z",
+    room: { id: room.id, name: "Sky Lounge", roomType: "meeting", timeZone: "UTC" },
+    timeslot,
+  });
+});
+
+Deno.test("createBooking succeeds however often its connection has booked before", async () => {
+  // After five runs Postgres may plan a prepared statement without looking at its parameters.
+  await using server = await startServer({ pool: 1 });
+  const room = await newRoom(server);
+  const slots = await newTimeslots(server, room, { date: "2026-03-09", slotDuration: 30 });
+  for (const slot of slots) await newBooking(server, "alice", slot);
+  assert.equal(await countBookings(server), 16);
+});
+
+Deno.test("createBooking leaves notes and bookingType null when they are not sent", async () => {
+  await using server = await startServer();
+  const { timeslot } = await newRoomWithTimeslot(server);
+  const { notes, bookingType } = await newBooking(server, "alice", timeslot);
+  assert.deepEqual({ notes, bookingType }, { notes: null, bookingType: null });
+});
+
+Deno.test("createBooking prices the length of the timeslot at the hourly rate, half a cent rounded up", async () => {
+  await using server = await startServer();
+  const admin = await server.token("admin", "admin");
+  const room = await newRoom(server);
+  const rates = ["0.01", "0.06", "0.07", "0.10", "1.25", "19.99", "33.33", "99.95", "123.45", "999999.99"];
+  const days = [[5, "2026-03-09"], [25, "2026-03-10"], [50, "2026-03-11"], [1440, "2026-03-12"]] as const;
+  const prices = new Map<string, number>();
+  for (const [minutes, date] of days) {
+    const workingHours = minutes === 1440 ? { start: "00:00", end: "24:00" } : { start: "09:00", end: "18:00" };
+    const slots = await newTimeslots(server, room, { date, slotDuration: minutes, workingHours });
+    for (const [index, rate] of rates.entries()) {
+      // A day has only one timeslot of 1440 minutes.
+      if (minutes === 1440 && rate !== "999999.99") continue;
+      const slot = slots[minutes === 1440 ? 0 : index];
+      assert(slot);
+      await server.ok("updateRoom", { token: admin, params: { roomId: room.id }, body: { hourlyRate: Number(rate) } });
+      const { price } = await newBooking(server, "alice", slot);
+      assert.equal(price, expectedPrice(rate, minutes), `${minutes} minutes at ${rate}`);
+      prices.set(`${minutes} at ${rate}`, price);
+    }
+  }
+  const halves = { "5 at 0.06": 0.01, "25 at 0.06": 0.03, "50 at 33.33": 27.78, "5 at 1.25": 0.1 };
+  for (const [name, price] of Object.entries(halves)) assert.equal(prices.get(name), price, name);
+  assert.equal(prices.get("1440 at 999999.99"), 23_999_999.76);
+});
+
+Deno.test("createBooking confirms at once only what costs nothing in a room that confirms by itself", async (t) => {
+  const pending = { status: "pending", message: "Booking created. An admin will confirm it." };
+  const confirmed = { status: "confirmed", message: "Booking created and confirmed." };
+  const unpaid = { status: "pending", message: "Booking created. Complete payment to confirm." };
+  const cases = [
+    { hourlyRate: null, autoConfirm: false, price: 0, paymentStatus: "not_required", ...pending },
+    { hourlyRate: null, autoConfirm: true, price: 0, paymentStatus: "not_required", ...confirmed },
+    { hourlyRate: 0, autoConfirm: false, price: 0, paymentStatus: "not_required", ...pending },
+    { hourlyRate: 0, autoConfirm: true, price: 0, paymentStatus: "not_required", ...confirmed },
+    // Five minutes at 0.05 are 0.4 cents, which rounds to nothing; at 0.06 they are half a cent.
+    { hourlyRate: 0.05, autoConfirm: true, price: 0, paymentStatus: "not_required", ...confirmed },
+    { hourlyRate: 0.06, autoConfirm: true, price: 0.01, paymentStatus: "unpaid", ...unpaid },
+    { hourlyRate: 60, autoConfirm: true, price: 5, paymentStatus: "unpaid", ...unpaid },
+  ];
+  await using server = await startServer();
+  const token = await server.token("alice");
+  for (const { hourlyRate, autoConfirm, message, ...expected } of cases) {
+    await t.step(`at ${hourlyRate} an hour with autoConfirm ${autoConfirm}: ${expected.status}`, async () => {
+      const room = await newRoom(server, { hourlyRate, autoConfirm });
+      const [slot] = await newTimeslots(server, room, { date: "2026-03-09", slotDuration: 5 });
+      const answer = await server.ok("createBooking", { token, body: { roomId: room.id, timeslotId: slot?.id } });
+      const { status, price, paymentStatus, amountPaid } = answer.booking;
+      assert.deepEqual({ status, price, paymentStatus, amountPaid }, { ...expected, amountPaid: 0 });
+      assert.equal(answer.message, message);
+      assert.equal(answer.checkoutUrl, null);
+    });
+  }
+});
+
+Deno.test("createBooking keeps price and currency when the room changes them later", async () => {
+  await using server = await startServer();
+  const { room, timeslot } = await newRoomWithTimeslot(server);
+  const before = await newBooking(server, "alice", timeslot);
+  const change = { token: await server.token("admin", "admin"), params: { roomId: room.id } };
+  await server.ok("updateRoom", { ...change, body: { hourlyRate: 99, currency: "USD" } });
+  const token = await server.token("alice");
+  assert.deepEqual(await server.ok("getBooking", { token, params: { bookingId: before.id } }), before);
+});
+
+Deno.test("createBooking refuses what cannot be booked and leaves no booking behind", async (t) => {
+  interface Case {
+    name: string;
+    code: ProblemCode;
+    wish: (ids: { roomId: number; timeslotId: number; otherRoomId: number }) => Record<string, number>;
+    before?: (server: TestServer, roomId: number) => void | Promise<unknown>;
+  }
+  const same: Case["wish"] = ({ roomId, timeslotId }) => ({ roomId, timeslotId });
+  const deactivate: Case["before"] = async (server, roomId) =>
+    await server.ok("deleteRoom", { token: await server.token("admin", "admin"), params: { roomId } });
+  const cases: Case[] = [
+    {
+      name: "a timeslot that is not there",
+      code: "unknown_timeslot",
+      wish: ({ roomId }) => ({ roomId, timeslotId: 99 }),
+    },
+    {
+      name: "the largest id there can be",
+      code: "unknown_timeslot",
+      wish: ({ roomId }) => ({ roomId, timeslotId: Number.MAX_SAFE_INTEGER }),
+    },
+    {
+      name: "a timeslot of another room",
+      code: "timeslot_not_in_room",
+      wish: ({ otherRoomId, timeslotId }) => ({ roomId: otherRoomId, timeslotId }),
+    },
+    {
+      name: "a timeslot with a room that is not there",
+      code: "timeslot_not_in_room",
+      wish: ({ timeslotId }) => ({ roomId: 99, timeslotId }),
+    },
+    { name: "a deactivated room", code: "room_inactive", wish: same, before: deactivate },
+    {
+      name: "a timeslot that starts now",
+      code: "timeslot_unavailable",
+      wish: same,
+      before: (server) => server.clock.set("2026-03-09T09:00:00.000Z"),
+    },
+    {
+      name: "a timeslot that is over",
+      code: "timeslot_unavailable",
+      wish: same,
+      before: (server) => server.clock.set("2026-03-10T09:00:00.000Z"),
+    },
+  ];
+  await using server = await startServer();
+  for (const { name, code, wish, before } of cases) {
+    await t.step(`${name}: ${code}`, async () => {
+      server.clock.set("2026-03-02T10:00:00.000Z");
+      const { room, timeslot } = await newRoomWithTimeslot(server);
+      const { id: otherRoomId } = await newRoom(server);
+      await before?.(server, room.id);
+      const body = wish({ roomId: room.id, timeslotId: timeslot.id, otherRoomId });
+      const problem = await server.refused(code, "createBooking", { token: await server.token("alice"), body });
+      assert.equal(problem.status, 400);
+      assert.equal(await countBookings(server), 0);
+    });
+  }
+});
+
+Deno.test("createBooking books a timeslot until the last millisecond before it starts", async () => {
+  await using server = await startServer();
+  const { timeslot } = await newRoomWithTimeslot(server);
+  server.clock.set("2026-03-09T08:59:59.999Z");
+  assert.equal((await newBooking(server, "alice", timeslot)).createdAt, "2026-03-09T08:59:59.999Z");
+});
+
+Deno.test("createBooking answers timeslot_unavailable for a taken timeslot, also to the one who has it", async () => {
+  await using server = await startServer();
+  const { room, timeslot } = await newRoomWithTimeslot(server);
+  const { id: bookingId } = await newBooking(server, "alice", timeslot);
+  const body = { roomId: room.id, timeslotId: timeslot.id };
+  const params = { bookingId };
+  const admin = await server.token("admin", "admin");
+  for (const status of ["pending", "confirmed"]) {
+    if (status === "confirmed") await server.ok("updateBookingStatus", { token: admin, params, body: { status } });
+    for (const subject of ["alice", "bob"]) {
+      await server.refused("timeslot_unavailable", "createBooking", { token: await server.token(subject), body });
+    }
+  }
+  assert.equal(await countBookings(server), 1);
+});
+
+Deno.test("createBooking takes a timeslot again after its booking was cancelled, as often as that happens", async () => {
+  await using server = await startServer();
+  const { timeslot } = await newRoomWithTimeslot(server);
+  for (const subject of ["alice", "bob", "alice"]) {
+    const { id: bookingId } = await newBooking(server, subject, timeslot);
+    await server.ok("cancelBooking", { token: await server.token(subject), params: { bookingId } });
+  }
+  const last = await newBooking(server, "carol", timeslot);
+  assert.equal(last.status, "pending");
+  const { items } = await server.ok("listAllBookings", { token: await server.token("admin", "admin") });
+  assert.deepEqual(items.map(({ status }) => status), ["pending", "cancelled", "cancelled", "cancelled"]);
+});

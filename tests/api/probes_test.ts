@@ -1,0 +1,99 @@
+/** getHealth and getReadiness: what whoever runs the server steers by. */
+import assert from "node:assert/strict";
+import { sql } from "kysely";
+import { createApp } from "../../src/app.ts";
+import { createTokenVerifier } from "../../src/auth/tokens.ts";
+import { parseConfig } from "../../src/config.ts";
+import { connect } from "../../src/database/connect.ts";
+import { migrate } from "../../src/database/migrate.ts";
+import { createLog } from "../../src/http/log.ts";
+import { noPayments } from "../../src/payments/provider.ts";
+import { createDatabase, dropDatabase, newDatabase, templateDatabase } from "../support/database.ts";
+import { type OperationId, send, startServer, testSecret } from "../support/server.ts";
+
+/** A server on a database that is not ready, or not there at all. */
+async function startUnready(databaseUrl: string): Promise<AsyncDisposable & { url: string }> {
+  const config = parseConfig({ AUTH_JWT_SECRET: testSecret, DATABASE_URL: databaseUrl });
+  const db = connect({ url: databaseUrl, pool: 1 });
+  const app = createApp({
+    config,
+    db,
+    clock: { now: () => new Date("2026-03-02T10:00:00.000Z") },
+    log: createLog("error", () => {}),
+    payments: noPayments,
+    verify: await createTokenVerifier(config.auth),
+    docsToken: undefined,
+  });
+  const http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, app.fetch);
+  return {
+    url: `http://127.0.0.1:${http.addr.port}`,
+    async [Symbol.asyncDispose]() {
+      await http.shutdown();
+      await db.destroy();
+    },
+  };
+}
+
+/** Status, and the body's `status` or `code`. */
+async function probe(url: string, id: OperationId): Promise<unknown[]> {
+  const { status, text } = await send(url, id, {});
+  const body: { status: unknown; code?: unknown } = JSON.parse(text);
+  return [status, body.code ?? body.status];
+}
+
+const alive = [200, "ok"];
+const ready = [200, "ready"];
+const unready = [503, "service_unavailable"];
+
+Deno.test("getHealth and getReadiness answer 200 on a migrated database, without a token", async () => {
+  await using server = await startServer();
+  assert.deepEqual(await server.ok("getHealth"), { status: "ok" });
+  assert.deepEqual(await server.ok("getReadiness"), { status: "ready" });
+});
+
+Deno.test("getReadiness answers 503 service_unavailable on an empty database, changes nothing there, and 200 once it is migrated", async () => {
+  await using database = await newDatabase({ migrated: false });
+  await using server = await startUnready(database.url);
+  const db = connect({ url: database.url, pool: 1 });
+  try {
+    assert.deepEqual(await probe(server.url, "getReadiness"), unready);
+    assert.deepEqual(await probe(server.url, "getHealth"), alive);
+    const { rows } = await sql`select 1 from pg_tables where schemaname = 'public'`.execute(db);
+    assert.equal(rows.length, 0);
+    await migrate(database.url);
+    assert.deepEqual(await probe(server.url, "getReadiness"), ready);
+  } finally {
+    await db.destroy();
+  }
+});
+
+Deno.test("getReadiness answers 503 service_unavailable while the latest migration is missing", async () => {
+  await using server = await startServer();
+  await sql`delete from kysely_migration where name = (select max(name) from kysely_migration)`.execute(server.db);
+  const { status, detail } = await server.refused("service_unavailable", "getReadiness");
+  assert.equal(status, 503);
+  assert(detail.includes("not migrated"), detail);
+});
+
+Deno.test("getReadiness answers 503 service_unavailable, and when to try again, where no database listens; getHealth answers 200", async () => {
+  const unused = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = unused.addr;
+  unused.close();
+  await using server = await startUnready(`postgres://postgres@127.0.0.1:${port}/postgres`);
+  assert.deepEqual(await probe(server.url, "getReadiness"), unready);
+  assert((await send(server.url, "getReadiness", {})).headers.has("Retry-After"));
+  assert.deepEqual(await probe(server.url, "getHealth"), alive);
+});
+
+Deno.test("getReadiness answers 503 service_unavailable when the database is gone, and 200 when it is back", async () => {
+  await using server = await startServer();
+  const adminUrl = Deno.env.get("TEST_DATABASE_URL") ?? "";
+  const name = new URL(server.databaseUrl).pathname.slice(1);
+  assert.deepEqual(await probe(server.url, "getReadiness"), ready);
+  await dropDatabase(adminUrl, name);
+  assert.deepEqual(await probe(server.url, "getReadiness"), unready);
+  assert.deepEqual(await probe(server.url, "getReadiness"), unready);
+  assert.deepEqual(await probe(server.url, "getHealth"), alive);
+  await createDatabase(adminUrl, name, templateDatabase);
+  assert.deepEqual(await probe(server.url, "getReadiness"), ready);
+});
