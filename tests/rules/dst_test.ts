@@ -1,0 +1,224 @@
+/**
+ * Daylight saving. Working hours hold on the wall clock of the room, on the days of a change too; the length of a
+ * timeslot holds in elapsed time. Expected instants are literals, or come from `support/wall_clock_oracle.ts`.
+ */
+import assert from "node:assert/strict";
+import type { Room, TimeslotsGenerated } from "../../generated/contract.ts";
+import { newRoom } from "../support/builders.ts";
+import { startServer, type TestServer } from "../support/server.ts";
+import {
+  daysBetween,
+  expectedStarts,
+  wallClockAt,
+  type WantedTimeslots,
+  withoutOverlaps,
+} from "../support/wall_clock_oracle.ts";
+
+/** Before every change of 2026, so that all timeslots are still to come. */
+const newYear = "2026-01-01T00:00:00.000Z";
+
+/** Days of 2026 on which the clocks change, with the days around them. Kolkata's never do. */
+const changes: { timeZone: string; startDate: string; change: string; endDate: string; hours: number }[] = [
+  { timeZone: "America/New_York", startDate: "2026-03-06", change: "2026-03-08", endDate: "2026-03-10", hours: 23 },
+  { timeZone: "America/New_York", startDate: "2026-10-30", change: "2026-11-01", endDate: "2026-11-03", hours: 25 },
+  { timeZone: "Europe/Berlin", startDate: "2026-03-27", change: "2026-03-29", endDate: "2026-03-31", hours: 23 },
+  { timeZone: "Europe/Berlin", startDate: "2026-10-23", change: "2026-10-25", endDate: "2026-10-27", hours: 25 },
+  {
+    timeZone: "Australia/Lord_Howe",
+    startDate: "2026-04-03",
+    change: "2026-04-05",
+    endDate: "2026-04-07",
+    hours: 24.5,
+  },
+  {
+    timeZone: "Australia/Lord_Howe",
+    startDate: "2026-10-02",
+    change: "2026-10-04",
+    endDate: "2026-10-06",
+    hours: 23.5,
+  },
+  { timeZone: "Asia/Kolkata", startDate: "2026-03-06", change: "2026-03-08", endDate: "2026-03-10", hours: 24 },
+  { timeZone: "Asia/Kolkata", startDate: "2026-10-23", change: "2026-10-25", endDate: "2026-10-27", hours: 24 },
+  { timeZone: "Pacific/Chatham", startDate: "2026-04-03", change: "2026-04-05", endDate: "2026-04-07", hours: 25 },
+  { timeZone: "Pacific/Chatham", startDate: "2026-09-25", change: "2026-09-27", endDate: "2026-09-29", hours: 23 },
+];
+
+/** Days that begin at 01:00, or whose hour from midnight comes twice. */
+const midnightChanges: typeof changes = [
+  { timeZone: "Atlantic/Azores", startDate: "2026-03-27", change: "2026-03-29", endDate: "2026-03-31", hours: 23 },
+  { timeZone: "Atlantic/Azores", startDate: "2026-10-23", change: "2026-10-25", endDate: "2026-10-27", hours: 25 },
+  { timeZone: "America/Havana", startDate: "2026-03-06", change: "2026-03-08", endDate: "2026-03-10", hours: 23 },
+  { timeZone: "America/Havana", startDate: "2026-10-30", change: "2026-11-01", endDate: "2026-11-03", hours: 25 },
+  { timeZone: "Asia/Beirut", startDate: "2026-03-27", change: "2026-03-29", endDate: "2026-03-31", hours: 23 },
+  { timeZone: "Asia/Beirut", startDate: "2026-10-22", change: "2026-10-24", endDate: "2026-10-26", hours: 25 },
+];
+
+const everyDay = [1, 2, 3, 4, 5, 6, 7];
+const rules: (Pick<WantedTimeslots, "slotDuration" | "workingHours" | "breaks"> & { name: string })[] = [
+  {
+    name: "office hours around a lunch break",
+    slotDuration: 30,
+    workingHours: { start: "09:00", end: "17:00" },
+    breaks: [{ start: "12:00", end: "13:00" }],
+  },
+  { name: "the whole day until 24:00", slotDuration: 15, workingHours: { start: "00:00", end: "24:00" }, breaks: [] },
+  {
+    name: "hours over midnight with breaks inside the change",
+    slotDuration: 20,
+    workingHours: { start: "22:00", end: "06:00" },
+    breaks: [{ start: "02:10", end: "02:40" }, { start: "23:30", end: "00:30" }, { start: "03:05", end: "03:15" }],
+  },
+  {
+    name: "hours that begin and end inside the change",
+    slotDuration: 5,
+    workingHours: { start: "01:45", end: "03:20" },
+    breaks: [],
+  },
+  {
+    name: "breaks that begin, end or lie inside the change",
+    slotDuration: 10,
+    workingHours: { start: "00:00", end: "05:00" },
+    breaks: [{ start: "00:45", end: "01:15" }, { start: "02:15", end: "02:20" }, { start: "02:50", end: "03:30" }],
+  },
+];
+
+async function generate(
+  server: TestServer,
+  { id: roomId }: Pick<Room, "id">,
+  { timeZone: _, ...wanted }: Partial<WantedTimeslots> & { startDate: string; endDate: string },
+): Promise<TimeslotsGenerated> {
+  const token = await server.token("admin", "admin");
+  return await server.ok("generateTimeslots", { token, body: { roomId, ...wanted } });
+}
+
+/** Every timeslot of the room as `start/end`, in order. */
+async function timeslotsOf(server: TestServer, { id }: Room): Promise<string[]> {
+  const rows = await server.db.selectFrom("timeslots").select(["starts_at", "ends_at"])
+    .where("room_id", "=", id).orderBy("starts_at").execute();
+  return rows.map((row) => `${row.starts_at.toISOString()}/${row.ends_at.toISOString()}`);
+}
+
+function spans(starts: number[], slotDuration: number): string[] {
+  return starts.map((from) => [from, from + slotDuration * 60_000].map((at) => new Date(at).toISOString()).join("/"));
+}
+
+Deno.test("10:00 to 16:00 in New York on the day of the spring change is 14:00Z to 20:00Z", async () => {
+  await using server = await startServer();
+  const room = await newRoom(server, { timeZone: "America/New_York" });
+  const workingHours = { start: "10:00", end: "16:00" };
+  await generate(server, room, { startDate: "2026-03-08", endDate: "2026-03-08", slotDuration: 120, workingHours });
+  assert.deepEqual(await timeslotsOf(server, room), [
+    "2026-03-08T14:00:00.000Z/2026-03-08T16:00:00.000Z",
+    "2026-03-08T16:00:00.000Z/2026-03-08T18:00:00.000Z",
+    "2026-03-08T18:00:00.000Z/2026-03-08T20:00:00.000Z",
+  ]);
+});
+
+Deno.test("a start that the spring change skips moves forward by the gap: 02:30 in New York is 07:30Z", async () => {
+  await using server = await startServer();
+  const room = await newRoom(server, { timeZone: "America/New_York" });
+  const workingHours = { start: "02:30", end: "04:30" };
+  await generate(server, room, { startDate: "2026-03-08", endDate: "2026-03-08", slotDuration: 60, workingHours });
+  assert.deepEqual(await timeslotsOf(server, room), ["2026-03-08T07:30:00.000Z/2026-03-08T08:30:00.000Z"]);
+});
+
+Deno.test("a start that the autumn change repeats is the first of the two: 01:30 in New York is 05:30Z", async () => {
+  await using server = await startServer();
+  const room = await newRoom(server, { timeZone: "America/New_York" });
+  const workingHours = { start: "01:30", end: "02:30" };
+  await generate(server, room, { startDate: "2026-11-01", endDate: "2026-11-01", slotDuration: 60, workingHours });
+  assert.deepEqual(await timeslotsOf(server, room), [
+    "2026-11-01T05:30:00.000Z/2026-11-01T06:30:00.000Z",
+    "2026-11-01T06:30:00.000Z/2026-11-01T07:30:00.000Z",
+  ]);
+});
+
+Deno.test("office hours show the same times on the wall clock before, on and after every change of 2026", async () => {
+  await using server = await startServer({ now: newYear });
+  const hours = ["09:00", "10:30", "13:00", "14:30"];
+  for (const { timeZone, startDate, endDate } of changes) {
+    const room = await newRoom(server, { timeZone });
+    const breaks = [{ start: "12:00", end: "13:00" }];
+    await generate(server, room, { startDate, endDate, slotDuration: 90, breaks });
+    const local = (await timeslotsOf(server, room)).map((span) => wallClockAt(timeZone, Date.parse(span.slice(0, 24))));
+    const expected = daysBetween(startDate, endDate).flatMap((day) => hours.map((hour) => `${day}T${hour}`));
+    assert.deepEqual(local, expected, timeZone);
+  }
+});
+
+for (const { name, ...rule } of rules) {
+  Deno.test(`generateTimeslots makes each timeslot once across every change of 2026: ${name}`, async () => {
+    await using server = await startServer({ now: newYear });
+    for (const { timeZone, startDate, endDate } of [...changes, ...midnightChanges]) {
+      const room = await newRoom(server, { timeZone });
+      const wanted = { timeZone, startDate, endDate, ...rule, daysOfWeek: everyDay, excludedDates: [] };
+      const starts = expectedStarts(wanted);
+      const { count, skipped } = await generate(server, room, wanted);
+      assert.deepEqual(await timeslotsOf(server, room), spans(starts, rule.slotDuration), `${timeZone} ${startDate}`);
+      assert.deepEqual({ count, skipped }, { count: starts.length, skipped: 0 }, `${timeZone} ${startDate}`);
+    }
+  });
+}
+
+Deno.test("working hours that a change makes run into those of the next day are made once", async () => {
+  await using server = await startServer();
+  const timeZone = "America/New_York";
+  const room = await newRoom(server, { timeZone });
+  // 02:30 on 8 March is skipped and means 07:30Z, but the hours of 8 March open at 03:00, which is 07:00Z.
+  const workingHours = { start: "03:00", end: "02:30" };
+  const wanted = { timeZone, startDate: "2026-03-07", endDate: "2026-03-08", slotDuration: 30, workingHours };
+  const starts = expectedStarts({ ...wanted, breaks: [], daysOfWeek: everyDay, excludedDates: [] });
+  const { count, skipped } = await generate(server, room, wanted);
+  assert.deepEqual(await timeslotsOf(server, room), spans(withoutOverlaps(starts, 30), 30));
+  assert.deepEqual({ count, skipped }, { count: starts.length - 1, skipped: 1 });
+});
+
+for (const [when, table] of [["in the night", changes], ["at midnight", midnightChanges]] as const) {
+  Deno.test(`listFreeTimeslots answers every hour of its day and no other when clocks change ${when}`, async () => {
+    await using server = await startServer({ now: newYear });
+    for (const { timeZone, startDate, change, endDate, hours } of table) {
+      const room = await newRoom(server, { timeZone });
+      const workingHours = { start: "00:00", end: "24:00" };
+      await generate(server, room, { startDate, endDate, slotDuration: 30, workingHours });
+      const all = await timeslotsOf(server, room);
+      for (const date of daysBetween(startDate, endDate)) {
+        const query = { date, duration: 30 };
+        const { timeslots } = await server.ok("listFreeTimeslots", { params: { roomId: room.id }, query });
+        const listed = timeslots.map(({ startTime, endTime }) => `${startTime}/${endTime}`);
+        const ofThatDay = all.filter((span) => wallClockAt(timeZone, Date.parse(span.slice(0, 24))).startsWith(date));
+        assert.deepEqual(listed, ofThatDay, `${date} in ${timeZone}`);
+        assert.equal(listed.length / 2, date === change ? hours : 24, `${date} in ${timeZone}`);
+      }
+    }
+  });
+}
+
+Deno.test("listFreeTimeslots and generateTimeslots agree on the days of a zone whose rules were changed lately", async () => {
+  await using server = await startServer({ now: newYear });
+  // British Columbia gives up winter time in 2026. Some copies of the zone database know it, others do not yet: the
+  // server may believe either, but only one of them.
+  const room = await newRoom(server, { timeZone: "America/Vancouver" });
+  const workingHours = { start: "00:00", end: "24:00" };
+  await generate(server, room, { startDate: "2026-12-01", endDate: "2026-12-03", slotDuration: 60, workingHours });
+  const all = await timeslotsOf(server, room);
+  const query = { date: "2026-12-02" };
+  const { timeslots } = await server.ok("listFreeTimeslots", { params: { roomId: room.id }, query });
+  assert.deepEqual(timeslots.map(({ startTime, endTime }) => `${startTime}/${endTime}`), all.slice(24, 48));
+});
+
+Deno.test("listBookings counts a day that begins with a repeated hour from the first of the two", async () => {
+  await using server = await startServer({ now: newYear });
+  const timeZone = "Atlantic/Azores";
+  const { id: roomId } = await newRoom(server, { timeZone });
+  const day = "2026-10-25";
+  const workingHours = { start: "00:00", end: "00:30" };
+  await generate(server, { id: roomId }, { startDate: day, endDate: day, slotDuration: 30, workingHours });
+  const { id: timeslotId } = await server.db.selectFrom("timeslots").select("id").executeTakeFirstOrThrow();
+  const token = await server.token("alice");
+  const { booking } = await server.ok("createBooking", { token, body: { roomId, timeslotId } });
+  assert.equal(booking.timeslot.startTime, "2026-10-25T00:00:00.000Z");
+  const ids = async (query: Record<string, string>) =>
+    (await server.ok("listBookings", { token, query })).items.map(({ id }) => id);
+  assert.deepEqual(await ids({ from_date: day, to_date: day }), [booking.id]);
+  assert.deepEqual(await ids({ to_date: "2026-10-24" }), []);
+});

@@ -1,0 +1,176 @@
+/**
+ * Timeslot generation for rules that nobody thought of: fast-check makes up zones, dates, hours and breaks, often on and
+ * around days on which the clocks change, and `support/wall_clock_oracle.ts` says what is due. A failure prints the
+ * seed, the path and the smallest rules that fail.
+ */
+import fc from "fast-check";
+import assert from "node:assert/strict";
+import { type GenerationRules, timeslotStarts } from "../../src/timeslots/generation.ts";
+import { newRoom } from "../support/builders.ts";
+import { startServer } from "../support/server.ts";
+import {
+  daysBetween,
+  expectedStarts,
+  type HoursOfDay,
+  instantOfWallClock,
+  type WantedTimeslots,
+  withoutOverlaps,
+  workingDays,
+} from "../support/wall_clock_oracle.ts";
+
+const seed = 20_260_308;
+const everyDay: number[] = [1, 2, 3, 4, 5, 6, 7];
+const days = daysBetween("2026-01-01", "2027-01-15");
+const zones = Intl.supportedValuesOf("timeZone");
+
+/** For each zone whose clocks change: the days that are longer or shorter than 24 hours, and those before them. */
+const daysAroundChanges = new Map(
+  zones.map((timeZone): [string, string[]] => {
+    const midnights = days.map((day) => instantOfWallClock(timeZone, day));
+    const changes = (index: number) => (midnights[index + 1] ?? 0) - (midnights[index] ?? 0) !== 24 * 3_600_000;
+    return [timeZone, days.slice(0, -2).filter((_, index) => changes(index) || changes(index + 1))];
+  }).filter(([, found]) => found.length > 0),
+);
+
+const clock = (minutes: number) =>
+  [minutes / 60, minutes % 60].map((part) => String(Math.floor(part)).padStart(2, "0")).join(":");
+/** Any minute of the day, but mostly one in the hours in which clocks change. */
+const time = fc.oneof(
+  { weight: 1, arbitrary: fc.integer({ min: 0, max: 1_439 }) },
+  { weight: 2, arbitrary: fc.integer({ min: 0, max: 16 }).map((quarters) => quarters * 15) },
+).map(clock);
+const endTime = fc.oneof({ weight: 9, arbitrary: time }, { weight: 1, arbitrary: fc.constant("24:00") });
+const hours: fc.Arbitrary<HoursOfDay> = fc.record({ start: time, end: endTime });
+
+const wantedTimeslots: fc.Arbitrary<WantedTimeslots> = fc
+  .oneof(fc.constantFrom(...zones), fc.constantFrom(...daysAroundChanges.keys()))
+  .chain((timeZone) => {
+    const around = daysAroundChanges.get(timeZone) ?? days;
+    const firstDay = fc.oneof(
+      { weight: 1, arbitrary: fc.constantFrom(...days) },
+      { weight: 2, arbitrary: fc.constantFrom(...around) },
+    );
+    return fc.tuple(firstDay, fc.integer({ min: 0, max: 9 })).chain(([startDate, more]) => {
+      const range = days.slice(days.indexOf(startDate)).slice(0, more + 1);
+      return fc.record({
+        timeZone: fc.constant(timeZone),
+        startDate: fc.constant(startDate),
+        endDate: fc.constant(range.at(-1) ?? startDate),
+        slotDuration: fc.oneof(fc.constantFrom(5, 15, 20, 30, 45, 60, 90), fc.integer({ min: 5, max: 1_440 })),
+        workingHours: hours,
+        breaks: fc.array(hours.filter(({ start, end }) => start !== end), { maxLength: 4 }),
+        daysOfWeek: fc.oneof(fc.constant(everyDay), fc.subarray(everyDay, { minLength: 1 })),
+        excludedDates: fc.array(fc.constantFrom(...range), { maxLength: 2 }),
+      });
+    });
+  });
+
+function rulesOf({ slotDuration, ...wanted }: WantedTimeslots): GenerationRules {
+  return {
+    ...wanted,
+    startDate: Temporal.PlainDate.from(wanted.startDate),
+    endDate: Temporal.PlainDate.from(wanted.endDate),
+    slotMinutes: slotDuration,
+    excludedDates: wanted.excludedDates.map((day) => Temporal.PlainDate.from(day)),
+  };
+}
+
+const iso = (instants: number[]) => instants.map((instant) => new Date(instant).toISOString());
+
+Deno.test("timeslotStarts agrees with an independent reading of the rules in every zone", () => {
+  fc.assert(
+    fc.property(wantedTimeslots, (wanted) => {
+      assert.deepEqual(iso(timeslotStarts(rulesOf(wanted)).map(Number)), iso(expectedStarts(wanted)));
+    }),
+    { seed, numRuns: 1_500 },
+  );
+});
+
+Deno.test("timeslotStarts stays inside working hours and outside breaks, and starts each timeslot once, in order", () => {
+  let seen = 0;
+  fc.assert(
+    fc.property(wantedTimeslots, (wanted) => {
+      const open = workingDays(wanted);
+      const starts = timeslotStarts(rulesOf(wanted)).map(Number);
+      const length = wanted.slotDuration * 60_000;
+      for (const start of starts) {
+        const day = open.find(({ opening, closing }) => opening <= start && start + length <= closing);
+        assert(day, `${iso([start])} is outside of the working hours`);
+        const pause = day.breaks.find(({ from, to }) => from < start + length && start < to);
+        assert.equal(pause, undefined, `${iso([start])} runs into a break`);
+      }
+      const most = open.map(({ opening, closing }) => Math.max(0, Math.floor((closing - opening) / length)));
+      assert(starts.length <= most.reduce((sum, count) => sum + count, 0), "there are more than fit");
+      // Around a change, hours of nearly a whole day can run into those of the next; the database then keeps the first.
+      fc.pre(open.every(({ opening }, index) => opening >= (open[index - 1]?.closing ?? opening)));
+      starts.forEach((start, index) => {
+        const before = starts[index - 1];
+        assert(before === undefined || before + length <= start, `${iso([start])} overlaps or is out of order`);
+      });
+      seen += starts.length;
+    }),
+    { seed: seed + 1, numRuns: 1_500 },
+  );
+  assert(seen > 5_000, `the rules asked for ${seen} timeslots only`);
+});
+
+const edges: { name: string; workingHours: HoursOfDay; breaks: HoursOfDay[]; hours: string[] }[] = [
+  {
+    name: "that begins before the hours and ends within them",
+    workingHours: { start: "09:00", end: "12:00" },
+    breaks: [{ start: "08:00", end: "10:00" }],
+    hours: ["10:00", "11:00"],
+  },
+  {
+    name: "that begins within the hours and ends after them",
+    workingHours: { start: "09:00", end: "12:00" },
+    breaks: [{ start: "11:00", end: "13:00" }],
+    hours: ["09:00", "10:00"],
+  },
+  {
+    name: "over midnight, on both ends of the day",
+    workingHours: { start: "00:00", end: "24:00" },
+    breaks: [{ start: "03:00", end: "22:00" }, { start: "23:00", end: "01:00" }],
+    hours: ["01:00", "02:00", "22:00"],
+  },
+  {
+    name: "that begins before hours over midnight",
+    workingHours: { start: "22:00", end: "02:00" },
+    breaks: [{ start: "21:00", end: "23:00" }, { start: "00:00", end: "01:00" }],
+    hours: ["23:00", "01:00"],
+  },
+];
+
+for (const { name, workingHours, breaks, hours } of edges) {
+  Deno.test(`timeslotStarts keeps out of a break ${name}`, () => {
+    const day = "2026-06-01";
+    const wanted = { timeZone: "UTC", startDate: day, endDate: day, daysOfWeek: everyDay, excludedDates: [] };
+    const starts = timeslotStarts(rulesOf({ ...wanted, slotDuration: 60, workingHours, breaks }));
+    assert.deepEqual(starts.map((start) => start.toISOString().slice(11, 16)), hours);
+  });
+}
+
+Deno.test("generateTimeslots writes exactly what is due, and nothing when it is repeated", async () => {
+  await using server = await startServer();
+  const token = await server.token("admin", "admin");
+  await fc.assert(
+    fc.asyncProperty(wantedTimeslots, async ({ timeZone, ...wanted }) => {
+      const { id: roomId } = await newRoom(server, { timeZone });
+      const due = expectedStarts({ timeZone, ...wanted });
+      const kept = withoutOverlaps(due, wanted.slotDuration);
+      const first = await server.ok("generateTimeslots", { token, body: { roomId, ...wanted } });
+      assert.deepEqual([first.count, first.skipped], [kept.length, due.length - kept.length]);
+      assert.deepEqual(first.dateRange, { start: wanted.startDate, end: wanted.endDate });
+
+      const rows = await server.db.selectFrom("timeslots").select(["starts_at", "ends_at"])
+        .where("room_id", "=", roomId).orderBy("starts_at").execute();
+      assert.deepEqual(iso(rows.map((row) => row.starts_at.getTime())), iso(kept));
+      const lengths = new Set(rows.map((row) => (row.ends_at.getTime() - row.starts_at.getTime()) / 60_000));
+      assert.deepEqual([...lengths], kept.length === 0 ? [] : [wanted.slotDuration]);
+
+      const again = await server.ok("generateTimeslots", { token, body: { roomId, ...wanted } });
+      assert.deepEqual([again.count, again.skipped], [0, due.length]);
+    }),
+    { seed: seed + 2, numRuns: 60 },
+  );
+});

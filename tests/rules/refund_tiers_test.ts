@@ -1,0 +1,192 @@
+/** What comes back of a payment when its booking is cancelled: the tiers of `CANCELLATION_TIERS`, to the millisecond. */
+import assert from "node:assert/strict";
+import type { Booking, BookingCancelled, Timeslot } from "../../generated/contract.ts";
+import { createApp } from "../../src/app.ts";
+import { createTokenVerifier } from "../../src/auth/tokens.ts";
+import { parseConfig } from "../../src/config.ts";
+import { createLog } from "../../src/http/log.ts";
+import { noPayments } from "../../src/payments/provider.ts";
+import { confirm, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
+import { send, startServer, testSecret, type TestServer } from "../support/server.ts";
+
+const hour = 3_600_000;
+
+interface Cancellation {
+  timeslot: Timeslot;
+  /** Milliseconds from the cancellation to the start. */
+  ahead: number;
+}
+
+/** Books, pays, and cancels `ahead` of the start. */
+async function refundOf(server: TestServer, { timeslot, ahead }: Cancellation): Promise<BookingCancelled> {
+  server.clock.set("2026-03-02T10:00:00.000Z");
+  const { id: bookingId } = await confirm(server, await newBooking(server, "alice", timeslot));
+  server.clock.set(new Date(Date.parse(timeslot.startTime) - ahead).toISOString());
+  return await server.ok("cancelBooking", { token: await server.token("alice"), params: { bookingId } });
+}
+
+Deno.test("the default tiers refund all from 24 hours before the start, half from 12 hours, and nothing later", async (t) => {
+  const cases = [
+    { ahead: 100 * hour, percent: 100 },
+    { ahead: 24 * hour + 1_000, percent: 100 },
+    { ahead: 24 * hour + 1, percent: 100 },
+    { ahead: 24 * hour, percent: 100 },
+    { ahead: 24 * hour - 1, percent: 50 },
+    { ahead: 24 * hour - 1_000, percent: 50 },
+    { ahead: 12 * hour + 1_000, percent: 50 },
+    { ahead: 12 * hour + 1, percent: 50 },
+    { ahead: 12 * hour, percent: 50 },
+    { ahead: 12 * hour - 1, percent: 0 },
+    { ahead: 12 * hour - 1_000, percent: 0 },
+    { ahead: 1_000, percent: 0 },
+    { ahead: 1, percent: 0 },
+  ];
+  const refunds: Record<number, [amount: number, paymentStatus: string]> = {
+    100: [59.99, "refunded"],
+    // Half of 59.99 is 29.995.
+    50: [30, "partially_refunded"],
+    0: [0, "paid"],
+  };
+  await using server = await startServer();
+  const { timeslot } = await newRoomWithTimeslot(server, { hourlyRate: 59.99 });
+  for (const { ahead, percent } of cases) {
+    await t.step(`${ahead} ms before: ${percent} %`, async () => {
+      const { booking, refundAmount } = await refundOf(server, { timeslot, ahead });
+      assert.deepEqual([refundAmount, booking.paymentStatus], refunds[percent]);
+      assert.equal(booking.amountRefunded, refundAmount);
+      assert.equal(booking.amountPaid, 59.99);
+    });
+  }
+});
+
+Deno.test("no tier helps at the start and after it: the booking cannot be cancelled", async () => {
+  await using server = await startServer({ env: { CANCELLATION_TIERS: "0:100" } });
+  const { timeslot } = await newRoomWithTimeslot(server);
+  const booking = await confirm(server, await newBooking(server, "alice", timeslot));
+  const request = { token: await server.token("alice"), params: { bookingId: booking.id } };
+  for (const now of ["2026-03-09T09:00:00.000Z", "2026-03-09T09:00:00.001Z"]) {
+    server.clock.set(now);
+    await server.refused("booking_not_cancellable", "cancelBooking", request);
+  }
+  assert.deepEqual(await server.ok("getBooking", request), booking);
+});
+
+Deno.test("a tier of 0 hours holds until the last millisecond", async () => {
+  await using server = await startServer({ env: { CANCELLATION_TIERS: "0:25" } });
+  const { timeslot } = await newRoomWithTimeslot(server);
+  assert.equal((await refundOf(server, { timeslot, ahead: 1 })).refundAmount, 15);
+});
+
+Deno.test("the server's own tiers hold, with parts of hours and of percents, rounded half up to cents", async (t) => {
+  const tiers = [{ hours: 48, percent: 100 }, { hours: 24.5, percent: 75.5 }, { hours: 1, percent: 10 }];
+  // The order in which they are written does not matter.
+  await using server = await startServer({ env: { CANCELLATION_TIERS: "1:10,48:100,24.5:75.5" } });
+  const steps = [
+    { ahead: 48 * hour, tenths: 1_000n },
+    { ahead: 48 * hour - 1, tenths: 755n },
+    { ahead: 24.5 * hour, tenths: 755n },
+    { ahead: 24.5 * hour - 1, tenths: 100n },
+    { ahead: 1 * hour, tenths: 100n },
+    { ahead: 1 * hour - 1, tenths: 0n },
+  ];
+  for (const hourlyRate of [33.33, 1, 0.05, 0.01, 123_456.79]) {
+    const { timeslot } = await newRoomWithTimeslot(server, { hourlyRate });
+    for (const { ahead, tenths } of steps) {
+      await t.step(`${hourlyRate}, ${ahead / hour} hours before: ${Number(tenths) / 10} %`, async () => {
+        const { booking, refundAmount } = await refundOf(server, { timeslot, ahead });
+        const cents = BigInt(hourlyRate.toFixed(2).replace(".", ""));
+        assert.equal(refundAmount, Number((cents * tenths + 500n) / 1_000n) / 100);
+        assert.deepEqual(booking.cancellationTiers, tiers);
+      });
+    }
+  }
+});
+
+Deno.test("half a cent is refunded as a cent", async (t) => {
+  await using server = await startServer({ env: { CANCELLATION_TIERS: "1:75.5" } });
+  const cases = [[1, 0.76], [0.2, 0.15], [0.01, 0.01], [10.2, 7.7], [3, 2.27]] as const;
+  for (const [hourlyRate, refund] of cases) {
+    await t.step(`75.5 % of ${hourlyRate} are ${refund}`, async () => {
+      const { timeslot } = await newRoomWithTimeslot(server, { hourlyRate });
+      assert.equal((await refundOf(server, { timeslot, ahead: 2 * hour })).refundAmount, refund);
+    });
+  }
+});
+
+/** Another server on the database and the clock of `first`, with an environment of its own. */
+async function startBeside(first: TestServer, env: Record<string, string>): Promise<AsyncDisposable & { url: string }> {
+  const config = parseConfig({ AUTH_JWT_SECRET: testSecret, DATABASE_URL: first.databaseUrl, ...env });
+  const app = createApp({
+    config,
+    db: first.db,
+    clock: first.clock,
+    log: createLog("error", () => {}),
+    payments: noPayments,
+    verify: await createTokenVerifier(config.auth),
+    docsToken: undefined,
+  });
+  const http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, app.fetch);
+  return { url: `http://127.0.0.1:${http.addr.port}`, [Symbol.asyncDispose]: () => http.shutdown() };
+}
+
+Deno.test("the tiers in force when a booking was made stay with it, whatever the server's are when it is cancelled", async () => {
+  await using before = await startServer();
+  const room = await newRoom(before);
+  const [first, second] = await newTimeslots(before, room, { date: "2026-03-09" });
+  assert(first && second);
+  const token = await before.token("alice");
+  const old = await confirm(before, await newBooking(before, "alice", first));
+
+  await using after = await startBeside(before, { CANCELLATION_TIERS: "100:90,1:10" });
+  const body = { roomId: room.id, timeslotId: second.id };
+  const created: { booking: Booking } = JSON.parse((await send(after.url, "createBooking", { token, body })).text);
+  const young = await confirm(before, created.booking);
+
+  assert.deepEqual(old.cancellationTiers, [{ hours: 24, percent: 100 }, { hours: 12, percent: 50 }]);
+  assert.deepEqual(young.cancellationTiers, [{ hours: 100, percent: 90 }, { hours: 1, percent: 10 }]);
+  // 14 and 15 hours before the starts: half by the old tiers, a tenth by the new ones, each cancelled at the other server.
+  before.clock.set("2026-03-08T19:00:00.000Z");
+  const atAfter = await send(after.url, "cancelBooking", { token, params: { bookingId: old.id } });
+  assert.equal(JSON.parse(atAfter.text).refundAmount, 30);
+  const { refundAmount } = await before.ok("cancelBooking", { token, params: { bookingId: young.id } });
+  assert.equal(refundAmount, 6);
+});
+
+Deno.test("a booking that was moved keeps its tiers and counts their hours to its new start", async () => {
+  await using before = await startServer();
+  const room = await newRoom(before);
+  const [first] = await newTimeslots(before, room, { date: "2026-03-09" });
+  const [later] = await newTimeslots(before, room, { date: "2026-03-10" });
+  assert(first && later);
+  const token = await before.token("alice");
+  const { id: bookingId } = await confirm(before, await newBooking(before, "alice", first));
+  await using after = await startBeside(before, { CANCELLATION_TIERS: "1:10" });
+  const move = { token, params: { bookingId }, body: { newTimeslotId: later.id } };
+  assert.equal((await send(after.url, "rescheduleBooking", move)).status, 200);
+  // An hour before the old start, 25 hours before the new one.
+  before.clock.set("2026-03-09T08:00:00.000Z");
+  assert.equal((await before.ok("cancelBooking", { token, params: { bookingId } })).refundAmount, 60);
+});
+
+Deno.test("tiers count elapsed hours when the clocks change between the cancellation and the start", async (t) => {
+  const cases = [
+    // Noon in New York. Wall clocks would say 25 hours and 23 hours at the moment when 24 have to pass.
+    { date: "2026-03-08", startTime: "2026-03-08T16:00:00.000Z" },
+    { date: "2026-11-01", startTime: "2026-11-01T17:00:00.000Z" },
+  ];
+  await using server = await startServer();
+  const room = await newRoom(server, { timeZone: "America/New_York" });
+  for (const { date, startTime } of cases) {
+    await t.step(date, async () => {
+      const workingHours = { start: "12:00", end: "13:00" };
+      const [timeslot] = await newTimeslots(server, room, { date, workingHours });
+      assert(timeslot);
+      assert.equal(timeslot.startTime, startTime);
+      const refunds = [];
+      for (const ahead of [24 * hour, 24 * hour - 1, 12 * hour, 12 * hour - 1]) {
+        refunds.push((await refundOf(server, { timeslot, ahead })).refundAmount);
+      }
+      assert.deepEqual(refunds, [60, 30, 30, 0]);
+    });
+  }
+});
