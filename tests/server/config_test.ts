@@ -1,0 +1,150 @@
+/** Each variable of the environment: what it means, what it is when not set, and what it must not be. */
+import assert from "node:assert/strict";
+import { type Config, ConfigError, parseConfig } from "../../src/config.ts";
+
+type Environment = Record<string, string>;
+
+const secret = "0123456789abcdef0123456789abcdef";
+const databaseUrl = "postgres://slotkeeper@db.example/slotkeeper";
+const production = { DATABASE_URL: databaseUrl, AUTH_JWT_SECRET: secret };
+
+const defaults: Config = {
+  host: "127.0.0.1",
+  port: 8000,
+  databaseUrl: undefined,
+  dataDir: ".data",
+  databasePool: 4,
+  sandbox: true,
+  demoData: true,
+  auth: { secret: undefined, jwksUrl: undefined, issuer: undefined, audience: undefined },
+  defaultTimeZone: "UTC",
+  defaultCurrency: "EUR",
+  cancellationTiers: [{ hours: 24, percent: 100 }, { hours: 12, percent: 50 }],
+  paymentProvider: "none",
+  publicUrl: undefined,
+  logLevel: "info",
+};
+
+function faultsOf(env: Environment): string[] {
+  try {
+    parseConfig(env);
+  } catch (failure) {
+    assert(failure instanceof ConfigError);
+    const [title, ...faults] = failure.message.split("\n");
+    assert.equal(title, "The configuration is not valid:");
+    return faults;
+  }
+  return [];
+}
+
+Deno.test("an empty environment is the sandbox on the embedded Postgres", () => {
+  assert.deepEqual(parseConfig({}), defaults);
+});
+
+Deno.test("variables that are set to nothing, or that are not ours, change nothing", () => {
+  const empty = ["HOST", "PORT", "DATABASE_URL", "SANDBOX", "AUTH_JWT_SECRET", "CANCELLATION_TIERS", "PUBLIC_URL"];
+  const env = Object.fromEntries([...empty.map((name) => [name, ""]), ["HOME", "/root"], ["PORTS", "1"]]);
+  assert.deepEqual(parseConfig(env), defaults);
+});
+
+Deno.test("with DATABASE_URL a server is in production: no sandbox, no demo", () => {
+  const expected = { ...defaults, databaseUrl, sandbox: false, demoData: false, auth: { ...defaults.auth, secret } };
+  assert.deepEqual(parseConfig(production), expected);
+});
+
+const readings: { env: Environment; gives: Partial<Config> }[] = [
+  { env: { HOST: "0.0.0.0" }, gives: { host: "0.0.0.0" } },
+  { env: { PORT: "0" }, gives: { port: 0 } },
+  { env: { PORT: "65535" }, gives: { port: 65_535 } },
+  { env: { DATA_DIR: "/var/lib/slotkeeper" }, gives: { dataDir: "/var/lib/slotkeeper" } },
+  { env: { DATABASE_POOL: "1" }, gives: { databasePool: 1 } },
+  { env: { DATABASE_POOL: "1000" }, gives: { databasePool: 1_000 } },
+  { env: { SANDBOX: "false" }, gives: { sandbox: false, demoData: false } },
+  { env: { SANDBOX: "false", DEMO_DATA: "true" }, gives: { sandbox: false, demoData: true } },
+  { env: { DEMO_DATA: "false" }, gives: { sandbox: true, demoData: false } },
+  { env: { AUTH_JWT_SECRET: secret }, gives: { auth: { ...defaults.auth, secret } } },
+  { env: { AUTH_JWT_SECRET: "ü".repeat(16) }, gives: { auth: { ...defaults.auth, secret: "ü".repeat(16) } } },
+  {
+    env: {
+      AUTH_JWKS_URL: "https://issuer.example/keys",
+      AUTH_ISSUER: "https://issuer.example",
+      AUTH_AUDIENCE: "rooms",
+    },
+    gives: {
+      auth: {
+        secret: undefined,
+        jwksUrl: "https://issuer.example/keys",
+        issuer: "https://issuer.example",
+        audience: "rooms",
+      },
+    },
+  },
+  { env: { DEFAULT_TIME_ZONE: "America/New_York" }, gives: { defaultTimeZone: "America/New_York" } },
+  { env: { DEFAULT_CURRENCY: "JPY" }, gives: { defaultCurrency: "JPY" } },
+  { env: { CANCELLATION_TIERS: "48:75.5" }, gives: { cancellationTiers: [{ hours: 48, percent: 75.5 }] } },
+  {
+    env: { CANCELLATION_TIERS: "0:10, 1.5:20 ,72:100" },
+    gives: { cancellationTiers: [{ hours: 72, percent: 100 }, { hours: 1.5, percent: 20 }, { hours: 0, percent: 10 }] },
+  },
+  { env: { PAYMENT_PROVIDER: "none" }, gives: { paymentProvider: "none" } },
+  { env: { PUBLIC_URL: "https://rooms.example" }, gives: { publicUrl: "https://rooms.example" } },
+  ...(["debug", "info", "warn", "error"] as const).map((logLevel) => ({
+    env: { LOG_LEVEL: logLevel },
+    gives: { logLevel },
+  })),
+];
+
+for (const { env, gives } of readings) {
+  const settings = Object.entries(env).map(([name, value]) => `${name}=${value}`).join(" ");
+  Deno.test(`${settings} is read`, () => assert.deepEqual(parseConfig(env), { ...defaults, ...gives }));
+}
+
+for (const url of ["postgres://u:p@h:5432/d", "postgresql://h/d?prepare=false"]) {
+  Deno.test(`DATABASE_URL=${url} is taken as it is`, () => {
+    assert.equal(parseConfig({ ...production, DATABASE_URL: url }).databaseUrl, url);
+  });
+}
+
+Deno.test("SANDBOX=true makes a sandbox of a server with DATABASE_URL", () => {
+  const { sandbox, demoData } = parseConfig({ ...production, SANDBOX: "true" });
+  assert.deepEqual({ sandbox, demoData }, { sandbox: true, demoData: true });
+});
+
+const refusals: Record<string, string[]> = {
+  PORT: ["-1", "65536", "1.5", "0x50", "1e3", " 80", "http"],
+  DATABASE_POOL: ["0", "1001", "four"],
+  DATABASE_URL: ["mysql://h/d", "localhost/d", "POSTGRES", "postgres://u:p#ss@h/d", "postgres://u:%zz@h/d"],
+  SANDBOX: ["yes", "1", "TRUE"],
+  DEMO_DATA: ["no", "0"],
+  AUTH_JWT_SECRET: ["short", "x".repeat(31)],
+  AUTH_JWKS_URL: ["issuer.example/keys", "issuer.example:8443/keys", "/keys"],
+  DEFAULT_TIME_ZONE: ["Mars/Base", "+02:00", "Berlin", "UTC+2", "-05:00"],
+  DEFAULT_CURRENCY: ["eur", "EURO", "ZZZ", "€"],
+  CANCELLATION_TIERS: ["rubbish", "24", "24:100,", "24:101", "-1:100", "24:100,24:50", "24:100;12:50", "24:-5"],
+  PAYMENT_PROVIDER: ["paypal", "None"],
+  PUBLIC_URL: ["rooms.example", "localhost:8000", "/"],
+  LOG_LEVEL: ["trace", "INFO"],
+};
+
+for (const [name, values] of Object.entries(refusals)) {
+  for (const value of values) {
+    Deno.test(`${name}=${value} is refused by name`, () => {
+      const [fault, ...more] = faultsOf({ AUTH_JWT_SECRET: secret, [name]: value });
+      assert.match(fault ?? "", new RegExp(`^  ${name}: .`));
+      assert.deepEqual(more.filter((line) => !line.includes("not both")), []);
+    });
+  }
+}
+
+Deno.test("all faults are reported together, those between variables too", () => {
+  const env = { PORT: "x", LOG_LEVEL: "loud", AUTH_JWT_SECRET: secret, AUTH_JWKS_URL: "https://issuer.example/keys" };
+  const named = faultsOf(env).map((fault) => fault.trim().split(":")[0]);
+  assert.deepEqual(named, ["PORT", "LOG_LEVEL", "AUTH_JWT_SECRET"]);
+});
+
+Deno.test("DATABASE_URL needs a way to verify tokens, unless nothing is served", () => {
+  const env = { DATABASE_URL: databaseUrl };
+  assert.match(faultsOf(env).join("\n"), /AUTH_JWT_SECRET: .*AUTH_JWKS_URL/);
+  assert.deepEqual(faultsOf({ ...env, AUTH_JWKS_URL: "https://issuer.example/keys" }), []);
+  assert.equal(parseConfig(env, { serves: false }).databaseUrl, databaseUrl);
+});

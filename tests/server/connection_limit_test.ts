@@ -1,0 +1,37 @@
+/** Too many connections is no reason to give up those that there are. */
+import assert from "node:assert/strict";
+import { sql } from "kysely";
+import postgres from "postgres";
+import { connect } from "../../src/database/connect.ts";
+import { isUnavailable } from "../../src/database/failures.ts";
+import { newDatabase } from "../support/database.ts";
+
+Deno.test("a transaction goes on while other statements are refused for too many connections", async () => {
+  await using database = await newDatabase();
+  const admin = postgres(database.url, { max: 1, onnotice: () => {} });
+  const role = `limited_${crypto.randomUUID().replaceAll("-", "")}`;
+  const url = new URL(database.url);
+  [url.username, url.password] = [role, "limited"];
+  try {
+    await admin.unsafe(`create role ${role} login password 'limited' connection limit 1`);
+    const db = connect({ url: url.href, pool: 4 });
+    const inTransaction = Promise.withResolvers<void>();
+    const others = Promise.withResolvers<void>();
+    const transaction = db.transaction().execute(async (trx) => {
+      await sql`select 1`.execute(trx);
+      inTransaction.resolve();
+      await others.promise;
+      return (await sql<{ two: number }>`select 2 as two`.execute(trx)).rows;
+    });
+    await inTransaction.promise;
+    const failure = await sql`select 1`.execute(db).then(() => undefined, (failure: unknown) => failure);
+    assert(isUnavailable(failure), String(failure));
+    others.resolve();
+    assert.deepEqual(await transaction, [{ two: 2 }]);
+    assert.deepEqual((await sql<{ three: number }>`select 3 as three`.execute(db)).rows, [{ three: 3 }]);
+    await db.destroy();
+  } finally {
+    await admin.unsafe(`drop role ${role}`);
+    await admin.end();
+  }
+});

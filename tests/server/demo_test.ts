@@ -1,0 +1,55 @@
+/** The demo of the sandbox, on a clock that a test moves. */
+import assert from "node:assert/strict";
+import { parseConfig } from "../../src/config.ts";
+import { fillInDemo, findFreeTimeslot } from "../../src/sandbox/demo.ts";
+import { newBooking } from "../support/builders.ts";
+import { startServer, type TestServer } from "../support/server.ts";
+
+const config = parseConfig({});
+const hour = 3_600_000;
+
+/** A server as a sandbox that starts at `now`. */
+async function startDemo(now: string): Promise<TestServer> {
+  const server = await startServer({ now });
+  await fillInDemo({ ...server, config });
+  return server;
+}
+
+Deno.test("the timeslot of the printed example can still be booked an hour later", async () => {
+  // Ten seconds before the room in Berlin opens at 09:00.
+  await using server = await startDemo("2026-03-09T07:59:50.000Z");
+  const now = server.clock.now();
+  const example = await findFreeTimeslot(server.db, now);
+  assert(example);
+  server.clock.set(new Date(now.getTime() + hour).toISOString());
+  await newBooking(server, "reader", { ...example, startTime: "", endTime: "" });
+});
+
+Deno.test("the printed example is never a timeslot that is taken", async () => {
+  await using server = await startDemo("2026-03-09T07:00:00.000Z");
+  const seen = new Set<number>();
+  for (let time = 0; time < 3; time++) {
+    const example = await findFreeTimeslot(server.db, server.clock.now());
+    assert(example && !seen.has(example.id));
+    seen.add(example.id);
+    await newBooking(server, "reader", { ...example, startTime: "", endTime: "" });
+  }
+});
+
+Deno.test("a sandbox that starts again ten days later has the same rooms, free for fourteen more days", async () => {
+  await using server = await startDemo("2026-03-02T10:00:00.000Z");
+  const { items: rooms } = await server.ok("listRooms");
+  assert(rooms.length > 0);
+  server.clock.set("2026-03-12T10:00:00.000Z");
+  await fillInDemo({ ...server, config });
+
+  assert.deepEqual((await server.ok("listRooms")).items, rooms);
+  for (const { id: roomId, timeZone } of rooms) {
+    const today = server.clock.now().toTemporalInstant().toZonedDateTimeISO(timeZone).toPlainDate();
+    for (let day = 1; day <= 14; day++) {
+      const date = today.add({ days: day }).toString();
+      const { timeslots } = await server.ok("listFreeTimeslots", { params: { roomId }, query: { date } });
+      assert(timeslots.length > 0, `room ${roomId} has nothing on ${date}`);
+    }
+  }
+});

@@ -1,0 +1,20 @@
+/** A stop that somebody tries to hold up. In a file of its own, because it waits for the server's limits. */
+import assert from "node:assert/strict";
+import { newDataFolder, startServerProcess } from "../support/process.ts";
+
+Deno.test("SIGTERM is not held up by a body that never comes", async () => {
+  await using folder = await newDataFolder();
+  await using sandbox = await startServerProcess("start", { DATA_DIR: folder.path });
+  const token = /^User token: +(\S+)$/m.exec(sandbox.stdout())?.[1];
+  const { hostname, port, host } = new URL(sandbox.url);
+  const connection = await Deno.connect({ hostname, port: Number(port) });
+  const head = `POST /api/v1/bookings HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${token}\r\n` +
+    "Content-Type: application/json\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n";
+  await connection.write(new TextEncoder().encode(head));
+  await connection.read(new Uint8Array(100));
+  sandbox.signal("SIGTERM");
+  const { code, stderr } = await sandbox.end();
+  assert.equal(code, 0, stderr);
+  assert.equal(await folder.hasPostgres(), false);
+  connection.close();
+});

@@ -1,0 +1,111 @@
+/** No operation reads a large table from end to end: every plan of every statement is looked at. */
+import assert from "node:assert/strict";
+import { type CompiledQuery, type LogEvent, sql } from "kysely";
+import postgres from "postgres";
+import { operations } from "../../generated/contract.ts";
+import { type Call, type OperationId, startServer } from "../support/server.ts";
+
+const rooms = 20;
+const slotsPerRoom = 2_000;
+
+/** How many bookings there are at all, or of a status, cannot be known without reading most of something. */
+const countsAll = /^select count\(\*\) as "total" from "bookings" as "b" where (1 = 1|"b"\."status" = \$1)$/;
+const large = new Set<unknown>(["bookings", "timeslots"]);
+
+/** The tables that a plan reads from end to end. */
+function scannedTables(plan: unknown): unknown[] {
+  if (typeof plan !== "object" || plan === null) return [];
+  const here = Reflect.get(plan, "Node Type") === "Seq Scan" ? [Reflect.get(plan, "Relation Name")] : [];
+  return [...here, ...Object.values(plan).flatMap(scannedTables)];
+}
+
+Deno.test("no operation scans bookings or timeslots sequentially", async () => {
+  const statements: CompiledQuery[] = [];
+  const log = (event: LogEvent) => void statements.push(event.query);
+  await using server = await startServer({ log });
+  const { db } = server;
+  const direct = postgres(server.databaseUrl, { max: 1 });
+  await sql`
+    insert into users (subject) select 'user ' || n from generate_series(1, 1000) n
+  `.execute(db);
+  await sql`
+    insert into rooms (name, capacity, room_type, hourly_rate, currency, time_zone, auto_confirm, is_active, metadata,
+      created_at, updated_at)
+    select 'Room ' || n, 1, 'meeting', 60, 'EUR', 'UTC', false, true, '{}', '2026-01-01Z', '2026-01-01Z'
+    from generate_series(1, ${rooms}::integer) n
+  `.execute(db);
+  await sql`
+    insert into timeslots (room_id, starts_at, ends_at)
+    select r.id, t, t + interval '1 hour'
+    from rooms r, generate_series(timestamptz '2026-01-01Z', '2026-01-01Z'::timestamptz + ${
+    slotsPerRoom - 1
+  } * interval '1 hour',
+      '1 hour') t
+  `.execute(db);
+  // The last slot of each room stays free.
+  await sql`
+    insert into bookings (user_id, room_id, timeslot_id, status, price, currency, payment_status, amount_paid,
+      amount_refunded, cancellation_tiers, created_at, updated_at)
+    select 1 + t.id % 1000, t.room_id, t.id, 'pending', 60, 'EUR', 'unpaid', 0, 0, '[]',
+      t.starts_at - interval '30 days', t.starts_at - interval '30 days'
+    from timeslots t where t.id % ${slotsPerRoom} <> 0
+  `.execute(db);
+  await sql`vacuum analyze`.execute(db);
+
+  const user = await server.token("user 7");
+  const admin = await server.token("user 8", "admin");
+  const lastSlot = { roomId: 1, timeslotId: slotsPerRoom };
+  const mine = await sql<{ id: number }>`
+    select b.id from bookings b join users u on u.id = b.user_id join timeslots t on t.id = b.timeslot_id
+    where u.subject = 'user 7' and t.starts_at > '2026-03-20Z' order by b.id limit 1
+  `.execute(db);
+  const bookingId = mine.rows[0]?.id;
+  const calls: Record<OperationId, Call[]> = {
+    listRooms: [{}],
+    getRoom: [{ params: { roomId: 1 } }],
+    listFreeTimeslots: [{ params: { roomId: 1 }, query: { date: "2026-03-25" } }],
+    createBooking: [{ token: user, body: lastSlot }, { token: user, body: lastSlot }],
+    listBookings: [
+      { token: user },
+      { token: user, query: { status: "pending", from_date: "2026-03-01", to_date: "2026-03-20T10:00:00Z" } },
+    ],
+    getBooking: [{ token: user, params: { bookingId } }],
+    rescheduleBooking: [{ token: user, params: { bookingId }, body: { newTimeslotId: 2 * slotsPerRoom } }],
+    cancelBooking: [{ token: user, params: { bookingId } }, { token: user, params: { bookingId } }],
+    getMe: [{ token: user }],
+    createRoom: [{ token: admin, body: { name: "New", roomType: "office" } }],
+    updateRoom: [{ token: admin, params: { roomId: 2 }, body: { capacity: 2 } }],
+    deleteRoom: [{ token: admin, params: { roomId: 3 } }],
+    generateTimeslots: [{ token: admin, body: { roomId: 2, startDate: "2026-06-01", endDate: "2026-06-02" } }],
+    deleteTimeslot: [{ token: admin, params: { timeslotId: 10 } }],
+    listAllBookings: [
+      { token: admin, query: { page: 3 } },
+      { token: admin, query: { status: "cancelled" } },
+      { token: admin, query: { roomId: 1, limit: 100 } },
+      { token: admin, query: { userId: 5 } },
+      { token: admin, query: { fromDate: "2026-02-01", toDate: "2026-02-02" } },
+    ],
+    updateBookingStatus: [{ token: admin, params: { bookingId: 20 }, body: { status: "confirmed" } }],
+    getBookingStats: [{ token: admin, query: { fromDate: "2026-02-01", toDate: "2026-02-02" } }],
+    getHealth: [{}],
+    getReadiness: [{}],
+  };
+  try {
+    for (const id of Object.keys(operations) as OperationId[]) {
+      for (const call of calls[id]) {
+        statements.length = 0;
+        await server.call(id, call);
+        const taken = statements.filter(({ sql }) => !/^(start transaction|commit)/.test(sql) && !countsAll.test(sql));
+        for (const { sql, parameters } of taken) {
+          const custom = await direct.unsafe(`explain (format json) ${sql}`, [...parameters] as string[]);
+          // After five executions Postgres may plan once for all parameters, and only then miss a partial index.
+          const generic = await direct.unsafe(`explain (generic_plan, format json) ${sql}`).simple();
+          const scanned = [custom, generic].flatMap((plan) => scannedTables(plan)).filter((table) => large.has(table));
+          assert.deepEqual(scanned, [], `${id} ${JSON.stringify(call)}\n${sql}`);
+        }
+      }
+    }
+  } finally {
+    await direct.end();
+  }
+});
