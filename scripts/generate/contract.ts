@@ -34,6 +34,17 @@ function assertKnown(value: Node, known: string[], where: string): void {
   const unknown = Object.keys(value).find((key) => !known.includes(key));
   if (unknown !== undefined) fail(where, `\`${unknown}\` is outside our dialect`);
 }
+/** What every operation of its kind can answer, whatever it does. */
+export function impliedProblems(access: string, hasBody: boolean): string[] {
+  return [
+    "validation_failed",
+    "internal_error",
+    ...(access === "public" ? [] : ["token_missing", "token_invalid", "token_expired", "service_unavailable"]),
+    ...(access === "admin" ? ["admin_required"] : []),
+    ...(hasBody ? ["malformed_json", "body_too_large", "unsupported_media_type"] : []),
+  ];
+}
+
 /** The TypeScript of `generated/contract.ts`. Throws a `ContractError` outside the dialect. */
 export function generateContract(document: Json): string {
   const components = node(node(document, "document").components, "components");
@@ -94,17 +105,6 @@ export function generateContract(document: Json): string {
       body: ${body};
       answer: ${answers.join(" | ")};
     };`;
-  }
-
-  /** What every operation of its kind can answer, whatever it does. */
-  function impliedProblems(access: string, hasBody: boolean): string[] {
-    return [
-      "validation_failed",
-      "internal_error",
-      ...(access === "public" ? [] : ["token_missing", "token_invalid", "token_expired", "service_unavailable"]),
-      ...(access === "admin" ? ["admin_required"] : []),
-      ...(hasBody ? ["malformed_json", "body_too_large", "unsupported_media_type"] : []),
-    ];
   }
 
   const routes: string[] = [];

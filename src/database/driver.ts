@@ -43,8 +43,12 @@ class Pool {
 class PoolConnection implements DatabaseConnection {
   private reserved: postgres.ReservedSql | undefined;
   private broken: unknown;
+  /** The pool's at the beginning; the pool may have another by the time that this one breaks. */
+  private readonly client: Client;
 
-  constructor(private readonly pool: Pool) {}
+  constructor(private readonly pool: Pool) {
+    this.client = pool.client;
+  }
 
   async reserve(): Promise<void> {
     this.reserved = await this.watched((client) => client.reserve());
@@ -68,13 +72,12 @@ class PoolConnection implements DatabaseConnection {
   }
 
   private async watched<Result>(use: (client: Client) => PromiseLike<Result>): Promise<Result> {
-    const { client } = this.pool;
     try {
-      return await use(client);
+      return await use(this.client);
     } catch (failure) {
       if (isConnectionLost(failure)) {
         this.broken = failure;
-        this.pool.replace(client);
+        this.pool.replace(this.client);
       }
       throw failure;
     }

@@ -89,7 +89,7 @@ async function isEmptyDatabase(db: Kysely<Database>): Promise<boolean> {
   return rows[0]?.empty ?? false;
 }
 
-/** A timeslot that can be booked for a day from now, for the example that the start prints. Undefined when everything is taken. */
+/** A free timeslot more than a day ahead, for the example that the start prints. Undefined when everything is taken. */
 export function findFreeTimeslot(db: Kysely<Database>, now: Date): Promise<{ id: number; roomId: number } | undefined> {
   return db.selectFrom("timeslots as t").innerJoin("rooms as r", "r.id", "t.room_id")
     .select(["t.id", "t.room_id as roomId"])

@@ -1,24 +1,13 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Booking, BookingStats, BookingStatus, Timeslot } from "../../generated/contract.ts";
-import { confirm, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
+import { bookAt, confirm, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 
 const none = { pending: 0, confirmed: 0, cancelled: 0, completed: 0, no_show: 0 };
 
 async function stats(server: TestServer, query: Record<string, unknown> = {}): Promise<BookingStats> {
   return await server.ok("getBookingStats", { token: await server.token("admin", "admin"), query });
-}
-
-/** A pending booking of nothing made at each of these instants; the clock stays at the last. */
-async function bookAt(server: TestServer, instants: string[]): Promise<void> {
-  const slots = await newTimeslots(server, await newRoom(server), { date: "2026-12-01", slotDuration: 30 });
-  for (const [index, instant] of instants.entries()) {
-    server.clock.set(instant);
-    const slot = slots[index];
-    assert(slot);
-    await newBooking(server, "alice", slot);
-  }
 }
 
 const rooms = [

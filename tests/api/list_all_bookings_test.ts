@@ -1,21 +1,10 @@
 import assert from "node:assert/strict";
 import type { Booking, BookingPage } from "../../generated/contract.ts";
-import { confirm, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
+import { bookAt, confirm, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 
 async function list(server: TestServer, query: Record<string, unknown> = {}): Promise<BookingPage> {
   return await server.ok("listAllBookings", { token: await server.token("admin", "admin"), query });
-}
-
-/** Alice books a timeslot at each of these instants, which is what is answered as `createdAt`. */
-async function bookAt(server: TestServer, instants: string[]): Promise<void> {
-  const slots = await newTimeslots(server, await newRoom(server), { date: "2026-12-01", slotDuration: 30 });
-  for (const [index, instant] of instants.entries()) {
-    server.clock.set(instant);
-    const slot = slots[index];
-    assert(slot);
-    await newBooking(server, "alice", slot);
-  }
 }
 
 /** When the bookings found were made, the earliest first. */

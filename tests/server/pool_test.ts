@@ -1,8 +1,9 @@
-/** Too many connections is no reason to give up those that there are. */
+/** When the pool of connections is replaced, and when it is not. */
 import assert from "node:assert/strict";
-import { sql } from "kysely";
+import { Kysely, sql } from "kysely";
 import postgres from "postgres";
 import { connect } from "../../src/database/connect.ts";
+import { PoolDialect } from "../../src/database/driver.ts";
 import { isUnavailable } from "../../src/database/failures.ts";
 import { newDatabase } from "../support/database.ts";
 
@@ -34,4 +35,22 @@ Deno.test("a transaction goes on while other statements are refused for too many
     await admin.unsafe(`drop role ${role}`);
     await admin.end();
   }
+});
+
+Deno.test("a transaction that breaks on a pool that was given up leaves the new pool alone", async () => {
+  await using database = await newDatabase();
+  let opened = 0;
+  const open = () => (opened++, postgres(database.url, { max: 2, onnotice: () => {} }));
+  const db = new Kysely<unknown>({ dialect: new PoolDialect(open) });
+  const breakConnection = sql`select pg_terminate_backend(pg_backend_pid())`;
+  const transaction = db.transaction().execute(async (trx) => {
+    await sql`select 1`.execute(trx);
+    await assert.rejects(breakConnection.execute(db));
+    assert.equal(opened, 2);
+    await breakConnection.execute(trx);
+  });
+  await assert.rejects(transaction);
+  assert.deepEqual((await sql<{ one: number }>`select 1 as one`.execute(db)).rows, [{ one: 1 }]);
+  assert.equal(opened, 2);
+  await db.destroy();
 });
