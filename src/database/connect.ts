@@ -8,7 +8,7 @@ export type Database = DB;
 
 export interface ConnectOptions {
   url: string;
-  /** Connections at most. They are opened when needed. */
+  /** Connections at most for statements, and for transactions. They are opened when needed. */
   pool: number;
   /** Kysely's log, for tests that look at statements. */
   log?: LogConfig;

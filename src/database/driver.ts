@@ -1,19 +1,15 @@
 /**
  * Kysely's dialect for postgres.js, with two differences from the one of `kysely-postgres-js`:
  *
- * - A statement of its own goes to the pool, which sends it down any connection without waiting for one to be free
- *   (pipelining). Only a transaction reserves a connection.
+ * - A statement of its own goes to a pool that sends it down any connection without waiting for one to be free
+ *   (pipelining). Transactions have a pool of their own. In postgres.js 3.4 a transaction that begins on a connection with
+ *   other statements under way can be mixed up with them: `reserve()` may hand out one on which a statement is half
+ *   described, and `begin()` loses its connection when that has no room for more.
  * - When a connection breaks, the whole pool is replaced. A connection of postgres.js 3.4 that broke while something was
  *   waiting to be written can never write again, and using a reserved one that broke ends the process
  *   (porsager/postgres#1066, #1208).
  */
-import {
-  CompiledQuery,
-  type DatabaseConnection,
-  type Driver,
-  type QueryResult,
-  type TransactionSettings,
-} from "kysely";
+import type { CompiledQuery, DatabaseConnection, Driver, QueryResult, TransactionSettings } from "kysely";
 import { PostgresJSDialect } from "kysely-postgres-js";
 import type postgres from "postgres";
 import { isConnectionLost } from "./failures.ts";
@@ -40,29 +36,67 @@ class Pool {
   }
 }
 
+/** A transaction that is open on a connection of its own. */
+interface OpenTransaction {
+  sql: postgres.TransactionSql;
+  /** Lets it be committed, or rolled back when it is given a failure. */
+  finish: PromiseWithResolvers<void>;
+  /** Resolves when it is committed, rejects when it is rolled back. */
+  ended: Promise<void>;
+}
+
+const rollback = new Error("rolled back");
+
 class PoolConnection implements DatabaseConnection {
-  private reserved: postgres.ReservedSql | undefined;
+  private transaction: OpenTransaction | undefined;
   private broken: unknown;
   /** The pool's at the beginning; the pool may have another by the time that this one breaks. */
-  private readonly client: Client;
+  private client: Client;
 
-  constructor(private readonly pool: Pool) {
+  constructor(private pool: Pool, private readonly transactions: Pool) {
     this.client = pool.client;
   }
 
-  async reserve(): Promise<void> {
-    this.reserved = await this.watched((client) => client.reserve());
+  /** Begins a transaction, with options such as `isolation level serializable`. */
+  async begin(options: string): Promise<void> {
+    this.pool = this.transactions;
+    this.client = this.pool.client;
+    const opened = Promise.withResolvers<postgres.TransactionSql>();
+    const finish = Promise.withResolvers<void>();
+    const ended = this.client.begin(options, (sql) => {
+      opened.resolve(sql);
+      return finish.promise;
+    }).then(() => {});
+    ended.catch(opened.reject);
+    const sql = await this.watched(() => opened.promise);
+    this.transaction = { sql, finish, ended };
   }
 
-  release(): void {
-    if (this.broken === undefined) this.reserved?.release();
+  async commit(): Promise<void> {
+    const { transaction } = this;
+    this.transaction = undefined;
+    transaction?.finish.resolve();
+    await this.watched(() => transaction?.ended ?? Promise.resolve());
+  }
+
+  async rollback(): Promise<void> {
+    const { transaction } = this;
+    this.transaction = undefined;
+    // A connection that broke has rolled back, and nothing may be sent to it any more.
+    if (this.broken !== undefined) return;
+    transaction?.finish.reject(rollback);
+    await transaction?.ended.catch((failure: unknown) => {
+      if (failure !== rollback) throw failure;
+    });
   }
 
   async executeQuery<Row>({ sql, parameters }: CompiledQuery): Promise<QueryResult<Row>> {
     if (this.broken !== undefined) throw this.broken;
     // postgres.js types parameters more narrowly than it takes them, and rows as it cannot know them.
     const values = [...parameters] as postgres.ParameterOrJSON<never>[];
-    const result = await this.watched((client) => (this.reserved ?? client).unsafe(sql, values, { prepare: true }));
+    const result = await this.watched((client) =>
+      (this.transaction?.sql ?? client).unsafe(sql, values, { prepare: true })
+    );
     return { rows: [...result] as Row[], numAffectedRows: BigInt(result.count ?? 0) };
   }
 
@@ -85,55 +119,54 @@ class PoolConnection implements DatabaseConnection {
 }
 
 class PoolDriver implements Driver {
-  constructor(private readonly pool: Pool) {}
+  constructor(private readonly statements: Pool, private readonly transactions: Pool) {}
 
   init(): Promise<void> {
     return Promise.resolve();
   }
 
   acquireConnection(): Promise<PoolConnection> {
-    return Promise.resolve(new PoolConnection(this.pool));
+    return Promise.resolve(new PoolConnection(this.statements, this.transactions));
   }
 
-  async beginTransaction(connection: PoolConnection, { isolationLevel }: TransactionSettings): Promise<void> {
-    await connection.reserve();
-    const level = isolationLevel === undefined ? "" : ` isolation level ${isolationLevel}`;
-    await connection.executeQuery(CompiledQuery.raw(`start transaction${level}`));
+  beginTransaction(connection: PoolConnection, { isolationLevel }: TransactionSettings): Promise<void> {
+    return connection.begin(isolationLevel === undefined ? "" : `isolation level ${isolationLevel}`);
   }
 
-  async commitTransaction(connection: PoolConnection): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw("commit"));
+  commitTransaction(connection: PoolConnection): Promise<void> {
+    return connection.commit();
   }
 
-  async rollbackTransaction(connection: PoolConnection): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw("rollback"));
+  rollbackTransaction(connection: PoolConnection): Promise<void> {
+    return connection.rollback();
   }
 
-  releaseConnection(connection: PoolConnection): Promise<void> {
-    connection.release();
+  releaseConnection(): Promise<void> {
     return Promise.resolve();
   }
 
   async destroy(): Promise<void> {
-    await this.pool.client.end({ timeout: graceSeconds });
+    await Promise.all([this.statements, this.transactions].map(({ client }) => client.end({ timeout: graceSeconds })));
   }
 }
 
 /**
- * The dialect over a client that `open` makes, and makes again when its connections broke. Only a transaction stays on one
- * connection; Kysely's `connection()` does not. Of the parent it takes adapter, introspector and compiler, which never use
- * the client that it is given.
+ * The dialect over clients that `open` makes, one for statements and one for transactions, and makes again when their
+ * connections broke. Only a transaction stays on one connection; Kysely's `connection()` does not. Of the parent it takes
+ * adapter, introspector and compiler, which never use the client that it is given.
  */
 export class PoolDialect extends PostgresJSDialect {
-  private readonly pool: Pool;
+  private readonly statements: Pool;
+  private readonly transactions: Pool;
 
   constructor(open: () => Client) {
-    const pool = new Pool(open);
-    super({ postgres: pool.client });
-    this.pool = pool;
+    const statements = new Pool(open);
+    super({ postgres: statements.client });
+    this.statements = statements;
+    this.transactions = new Pool(open);
   }
 
   override createDriver(): Driver {
-    return new PoolDriver(this.pool);
+    return new PoolDriver(this.statements, this.transactions);
   }
 }

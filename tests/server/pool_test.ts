@@ -14,7 +14,7 @@ Deno.test("a transaction goes on while other statements are refused for too many
   const url = new URL(database.url);
   [url.username, url.password] = [role, "limited"];
   try {
-    await admin.unsafe(`create role ${role} login password 'limited' connection limit 1`);
+    await admin.unsafe(`create role ${role} login password 'limited' connection limit 2`);
     const db = connect({ url: url.href, pool: 4 });
     const inTransaction = Promise.withResolvers<void>();
     const others = Promise.withResolvers<void>();
@@ -25,8 +25,9 @@ Deno.test("a transaction goes on while other statements are refused for too many
       return (await sql<{ two: number }>`select 2 as two`.execute(trx)).rows;
     });
     await inTransaction.promise;
-    const failure = await sql`select 1`.execute(db).then(() => undefined, (failure: unknown) => failure);
-    assert(isUnavailable(failure), String(failure));
+    const statements = await Promise.allSettled([1, 2, 3].map(() => sql`select 1`.execute(db)));
+    const refused = statements.flatMap((each) => each.status === "rejected" ? [each.reason] : []);
+    assert(refused.length > 0 && refused.every(isUnavailable), String(refused));
     others.resolve();
     assert.deepEqual(await transaction, [{ two: 2 }]);
     assert.deepEqual((await sql<{ three: number }>`select 3 as three`.execute(db)).rows, [{ three: 3 }]);
@@ -37,20 +38,46 @@ Deno.test("a transaction goes on while other statements are refused for too many
   }
 });
 
-Deno.test("a transaction that breaks on a pool that was given up leaves the new pool alone", async () => {
+Deno.test("of two transactions that break one after the other only the first has the pool replaced", async () => {
   await using database = await newDatabase();
   let opened = 0;
   const open = () => (opened++, postgres(database.url, { max: 2, onnotice: () => {} }));
   const db = new Kysely<unknown>({ dialect: new PoolDialect(open) });
+  assert.equal(opened, 2, "one for statements, one for transactions");
   const breakConnection = sql`select pg_terminate_backend(pg_backend_pid())`;
-  const transaction = db.transaction().execute(async (trx) => {
+  const outer = db.transaction().execute(async (trx) => {
     await sql`select 1`.execute(trx);
-    await assert.rejects(breakConnection.execute(db));
-    assert.equal(opened, 2);
+    await assert.rejects(db.transaction().execute((inner) => breakConnection.execute(inner)));
+    assert.equal(opened, 3);
     await breakConnection.execute(trx);
   });
-  await assert.rejects(transaction);
+  await assert.rejects(outer);
+  assert.equal(opened, 3);
+  await db.transaction().execute(async (trx) => {
+    assert.deepEqual((await sql<{ one: number }>`select 1 as one`.execute(trx)).rows, [{ one: 1 }]);
+  });
   assert.deepEqual((await sql<{ one: number }>`select 1 as one`.execute(db)).rows, [{ one: 1 }]);
-  assert.equal(opened, 2);
+  assert.equal(opened, 3);
+  await db.destroy();
+});
+
+Deno.test("transactions and hundreds of statements at once, on connections that are all new, are not mixed up", async () => {
+  await using database = await newDatabase();
+  const db = new Kysely<unknown>({
+    dialect: new PoolDialect(() => postgres(database.url, { max: 4, onnotice: () => {} })),
+  });
+  const numbers = Array.from({ length: 500 }, (_, index) => index);
+  // Each statement is of its own, so that each has to be described first.
+  const ask = (executor: Kysely<unknown>, number: number) =>
+    sql<{ n: number }>`select ${number}::integer as n, ${sql.lit(number)} as one`.execute(executor);
+  const answers = await Promise.all(numbers.map(async (number) => {
+    const own = await ask(db, number);
+    const inside = await db.transaction().execute(async (trx) => {
+      await ask(trx, number);
+      return await ask(trx, number + 1);
+    });
+    return [own.rows[0]?.n, inside.rows[0]?.n];
+  }));
+  assert.deepEqual(answers, numbers.map((number) => [number, number + 1]));
   await db.destroy();
 });
