@@ -160,6 +160,75 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/v1/events": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Read the feed of events
+     * @description Your own events in the order of the feed, from the oldest that is kept, or those `after` a cursor. Go on with the
+     *     `cursor` of the answer. With `wait` an empty page is held back until something happens or the time is over, so a
+     *     loop over this operation follows the feed.
+     *
+     *     An admin reads everybody's events and those of all rooms (`timeslot_update`), or those of one user or room.
+     */
+    get: operations["listEvents"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/v1/ws/tickets": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Get a ticket for a WebSocket
+     * @description For browsers, which cannot send a token with a WebSocket. The ticket stands for the caller, works once and for 30
+     *     seconds: `new WebSocket("wss://…/api/v1/ws?ticket=" + ticket)`. No body is needed, and none is read.
+     */
+    post: operations["createSocketTicket"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/v1/ws": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Open a WebSocket
+     * @description A WebSocket (RFC 6455) over which frames go as JSON texts: a client sends `ClientFrame`, the server `ServerFrame`.
+     *     See **Events** above for what they are for.
+     *
+     *     The caller is known by the header `Authorization`, or by a `ticket`. A page in a browser has to be on this
+     *     server, or on an origin that the operator allowed.
+     */
+    get: operations["openSocket"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/v1/me": {
     parameters: {
       query?: never;
@@ -664,6 +733,225 @@ export interface components {
       completed: number;
       no_show: number;
     };
+    /** @description A cursor as the server gave it, or `latest`. */
+    Cursor: string;
+    EventPage: {
+      items: components["schemas"]["FeedEvent"][];
+      /** @description Behind these events. The next page is `after` it. */
+      cursor: string;
+    };
+    /** @description An event, the same on a WebSocket and in a page of the feed. */
+    FeedEvent:
+      | components["schemas"]["BookingUpdate"]
+      | components["schemas"]["BookingReminder"]
+      | components["schemas"]["TimeslotUpdate"];
+    /** @description Something happened to a booking. */
+    BookingUpdate: {
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      event: "booking_update";
+      /** @description This event's place in the feed. */
+      cursor: string;
+      /** Format: date-time */
+      occurredAt: string;
+      data: components["schemas"]["BookingChange"];
+    };
+    BookingChange: {
+      type: components["schemas"]["BookingEventType"];
+      booking: components["schemas"]["Booking"];
+    };
+    /**
+     * @description What happened. A booking that is confirmed as it is made has a `created` and a `confirmed`.
+     * @enum {string}
+     */
+    BookingEventType: "created" | "confirmed" | "cancelled" | "rescheduled" | "completed" | "no_show";
+    /**
+     * @description A confirmed booking starts soon: an hour before, unless the operator chose otherwise. It comes once a booking; one
+     *     that is moved to another timeslot afterwards gets one for that.
+     */
+    BookingReminder: {
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      event: "booking_reminder";
+      /** @description This event's place in the feed. */
+      cursor: string;
+      /** Format: date-time */
+      occurredAt: string;
+      data: components["schemas"]["Reminder"];
+    };
+    Reminder: {
+      booking: components["schemas"]["Booking"];
+      /** @description A sentence to show. */
+      message: string;
+    };
+    /** @description Timeslots of a room became available or not. */
+    TimeslotUpdate: {
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      event: "timeslot_update";
+      /** @description This event's place in the feed. */
+      cursor: string;
+      /** Format: date-time */
+      occurredAt: string;
+      data: components["schemas"]["TimeslotChange"];
+    };
+    TimeslotChange: {
+      roomId: components["schemas"]["Id"];
+      /**
+       * @description The timeslot. Null when it is about many: all that were generated between `startTime` and `endTime`, or all of
+       *     the room. Read the free timeslots again then.
+       */
+      timeslotId: number | null;
+      /** @description Whether it can be booked now. */
+      isAvailable: boolean;
+      change: components["schemas"]["TimeslotChangeType"];
+      /**
+       * Format: date-time
+       * @description Null when it is about the whole room.
+       */
+      startTime: string | null;
+      /**
+       * Format: date-time
+       * @description Null when it is about the whole room.
+       */
+      endTime: string | null;
+    };
+    /**
+     * @description `taken` by a booking, `freed` by one, `generated` (many at once), `deleted`; or the whole room, `room_opened` when
+     *     it was activated, `room_closed` when it was deactivated.
+     * @enum {string}
+     */
+    TimeslotChangeType: "taken" | "freed" | "generated" | "deleted" | "room_opened" | "room_closed";
+    SocketTicket: {
+      /** @description For `/api/v1/ws?ticket=`. */
+      ticket: string;
+      /** Format: date-time */
+      expiresAt: string;
+    };
+    /** @description The id of a user, or `all`. */
+    UserIdOrAll: components["schemas"]["Id"] | "all";
+    /** @description What a client sends over a WebSocket. */
+    ClientFrame:
+      | components["schemas"]["JoinBookingRoom"]
+      | components["schemas"]["LeaveBookingRoom"]
+      | components["schemas"]["JoinRoom"]
+      | components["schemas"]["LeaveRoom"]
+      | components["schemas"]["Ping"];
+    /** @description Listen to a user's bookings; your own without `userId`. */
+    JoinBookingRoom: {
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      action: "join_booking_room";
+      userId?: components["schemas"]["UserIdOrAll"];
+      after?: components["schemas"]["Cursor"];
+    };
+    LeaveBookingRoom: {
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      action: "leave_booking_room";
+      userId?: components["schemas"]["UserIdOrAll"];
+    };
+    /** @description Listen to which timeslots of a room become available or not. */
+    JoinRoom: {
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      action: "join_room";
+      roomId: components["schemas"]["Id"];
+      after?: components["schemas"]["Cursor"];
+    };
+    LeaveRoom: {
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      action: "leave_room";
+      roomId: components["schemas"]["Id"];
+    };
+    Ping: {
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      action: "ping";
+    };
+    /** @description What the server sends over a WebSocket. */
+    ServerFrame:
+      | components["schemas"]["Joined"]
+      | components["schemas"]["Left"]
+      | components["schemas"]["Pong"]
+      | components["schemas"]["Gap"]
+      | components["schemas"]["SocketError"]
+      | components["schemas"]["BookingUpdate"]
+      | components["schemas"]["BookingReminder"]
+      | components["schemas"]["TimeslotUpdate"];
+    /** @description You are in. `userId` or `roomId` says where. */
+    Joined: {
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      event: "joined";
+      /** @description Events behind this cursor follow. */
+      cursor: string;
+      userId?: components["schemas"]["UserIdOrAll"];
+      roomId?: components["schemas"]["Id"];
+    };
+    /** @description You are out, if you were in at all. */
+    Left: {
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      event: "left";
+      userId?: components["schemas"]["UserIdOrAll"];
+      roomId?: components["schemas"]["Id"];
+    };
+    Pong: {
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      event: "pong";
+    };
+    /** @description Events behind the `after` of your join are no longer kept. Read afresh; those behind `cursor` follow. */
+    Gap: {
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      event: "gap";
+      cursor: string;
+      userId?: components["schemas"]["UserIdOrAll"];
+      roomId?: components["schemas"]["Id"];
+    };
+    /** @description Your last frame was refused. The socket stays as it was. */
+    SocketError: {
+      /**
+       * @description discriminator enum property added by openapi-typescript
+       * @enum {string}
+       */
+      event: "error";
+      code: components["schemas"]["SocketErrorCode"];
+      /** @description What was wrong and what to do about it. */
+      message: string;
+    };
+    /**
+     * @description What was refused, for programs. Codes are never renamed.
+     * @enum {string}
+     */
+    SocketErrorCode: "malformed_json" | "invalid_frame" | "forbidden" | "too_many_joins";
     Me: {
       id: components["schemas"]["Id"];
       /** @description The token's `sub`. */
@@ -696,6 +984,11 @@ export interface components {
       | "token_expired"
       | "admin_required"
       | "not_booking_owner"
+      | "ticket_invalid"
+      | "origin_not_allowed"
+      | "upgrade_required"
+      | "too_many_sockets"
+      | "cursor_expired"
       | "route_not_found"
       | "method_not_allowed"
       | "body_too_large"
@@ -1525,6 +1818,199 @@ export interface operations {
       404: components["responses"]["BookingNotFound"];
       413: components["responses"]["BodyTooLarge"];
       415: components["responses"]["UnsupportedMediaType"];
+      500: components["responses"]["InternalError"];
+      503: components["responses"]["ServiceUnavailable"];
+    };
+  };
+  listEvents: {
+    parameters: {
+      query?: {
+        /**
+         * @description Only events behind this cursor. `latest` stands for now.
+         * @example latest
+         */
+        after?: components["schemas"]["Cursor"];
+        /** @description How many a page. More than 100 is served as 100. */
+        limit?: number;
+        /** @description For how many seconds an empty page waits for the next event. */
+        wait?: number;
+        /** @description Only events of this user's bookings. Another user than yourself is for an admin. */
+        userId?: components["schemas"]["Id"];
+        /** @description Only events in this room. */
+        roomId?: components["schemas"]["Id"];
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The next events, and the cursor behind them. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "items": [
+           *         {
+           *           "event": "booking_update",
+           *           "cursor": "k3v9x2q1.abc4.1z",
+           *           "occurredAt": "2026-03-02T10:00:00.000Z",
+           *           "data": {
+           *             "type": "created",
+           *             "booking": {
+           *               "id": 42,
+           *               "userId": 7,
+           *               "roomId": 1,
+           *               "timeslotId": 17,
+           *               "status": "pending",
+           *               "bookingType": "workshop",
+           *               "notes": "Two guests arrive later.",
+           *               "price": 22.5,
+           *               "currency": "EUR",
+           *               "paymentStatus": "unpaid",
+           *               "amountPaid": 0,
+           *               "amountRefunded": 0,
+           *               "cancellationTiers": [
+           *                 {
+           *                   "hours": 24,
+           *                   "percent": 100
+           *                 },
+           *                 {
+           *                   "hours": 12,
+           *                   "percent": 50
+           *                 }
+           *               ],
+           *               "cancellationReason": null,
+           *               "cancelledAt": null,
+           *               "createdAt": "2026-03-02T10:00:00.000Z",
+           *               "updatedAt": "2026-03-02T10:00:00.000Z",
+           *               "room": {
+           *                 "id": 1,
+           *                 "name": "Sky Lounge",
+           *                 "roomType": "meeting",
+           *                 "timeZone": "Europe/Berlin"
+           *               },
+           *               "timeslot": {
+           *                 "id": 17,
+           *                 "roomId": 1,
+           *                 "startTime": "2026-03-09T08:00:00.000Z",
+           *                 "endTime": "2026-03-09T08:30:00.000Z"
+           *               }
+           *             }
+           *           }
+           *         }
+           *       ],
+           *       "cursor": "k3v9x2q1.abc9.0"
+           *     }
+           */
+          "application/json": components["schemas"]["EventPage"];
+        };
+      };
+      400: components["responses"]["InvalidRequest"];
+      401: components["responses"]["Unauthorized"];
+      403: components["responses"]["AdminRequired"];
+      /** @description Events behind this cursor are no longer kept, or the cursor is not of this feed. */
+      410: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["Problem"];
+        };
+      };
+      500: components["responses"]["InternalError"];
+      503: components["responses"]["ServiceUnavailable"];
+    };
+  };
+  createSocketTicket: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The ticket. */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "ticket": "1oYtB2yKx3JxkU0m9nJt0iQ0b0nJ7pXl7m2n2o0vT9s",
+           *       "expiresAt": "2026-03-02T10:00:30.000Z"
+           *     }
+           */
+          "application/json": components["schemas"]["SocketTicket"];
+        };
+      };
+      400: components["responses"]["InvalidRequest"];
+      401: components["responses"]["Unauthorized"];
+      500: components["responses"]["InternalError"];
+      503: components["responses"]["ServiceUnavailable"];
+    };
+  };
+  openSocket: {
+    parameters: {
+      query?: {
+        /** @description From `POST /api/v1/ws/tickets`, in the place of a token. */
+        ticket?: string;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The connection is a WebSocket from here on. */
+      101: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      400: components["responses"]["InvalidRequest"];
+      /** @description There is no token, or it is not valid, or no longer; or the ticket does not work. */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["Problem"];
+        };
+      };
+      /** @description The page that asks is on an origin that is not allowed. */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["Problem"];
+        };
+      };
+      /** @description The request does not ask for a WebSocket. */
+      426: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["Problem"];
+        };
+      };
+      /** @description The caller holds as many sockets as one user may. */
+      429: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["Problem"];
+        };
+      };
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };

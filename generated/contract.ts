@@ -263,6 +263,182 @@ export const BookingStats = z.object({
 }).openapi("BookingStats");
 export type BookingStats = z.output<typeof BookingStats>;
 
+export const Cursor = z.string().regex(
+  new RegExp("^(latest|[0-9a-z]{8}\\.[0-9a-z]{1,11}\\.[0-9a-z]{1,11})$"),
+  "must be: A cursor as the server gave it, or `latest`",
+).openapi({ "description": "A cursor as the server gave it, or `latest`." }).openapi("Cursor");
+export type Cursor = z.output<typeof Cursor>;
+
+export const BookingEventType = z.enum(["created", "confirmed", "cancelled", "rescheduled", "completed", "no_show"])
+  .openapi({
+    "description": "What happened. A booking that is confirmed as it is made has a `created` and a `confirmed`.\n",
+  }).openapi("BookingEventType");
+export type BookingEventType = z.output<typeof BookingEventType>;
+
+export const BookingChange = z.object({ "type": BookingEventType, "booking": Booking }).openapi("BookingChange");
+export type BookingChange = z.output<typeof BookingChange>;
+
+export const BookingUpdate = z.object({
+  "event": z.literal("booking_update"),
+  "cursor": z.string().openapi({ "description": "This event's place in the feed." }),
+  "occurredAt": z.iso.datetime({ offset: true }),
+  "data": BookingChange,
+}).openapi({ "description": "Something happened to a booking." }).openapi("BookingUpdate");
+export type BookingUpdate = z.output<typeof BookingUpdate>;
+
+export const Reminder = z.object({
+  "booking": Booking,
+  "message": z.string().openapi({ "description": "A sentence to show." }),
+}).openapi("Reminder");
+export type Reminder = z.output<typeof Reminder>;
+
+export const BookingReminder = z.object({
+  "event": z.literal("booking_reminder"),
+  "cursor": z.string().openapi({ "description": "This event's place in the feed." }),
+  "occurredAt": z.iso.datetime({ offset: true }),
+  "data": Reminder,
+}).openapi({
+  "description":
+    "A confirmed booking starts soon: an hour before, unless the operator chose otherwise. It comes once a booking; one\nthat is moved to another timeslot afterwards gets one for that.\n",
+}).openapi("BookingReminder");
+export type BookingReminder = z.output<typeof BookingReminder>;
+
+export const TimeslotChangeType = z.enum(["taken", "freed", "generated", "deleted", "room_opened", "room_closed"])
+  .openapi({
+    "description":
+      "`taken` by a booking, `freed` by one, `generated` (many at once), `deleted`; or the whole room, `room_opened` when\nit was activated, `room_closed` when it was deactivated.\n",
+  }).openapi("TimeslotChangeType");
+export type TimeslotChangeType = z.output<typeof TimeslotChangeType>;
+
+export const TimeslotChange = z.object({
+  "roomId": Id,
+  "timeslotId": z.int().min(1).max(9007199254740991).nullable().openapi({
+    "description":
+      "The timeslot. Null when it is about many: all that were generated between `startTime` and `endTime`, or all of\nthe room. Read the free timeslots again then.\n",
+  }),
+  "isAvailable": z.boolean().openapi({ "description": "Whether it can be booked now." }),
+  "change": TimeslotChangeType,
+  "startTime": z.iso.datetime({ offset: true }).nullable().openapi({
+    "description": "Null when it is about the whole room.",
+  }),
+  "endTime": z.iso.datetime({ offset: true }).nullable().openapi({
+    "description": "Null when it is about the whole room.",
+  }),
+}).openapi("TimeslotChange");
+export type TimeslotChange = z.output<typeof TimeslotChange>;
+
+export const TimeslotUpdate = z.object({
+  "event": z.literal("timeslot_update"),
+  "cursor": z.string().openapi({ "description": "This event's place in the feed." }),
+  "occurredAt": z.iso.datetime({ offset: true }),
+  "data": TimeslotChange,
+}).openapi({ "description": "Timeslots of a room became available or not." }).openapi("TimeslotUpdate");
+export type TimeslotUpdate = z.output<typeof TimeslotUpdate>;
+
+export const FeedEvent = z.discriminatedUnion("event", [BookingUpdate, BookingReminder, TimeslotUpdate]).openapi({
+  "description": "An event, the same on a WebSocket and in a page of the feed.",
+}).openapi("FeedEvent");
+export type FeedEvent = z.output<typeof FeedEvent>;
+
+export const EventPage = z.object({
+  "items": z.array(FeedEvent),
+  "cursor": z.string().openapi({ "description": "Behind these events. The next page is `after` it." }),
+}).openapi("EventPage");
+export type EventPage = z.output<typeof EventPage>;
+
+export const SocketTicket = z.object({
+  "ticket": z.string().openapi({ "description": "For `/api/v1/ws?ticket=`." }),
+  "expiresAt": z.iso.datetime({ offset: true }),
+}).openapi("SocketTicket");
+export type SocketTicket = z.output<typeof SocketTicket>;
+
+export const UserIdOrAll = z.union([Id, z.literal("all")], "must be: The id of a user, or `all`").openapi({
+  "description": "The id of a user, or `all`.",
+}).openapi("UserIdOrAll");
+export type UserIdOrAll = z.output<typeof UserIdOrAll>;
+
+export const JoinBookingRoom = z.strictObject({
+  "action": z.literal("join_booking_room"),
+  "userId": UserIdOrAll.optional(),
+  "after": Cursor.optional(),
+}).openapi({ "description": "Listen to a user's bookings; your own without `userId`." }).openapi("JoinBookingRoom");
+export type JoinBookingRoom = z.output<typeof JoinBookingRoom>;
+
+export const LeaveBookingRoom = z.strictObject({
+  "action": z.literal("leave_booking_room"),
+  "userId": UserIdOrAll.optional(),
+}).openapi("LeaveBookingRoom");
+export type LeaveBookingRoom = z.output<typeof LeaveBookingRoom>;
+
+export const JoinRoom = z.strictObject({ "action": z.literal("join_room"), "roomId": Id, "after": Cursor.optional() })
+  .openapi({ "description": "Listen to which timeslots of a room become available or not." }).openapi("JoinRoom");
+export type JoinRoom = z.output<typeof JoinRoom>;
+
+export const LeaveRoom = z.strictObject({ "action": z.literal("leave_room"), "roomId": Id }).openapi("LeaveRoom");
+export type LeaveRoom = z.output<typeof LeaveRoom>;
+
+export const Ping = z.strictObject({ "action": z.literal("ping") }).openapi("Ping");
+export type Ping = z.output<typeof Ping>;
+
+export const ClientFrame = z.discriminatedUnion("action", [
+  JoinBookingRoom,
+  LeaveBookingRoom,
+  JoinRoom,
+  LeaveRoom,
+  Ping,
+]).openapi({ "description": "What a client sends over a WebSocket." }).openapi("ClientFrame");
+export type ClientFrame = z.output<typeof ClientFrame>;
+
+export const Joined = z.object({
+  "event": z.literal("joined"),
+  "cursor": z.string().openapi({ "description": "Events behind this cursor follow." }),
+  "userId": UserIdOrAll.optional(),
+  "roomId": Id.optional(),
+}).openapi({ "description": "You are in. `userId` or `roomId` says where." }).openapi("Joined");
+export type Joined = z.output<typeof Joined>;
+
+export const Left = z.object({ "event": z.literal("left"), "userId": UserIdOrAll.optional(), "roomId": Id.optional() })
+  .openapi({ "description": "You are out, if you were in at all." }).openapi("Left");
+export type Left = z.output<typeof Left>;
+
+export const Pong = z.object({ "event": z.literal("pong") }).openapi("Pong");
+export type Pong = z.output<typeof Pong>;
+
+export const Gap = z.object({
+  "event": z.literal("gap"),
+  "cursor": z.string(),
+  "userId": UserIdOrAll.optional(),
+  "roomId": Id.optional(),
+}).openapi({
+  "description":
+    "Events behind the `after` of your join are no longer kept. Read afresh; those behind `cursor` follow.",
+}).openapi("Gap");
+export type Gap = z.output<typeof Gap>;
+
+export const SocketErrorCode = z.enum(["malformed_json", "invalid_frame", "forbidden", "too_many_joins"]).openapi({
+  "description": "What was refused, for programs. Codes are never renamed.",
+}).openapi("SocketErrorCode");
+export type SocketErrorCode = z.output<typeof SocketErrorCode>;
+
+export const SocketError = z.object({
+  "event": z.literal("error"),
+  "code": SocketErrorCode,
+  "message": z.string().openapi({ "description": "What was wrong and what to do about it." }),
+}).openapi({ "description": "Your last frame was refused. The socket stays as it was." }).openapi("SocketError");
+export type SocketError = z.output<typeof SocketError>;
+
+export const ServerFrame = z.discriminatedUnion("event", [
+  Joined,
+  Left,
+  Pong,
+  Gap,
+  SocketError,
+  BookingUpdate,
+  BookingReminder,
+  TimeslotUpdate,
+]).openapi({ "description": "What the server sends over a WebSocket." }).openapi("ServerFrame");
+export type ServerFrame = z.output<typeof ServerFrame>;
+
 export const Me = z.object({
   "id": Id,
   "subject": z.string().openapi({ "description": "The token's `sub`." }),
@@ -289,6 +465,11 @@ export const ProblemCode = z.enum([
   "token_expired",
   "admin_required",
   "not_booking_owner",
+  "ticket_invalid",
+  "origin_not_allowed",
+  "upgrade_required",
+  "too_many_sockets",
+  "cursor_expired",
   "route_not_found",
   "method_not_allowed",
   "body_too_large",
@@ -420,6 +601,66 @@ const examples = {
       "code": "not_booking_owner",
       "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
       "error": "Access denied: the booking belongs to another user.",
+    },
+  },
+  "ticket_invalid": {
+    "summary": "Ticket is not valid",
+    "value": {
+      "type": "urn:slotkeeper:problem:ticket_invalid",
+      "title": "Ticket is not valid",
+      "status": 401,
+      "detail": "The ticket is not valid: it was used, is older than 30 seconds, or never was one. Get a new one.",
+      "code": "ticket_invalid",
+      "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      "error": "The ticket is not valid: it was used, is older than 30 seconds, or never was one. Get a new one.",
+    },
+  },
+  "origin_not_allowed": {
+    "summary": "Origin is not allowed",
+    "value": {
+      "type": "urn:slotkeeper:problem:origin_not_allowed",
+      "title": "Origin is not allowed",
+      "status": 403,
+      "detail": "Pages of https://elsewhere.example may not open a WebSocket here.",
+      "code": "origin_not_allowed",
+      "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      "error": "Pages of https://elsewhere.example may not open a WebSocket here.",
+    },
+  },
+  "upgrade_required": {
+    "summary": "Upgrade required",
+    "value": {
+      "type": "urn:slotkeeper:problem:upgrade_required",
+      "title": "Upgrade required",
+      "status": 426,
+      "detail": "Open a WebSocket of version 13 here: send `Connection: Upgrade` and `Upgrade: websocket`.",
+      "code": "upgrade_required",
+      "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      "error": "Open a WebSocket of version 13 here: send `Connection: Upgrade` and `Upgrade: websocket`.",
+    },
+  },
+  "too_many_sockets": {
+    "summary": "Too many sockets",
+    "value": {
+      "type": "urn:slotkeeper:problem:too_many_sockets",
+      "title": "Too many sockets",
+      "status": 429,
+      "detail": "You hold 20 sockets on this server, as many as one user may. Close one first.",
+      "code": "too_many_sockets",
+      "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      "error": "You hold 20 sockets on this server, as many as one user may. Close one first.",
+    },
+  },
+  "cursor_expired": {
+    "summary": "Cursor has expired",
+    "value": {
+      "type": "urn:slotkeeper:problem:cursor_expired",
+      "title": "Cursor has expired",
+      "status": 410,
+      "detail": "Events behind this cursor are no longer kept. Read your bookings afresh and go on after `latest`.",
+      "code": "cursor_expired",
+      "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      "error": "Events behind this cursor are no longer kept. Read your bookings afresh and go on after `latest`.",
     },
   },
   "room_not_found": {
@@ -1381,6 +1622,215 @@ const routes = {
       503: responses.ServiceUnavailable,
     },
   }),
+  listEvents: createRoute({
+    method: "get",
+    path: "/api/v1/events",
+    operationId: "listEvents",
+    ...{
+      "tags": ["Events"],
+      "summary": "Read the feed of events",
+      "description":
+        "Your own events in the order of the feed, from the oldest that is kept, or those `after` a cursor. Go on with the\n`cursor` of the answer. With `wait` an empty page is held back until something happens or the time is over, so a\nloop over this operation follows the feed.\n\nAn admin reads everybody's events and those of all rooms (`timeslot_update`), or those of one user or room.\n",
+      "security": [{ "bearer": ["user"] }],
+      "x-rate-limit": "user",
+    },
+    request: {
+      params: z.strictObject({}),
+      query: z.strictObject({
+        "after": Cursor.optional().openapi({
+          param: { "description": "Only events behind this cursor. `latest` stands for now.", "example": "latest" },
+        }),
+        "limit": integerParameter(z.int().min(1).max(9007199254740991)).transform((value) => Math.min(value, 100))
+          .openapi({ "type": "integer", "minimum": 1, "maximum": 9007199254740991, "default": 100 } as const).prefault(
+            "100",
+          ).openapi({
+            param: { "description": "How many a page. More than 100 is served as 100.", "x-served-maximum": 100 },
+          }),
+        "wait": integerParameter(z.int().min(0).max(30)).openapi(
+          { "type": "integer", "minimum": 0, "maximum": 30, "default": 0 } as const,
+        ).prefault("0").openapi({
+          param: { "description": "For how many seconds an empty page waits for the next event." },
+        }),
+        "userId": integerParameter(z.int().min(1).max(9007199254740991)).openapi(
+          {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 9007199254740991,
+            "description": "A whole number, given by the server.",
+          } as const,
+        ).optional().openapi({
+          param: { "description": "Only events of this user's bookings. Another user than yourself is for an admin." },
+        }),
+        "roomId": integerParameter(z.int().min(1).max(9007199254740991)).openapi(
+          {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 9007199254740991,
+            "description": "A whole number, given by the server.",
+          } as const,
+        ).optional().openapi({ param: { "description": "Only events in this room." } }),
+      }),
+    },
+    responses: {
+      200: {
+        description: "The next events, and the cursor behind them.",
+        content: {
+          "application/json": {
+            schema: EventPage,
+            example: {
+              "items": [{
+                "event": "booking_update",
+                "cursor": "k3v9x2q1.abc4.1z",
+                "occurredAt": "2026-03-02T10:00:00.000Z",
+                "data": {
+                  "type": "created",
+                  "booking": {
+                    "id": 42,
+                    "userId": 7,
+                    "roomId": 1,
+                    "timeslotId": 17,
+                    "status": "pending",
+                    "bookingType": "workshop",
+                    "notes": "Two guests arrive later.",
+                    "price": 22.5,
+                    "currency": "EUR",
+                    "paymentStatus": "unpaid",
+                    "amountPaid": 0,
+                    "amountRefunded": 0,
+                    "cancellationTiers": [{ "hours": 24, "percent": 100 }, { "hours": 12, "percent": 50 }],
+                    "cancellationReason": null,
+                    "cancelledAt": null,
+                    "createdAt": "2026-03-02T10:00:00.000Z",
+                    "updatedAt": "2026-03-02T10:00:00.000Z",
+                    "room": { "id": 1, "name": "Sky Lounge", "roomType": "meeting", "timeZone": "Europe/Berlin" },
+                    "timeslot": {
+                      "id": 17,
+                      "roomId": 1,
+                      "startTime": "2026-03-09T08:00:00.000Z",
+                      "endTime": "2026-03-09T08:30:00.000Z",
+                    },
+                  },
+                },
+              }],
+              "cursor": "k3v9x2q1.abc9.0",
+            },
+          },
+        },
+      },
+      400: responses.InvalidRequest,
+      401: responses.Unauthorized,
+      403: responses.AdminRequired,
+      410: {
+        description: "Events behind this cursor are no longer kept, or the cursor is not of this feed.",
+        content: {
+          "application/problem+json": { schema: Problem, examples: { "cursor_expired": examples.cursor_expired } },
+        },
+      },
+      500: responses.InternalError,
+      503: responses.ServiceUnavailable,
+    },
+  }),
+  createSocketTicket: createRoute({
+    method: "post",
+    path: "/api/v1/ws/tickets",
+    operationId: "createSocketTicket",
+    ...{
+      "tags": ["Events"],
+      "summary": "Get a ticket for a WebSocket",
+      "description":
+        'For browsers, which cannot send a token with a WebSocket. The ticket stands for the caller, works once and for 30\nseconds: `new WebSocket("wss://…/api/v1/ws?ticket=" + ticket)`. No body is needed, and none is read.\n',
+      "security": [{ "bearer": ["user"] }],
+      "x-rate-limit": "user",
+    },
+    request: {
+      params: z.strictObject({}),
+      query: z.strictObject({}),
+    },
+    responses: {
+      201: {
+        description: "The ticket.",
+        content: {
+          "application/json": {
+            schema: SocketTicket,
+            example: {
+              "ticket": "1oYtB2yKx3JxkU0m9nJt0iQ0b0nJ7pXl7m2n2o0vT9s",
+              "expiresAt": "2026-03-02T10:00:30.000Z",
+            },
+          },
+        },
+      },
+      400: responses.InvalidRequest,
+      401: responses.Unauthorized,
+      500: responses.InternalError,
+      503: responses.ServiceUnavailable,
+    },
+  }),
+  openSocket: createRoute({
+    method: "get",
+    path: "/api/v1/ws",
+    operationId: "openSocket",
+    ...{
+      "tags": ["Events"],
+      "summary": "Open a WebSocket",
+      "description":
+        "A WebSocket (RFC 6455) over which frames go as JSON texts: a client sends `ClientFrame`, the server `ServerFrame`.\nSee **Events** above for what they are for.\n\nThe caller is known by the header `Authorization`, or by a `ticket`. A page in a browser has to be on this\nserver, or on an origin that the operator allowed.\n",
+      "security": [{ "bearer": ["user"] }, { "ticket": [] }],
+      "x-rate-limit": "user",
+      "x-websocket": {
+        "clientFrame": { "$ref": "#/components/schemas/ClientFrame" },
+        "serverFrame": { "$ref": "#/components/schemas/ServerFrame" },
+      },
+    },
+    request: {
+      params: z.strictObject({}),
+      query: z.strictObject({
+        "ticket": z.string().min(1).max(100).optional().openapi({
+          param: { "description": "From `POST /api/v1/ws/tickets`, in the place of a token." },
+        }),
+      }),
+    },
+    responses: {
+      101: { description: "The connection is a WebSocket from here on." },
+      400: responses.InvalidRequest,
+      401: {
+        description: "There is no token, or it is not valid, or no longer; or the ticket does not work.",
+        content: {
+          "application/problem+json": {
+            schema: Problem,
+            examples: {
+              "token_missing": examples.token_missing,
+              "token_invalid": examples.token_invalid,
+              "token_expired": examples.token_expired,
+              "ticket_invalid": examples.ticket_invalid,
+            },
+          },
+        },
+      },
+      403: {
+        description: "The page that asks is on an origin that is not allowed.",
+        content: {
+          "application/problem+json": {
+            schema: Problem,
+            examples: { "origin_not_allowed": examples.origin_not_allowed },
+          },
+        },
+      },
+      426: {
+        description: "The request does not ask for a WebSocket.",
+        content: {
+          "application/problem+json": { schema: Problem, examples: { "upgrade_required": examples.upgrade_required } },
+        },
+      },
+      429: {
+        description: "The caller holds as many sockets as one user may.",
+        content: {
+          "application/problem+json": { schema: Problem, examples: { "too_many_sockets": examples.too_many_sockets } },
+        },
+      },
+      500: responses.InternalError,
+      503: responses.ServiceUnavailable,
+    },
+  }),
   getMe: createRoute({
     method: "get",
     path: "/api/v1/me",
@@ -1885,8 +2335,10 @@ export const operations = {
   listRooms: {
     id: "listRooms",
     access: "public",
+    takesTicket: false,
     rateLimit: "public",
     hasBody: false,
+    upgrades: false,
     problems: ["validation_failed", "internal_error", "service_unavailable"],
     answers: { 200: RoomPage },
     route: routes.listRooms,
@@ -1894,8 +2346,10 @@ export const operations = {
   getRoom: {
     id: "getRoom",
     access: "public",
+    takesTicket: false,
     rateLimit: "public",
     hasBody: false,
+    upgrades: false,
     problems: ["validation_failed", "room_not_found", "internal_error", "service_unavailable"],
     answers: { 200: Room },
     route: routes.getRoom,
@@ -1903,8 +2357,10 @@ export const operations = {
   listFreeTimeslots: {
     id: "listFreeTimeslots",
     access: "public",
+    takesTicket: false,
     rateLimit: "public",
     hasBody: false,
+    upgrades: false,
     problems: ["validation_failed", "room_not_found", "internal_error", "service_unavailable"],
     answers: { 200: FreeTimeslots },
     route: routes.listFreeTimeslots,
@@ -1912,8 +2368,10 @@ export const operations = {
   createBooking: {
     id: "createBooking",
     access: "user",
+    takesTicket: false,
     rateLimit: "booking_write",
     hasBody: true,
+    upgrades: false,
     problems: [
       "validation_failed",
       "malformed_json",
@@ -1935,8 +2393,10 @@ export const operations = {
   listBookings: {
     id: "listBookings",
     access: "user",
+    takesTicket: false,
     rateLimit: "user",
     hasBody: false,
+    upgrades: false,
     problems: [
       "validation_failed",
       "invalid_date_range",
@@ -1952,8 +2412,10 @@ export const operations = {
   getBooking: {
     id: "getBooking",
     access: "user",
+    takesTicket: false,
     rateLimit: "user",
     hasBody: false,
+    upgrades: false,
     problems: [
       "validation_failed",
       "token_missing",
@@ -1970,8 +2432,10 @@ export const operations = {
   cancelBooking: {
     id: "cancelBooking",
     access: "user",
+    takesTicket: false,
     rateLimit: "booking_write",
     hasBody: false,
+    upgrades: false,
     problems: [
       "validation_failed",
       "booking_not_cancellable",
@@ -1989,8 +2453,10 @@ export const operations = {
   rescheduleBooking: {
     id: "rescheduleBooking",
     access: "user",
+    takesTicket: false,
     rateLimit: "booking_write",
     hasBody: true,
+    upgrades: false,
     problems: [
       "validation_failed",
       "malformed_json",
@@ -2013,11 +2479,73 @@ export const operations = {
     answers: { 200: BookingRescheduled },
     route: routes.rescheduleBooking,
   },
+  listEvents: {
+    id: "listEvents",
+    access: "user",
+    takesTicket: false,
+    rateLimit: "user",
+    hasBody: false,
+    upgrades: false,
+    problems: [
+      "validation_failed",
+      "token_missing",
+      "token_invalid",
+      "token_expired",
+      "admin_required",
+      "cursor_expired",
+      "internal_error",
+      "service_unavailable",
+    ],
+    answers: { 200: EventPage },
+    route: routes.listEvents,
+  },
+  createSocketTicket: {
+    id: "createSocketTicket",
+    access: "user",
+    takesTicket: false,
+    rateLimit: "user",
+    hasBody: false,
+    upgrades: false,
+    problems: [
+      "validation_failed",
+      "token_missing",
+      "token_invalid",
+      "token_expired",
+      "internal_error",
+      "service_unavailable",
+    ],
+    answers: { 201: SocketTicket },
+    route: routes.createSocketTicket,
+  },
+  openSocket: {
+    id: "openSocket",
+    access: "user",
+    takesTicket: true,
+    rateLimit: "user",
+    hasBody: false,
+    upgrades: true,
+    problems: [
+      "validation_failed",
+      "token_missing",
+      "token_invalid",
+      "token_expired",
+      "ticket_invalid",
+      "origin_not_allowed",
+      "upgrade_required",
+      "too_many_sockets",
+      "internal_error",
+      "service_unavailable",
+    ],
+    answers: {},
+    route: routes.openSocket,
+  },
   getMe: {
     id: "getMe",
     access: "user",
+    takesTicket: false,
     rateLimit: "user",
     hasBody: false,
+    upgrades: false,
     problems: [
       "validation_failed",
       "token_missing",
@@ -2032,8 +2560,10 @@ export const operations = {
   createRoom: {
     id: "createRoom",
     access: "admin",
+    takesTicket: false,
     rateLimit: "admin",
     hasBody: true,
+    upgrades: false,
     problems: [
       "validation_failed",
       "malformed_json",
@@ -2052,8 +2582,10 @@ export const operations = {
   updateRoom: {
     id: "updateRoom",
     access: "admin",
+    takesTicket: false,
     rateLimit: "admin",
     hasBody: true,
+    upgrades: false,
     problems: [
       "validation_failed",
       "malformed_json",
@@ -2073,8 +2605,10 @@ export const operations = {
   deleteRoom: {
     id: "deleteRoom",
     access: "admin",
+    takesTicket: false,
     rateLimit: "admin",
     hasBody: false,
+    upgrades: false,
     problems: [
       "validation_failed",
       "token_missing",
@@ -2091,8 +2625,10 @@ export const operations = {
   generateTimeslots: {
     id: "generateTimeslots",
     access: "admin",
+    takesTicket: false,
     rateLimit: "admin",
     hasBody: true,
+    upgrades: false,
     problems: [
       "validation_failed",
       "malformed_json",
@@ -2114,8 +2650,10 @@ export const operations = {
   deleteTimeslot: {
     id: "deleteTimeslot",
     access: "admin",
+    takesTicket: false,
     rateLimit: "admin",
     hasBody: false,
+    upgrades: false,
     problems: [
       "validation_failed",
       "timeslot_has_bookings",
@@ -2133,8 +2671,10 @@ export const operations = {
   listAllBookings: {
     id: "listAllBookings",
     access: "admin",
+    takesTicket: false,
     rateLimit: "admin",
     hasBody: false,
+    upgrades: false,
     problems: [
       "validation_failed",
       "invalid_date_range",
@@ -2151,8 +2691,10 @@ export const operations = {
   updateBookingStatus: {
     id: "updateBookingStatus",
     access: "admin",
+    takesTicket: false,
     rateLimit: "admin",
     hasBody: true,
+    upgrades: false,
     problems: [
       "validation_failed",
       "malformed_json",
@@ -2173,8 +2715,10 @@ export const operations = {
   getBookingStats: {
     id: "getBookingStats",
     access: "admin",
+    takesTicket: false,
     rateLimit: "admin",
     hasBody: false,
+    upgrades: false,
     problems: [
       "validation_failed",
       "invalid_date_range",
@@ -2191,8 +2735,10 @@ export const operations = {
   getHealth: {
     id: "getHealth",
     access: "public",
+    takesTicket: false,
     rateLimit: "public",
     hasBody: false,
+    upgrades: false,
     problems: ["validation_failed", "internal_error"],
     answers: { 200: Health },
     route: routes.getHealth,
@@ -2200,8 +2746,10 @@ export const operations = {
   getReadiness: {
     id: "getReadiness",
     access: "public",
+    takesTicket: false,
     rateLimit: "public",
     hasBody: false,
+    upgrades: false,
     problems: ["validation_failed", "internal_error", "service_unavailable"],
     answers: { 200: Readiness },
     route: routes.getReadiness,
@@ -2265,6 +2813,27 @@ export type Operations = {
     query: z.output<typeof routes.rescheduleBooking.request.query>;
     body: z.output<typeof routes.rescheduleBooking.request.body.content["application/json"]["schema"]>;
     answer: { status: 200; body: z.input<typeof BookingRescheduled> };
+  };
+  listEvents: {
+    access: "user";
+    params: z.output<typeof routes.listEvents.request.params>;
+    query: z.output<typeof routes.listEvents.request.query>;
+    body: undefined;
+    answer: { status: 200; body: z.input<typeof EventPage> };
+  };
+  createSocketTicket: {
+    access: "user";
+    params: z.output<typeof routes.createSocketTicket.request.params>;
+    query: z.output<typeof routes.createSocketTicket.request.query>;
+    body: undefined;
+    answer: { status: 201; body: z.input<typeof SocketTicket> };
+  };
+  openSocket: {
+    access: "user";
+    params: z.output<typeof routes.openSocket.request.params>;
+    query: z.output<typeof routes.openSocket.request.query>;
+    body: undefined;
+    answer: { status: 101; body: Response };
   };
   getMe: {
     access: "user";

@@ -9,6 +9,10 @@ import type { Clock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import type { Database } from "./database/connect.ts";
 import { addDocs } from "./docs/docs.ts";
+import type { EventFeed } from "./events/feed.ts";
+import { eventHandlers } from "./events/handlers.ts";
+import { type SocketLimits, Sockets } from "./events/sockets.ts";
+import { redeemTicket } from "./events/tickets.ts";
 import { Intake } from "./http/intake.ts";
 import type { Log } from "./http/log.ts";
 import { type AppEnv, createRouter } from "./http/router.ts";
@@ -24,26 +28,39 @@ export interface AppOptions {
   log: Log;
   payments: PaymentProvider;
   verify: VerifyToken;
+  /** Followed by the sockets; whoever starts it closes it. */
+  feed: EventFeed;
   /** A token that the docs fill in for "try it"; undefined outside of the sandbox. */
   docsToken: string | undefined;
   /** For whoever shuts the server down. */
   intake?: Intake;
+  socketLimits?: SocketLimits;
 }
 
-export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
-  const { config, db, clock, log, payments, verify, docsToken, intake = new Intake() } = options;
+export interface App {
+  fetch: OpenAPIHono<AppEnv>["fetch"];
+  /** For whoever shuts the server down. */
+  sockets: Sockets;
+}
+
+export function createApp(options: AppOptions): App {
+  const { config, db, clock, log, payments, verify, feed, docsToken, intake = new Intake(), socketLimits } = options;
+  const announce = () => feed.announce();
+  const sockets = new Sockets({ db, feed, log, config, limits: socketLimits });
   const app = createRouter({
     log,
     intake,
     authenticate: createAuthenticator({ db, verify }),
+    redeemTicket: (ticket) => redeemTicket(db, ticket),
     handlers: {
       ...authHandlers(),
-      ...roomHandlers({ db, clock, config }),
-      ...timeslotHandlers({ db, clock }),
-      ...bookingHandlers({ db, clock, payments, config }),
+      ...roomHandlers({ db, clock, config, announce }),
+      ...timeslotHandlers({ db, clock, announce }),
+      ...bookingHandlers({ db, clock, payments, config, announce }),
+      ...eventHandlers({ db, feed, log, sockets }),
       ...operationsHandlers({ db }),
     },
   });
   addDocs(app, docsToken);
-  return app;
+  return { fetch: app.fetch, sockets };
 }

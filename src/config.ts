@@ -33,6 +33,11 @@ export interface Config {
   paymentProvider: "none";
   /** For links we hand out; undefined means the address we listen on. */
   publicUrl: string | undefined;
+  /** Origins (`https://app.example`) of pages that may use this server from elsewhere. */
+  corsOrigins: string[];
+  /** How long before its start a booking is reminded of; 0 means never. */
+  reminderLeadMinutes: number;
+  eventRetentionDays: number;
   logLevel: "debug" | "info" | "warn" | "error";
 }
 
@@ -68,6 +73,13 @@ const url = z.string().refine(
   (value) => /^https?:\/\//.test(value) && URL.canParse(value),
   "must be a URL with http or https",
 );
+
+const origins = z.string().transform((value, context): string[] => {
+  const list = value.split(",").map((origin) => origin.trim());
+  if (list.every((origin) => URL.canParse(origin) && new URL(origin).origin === origin)) return list;
+  context.addIssue("must be origins such as https://app.example, separated by commas, without a path");
+  return z.NEVER;
+});
 
 /** Whether postgres.js can read the URL, with a password that is percent-encoded where it has to be. */
 function isPostgresUrl(value: string): boolean {
@@ -119,6 +131,9 @@ const variables = z.object({
   CANCELLATION_TIERS: tiers.prefault("24:100,12:50"),
   PAYMENT_PROVIDER: z.enum(["none"]).default("none"),
   PUBLIC_URL: url.optional(),
+  CORS_ORIGINS: origins.optional(),
+  REMINDER_LEAD_MINUTES: wholeNumber(0, 525_600).prefault("60"),
+  EVENT_RETENTION_DAYS: wholeNumber(1, 3_660).prefault("30"),
   LOG_LEVEL: z.enum(["debug", "info", "warn", "error"]).default("info"),
 });
 
@@ -166,6 +181,9 @@ export function parseConfig(
     defaultCurrency: data.DEFAULT_CURRENCY,
     cancellationTiers: data.CANCELLATION_TIERS,
     paymentProvider: data.PAYMENT_PROVIDER,
+    corsOrigins: data.CORS_ORIGINS ?? [],
+    reminderLeadMinutes: data.REMINDER_LEAD_MINUTES,
+    eventRetentionDays: data.EVENT_RETENTION_DAYS,
     publicUrl: data.PUBLIC_URL?.replace(/\/$/, ""),
     logLevel: data.LOG_LEVEL,
   };

@@ -4,15 +4,22 @@ import { createTokenVerifier, mintToken } from "./auth/tokens.ts";
 import { systemClock } from "./clock.ts";
 import { type Config, parseConfig } from "./config.ts";
 import { migrate } from "./database/migrate.ts";
+import { EventFeed } from "./events/feed.ts";
+import { adoptFeed } from "./events/queries.ts";
 import { exitAfter } from "./exit.ts";
 import { Intake } from "./http/intake.ts";
 import { createLog } from "./http/log.ts";
 import { openDatabase, withSecret } from "./open_database.ts";
 import { paymentProvider } from "./payments/provider.ts";
 import { fillInDemo, findFreeTimeslot } from "./sandbox/demo.ts";
+import { Sweeper } from "./sweeps.ts";
 
-/** After SIGTERM, in milliseconds: how long bodies may still take to arrive, and then running requests to finish. */
+/**
+ * After SIGTERM, in milliseconds: how long bodies may still take to arrive and clients to close their sockets, and then
+ * running requests to finish.
+ */
 const arrivalLimitMs = 3_000;
+const closeLimitMs = 3_000;
 const drainLimitMs = 10_000;
 const sandboxTokenSeconds = 30 * 24 * 60 * 60;
 
@@ -27,26 +34,33 @@ async function start(): Promise<void> {
     const { db, url } = database;
     const ran = await migrate(url);
     if (ran.length > 0) log.info("migrated", { migrations: ran });
+    if (await adoptFeed(db)) log.warn("the database was moved here, so every subscriber is told to read afresh");
     const rules = { db, clock: systemClock, config };
     if (config.demoData) await fillInDemo(rules);
 
     const tokens = config.sandbox && config.auth.secret !== undefined ? await sandboxTokens(config) : undefined;
     const intake = new Intake();
+    const feed = new EventFeed({ db, url, log });
+    await feed.start();
+    const sweeper = new Sweeper({ ...rules, log, announce: () => feed.announce() });
     const app = createApp({
       ...rules,
       log,
       payments: paymentProvider(config),
       verify: await createTokenVerifier(config.auth),
+      feed,
       docsToken: tokens?.user,
       intake,
     });
+    sweeper.start();
     const server = Deno.serve({ hostname: config.host, port: config.port, onListen: () => {} }, app.fetch);
     const address = config.publicUrl ?? addressOf(server.addr);
     log.info("listening", { address });
     if (tokens !== undefined) console.log(await welcome(address, tokens, await findFreeTimeslot(db, new Date())));
 
     log.info("draining", { signal: await stop.promise });
-    await drain(server, intake);
+    await Promise.all([sweeper.stop(), app.sockets.close(closeLimitMs), feed.close(), intake.close(arrivalLimitMs)]);
+    await Promise.race([server.shutdown(), new Promise((done) => setTimeout(done, drainLimitMs))]);
   } finally {
     await database.close();
   }
@@ -90,12 +104,6 @@ function welcome(
     );
   }
   return [...lines, ""].join("\n");
-}
-
-/** Takes no new requests and lets the running ones finish. */
-async function drain(server: Deno.HttpServer, intake: Intake): Promise<void> {
-  await intake.close(arrivalLimitMs);
-  await Promise.race([server.shutdown(), new Promise((done) => setTimeout(done, drainLimitMs))]);
 }
 
 await exitAfter(start);

@@ -15,6 +15,8 @@ const ACCESS: Record<string, string> = {
   "[]": "public",
   '[{"bearer":["user"]}]': "user",
   '[{"bearer":["admin"]}]': "admin",
+  // By a token or by a ticket of the same user.
+  '[{"bearer":["user"]},{"ticket":[]}]': "user",
 };
 const DOCUMENT = ["openapi", "info", "servers", "tags", "paths", "components"];
 const OPERATION = [
@@ -24,6 +26,7 @@ const OPERATION = [
   "description",
   "security",
   "x-rate-limit",
+  "x-websocket",
   "parameters",
   "requestBody",
   "responses",
@@ -87,17 +90,22 @@ export function generateContract(document: Json): string {
     }
     const unknown = Object.keys(omit(response, "description", "content"))[0];
     if (unknown !== undefined) fail(where, `\`${unknown}\` of a response is outside our dialect`);
-    return `{ description: ${text(response.description ?? fail(where, "needs a description"))}, content: ${
-      contentCode(response.content, where)
-    } }`;
+    const description = text(response.description ?? fail(where, "needs a description"));
+    const content = response.content === undefined ? "" : `, content: ${contentCode(response.content, where)}`;
+    return `{ description: ${description}${content} }`;
   }
 
   /** What a handler of this operation is given and may answer, as a member of `Operations`. */
-  function typeCode(id: string, access: string, hasBody: boolean, successes: [string, string][]): string {
+  function typeCode(
+    id: string,
+    access: string,
+    { hasBody, upgrades, successes }: { hasBody: boolean; upgrades: boolean; successes: [string, string][] },
+  ): string {
     const body = hasBody
       ? `z.output<typeof routes.${id}.request.body.content["application/json"]["schema"]>`
       : "undefined";
     const answers = successes.map(([status, schema]) => `{ status: ${status}; body: z.input<typeof ${schema}> }`);
+    if (upgrades) answers.push("{ status: 101; body: Response }");
     return `${id}: {
       access: ${text(access)};
       params: z.output<typeof routes.${id}.request.params>;
@@ -142,10 +150,19 @@ export function generateContract(document: Json): string {
       fail(where, "a request body must be application/json");
     }
 
+    const upgrades = operation["x-websocket"] !== undefined;
+    if (upgrades !== (node(operation.responses, where)["101"] !== undefined)) {
+      fail(where, "a WebSocket has both x-websocket and the response 101");
+    }
+    for (const [frame, schema] of entries(operation["x-websocket"], where)) {
+      named("schemas", schema.$ref, `${where} x-websocket.${frame}`);
+    }
+
     const successes: [string, string][] = [];
     const problems: string[] = [];
     const answers = entries(operation.responses, where).map(([status, response]) => {
       const at = `${where} ${status}`;
+      if (status === "101") return `${status}: ${responseCode(response, at)}`;
       const [[mediaType, media] = fail(at, "needs content")] = entries(resolved("responses", response, at).content, at);
       if (status.startsWith("2")) {
         if (mediaType !== "application/json") fail(at, "must be application/json");
@@ -160,7 +177,7 @@ export function generateContract(document: Json): string {
       }
       return `${status}: ${responseCode(response, at)}`;
     });
-    if (successes.length === 0) fail(where, "needs a success");
+    if (successes.length === 0 && !upgrades) fail(where, "needs a success");
     const missing = impliedProblems(access, body !== undefined).find((code) => !problems.includes(code));
     if (missing !== undefined) fail(where, `can answer ${missing}, so it has to say so`);
 
@@ -174,12 +191,13 @@ export function generateContract(document: Json): string {
       },
       responses: { ${answers.join(", ")} },
     }),`);
+    const takesTicket = (operation.security as Node[]).some((way) => way.ticket !== undefined);
     operations.push(`${id}: {
-      id: ${text(id)}, access: ${text(access)}, rateLimit: ${text(rateLimit ?? null)},
-      hasBody: ${body !== undefined}, problems: ${text(problems)},
+      id: ${text(id)}, access: ${text(access)}, takesTicket: ${takesTicket}, rateLimit: ${text(rateLimit ?? null)},
+      hasBody: ${body !== undefined}, upgrades: ${upgrades}, problems: ${text(problems)},
       answers: { ${successes.map(([status, schema]) => `${status}: ${schema}`).join(", ")} }, route: routes.${id},
     },`);
-    types.push(typeCode(id, access, body !== undefined, successes));
+    types.push(typeCode(id, access, { hasBody: body !== undefined, upgrades, successes }));
   }
 
   assertKnown(node(document, "document"), DOCUMENT, "document");

@@ -12,10 +12,12 @@ const columnTypes: Record<string, string> = {
   numeric: "ColumnType<string, string | number, string | number>",
   text: "string",
   timestamptz: "ColumnType<Date, Date, Date>",
+  xid8: "string",
 };
 
 /** What a jsonb column holds. postgres.js parses and serializes jsonb: it is given values, never text. */
 const jsonColumns: Record<string, string> = {
+  "booking_events.data": "Record<string, unknown>",
   "bookings.cancellation_tiers": "{ hours: number; percent: number }[]",
   "rooms.metadata": "Record<string, unknown>",
 };

@@ -46,6 +46,15 @@ function assertDialect(schema: Node, type: string, where: string): void {
   }
 }
 
+/** What somebody who got it wrong is told: in words, where the contract has words for it. */
+function told({ description }: Node, otherwise: string): string {
+  return description === undefined ? otherwise : `must be: ${description}`.replace(/\.$/, "");
+}
+
+function described({ description }: Node): string {
+  return description === undefined ? "" : `.openapi(${text({ description })})`;
+}
+
 function bounds(schema: Node, names: Record<string, string>): string {
   return Object.entries(names)
     .map(([keyword, method]) => schema[keyword] === undefined ? "" : `.${method}(${text(schema[keyword])})`).join("");
@@ -65,11 +74,9 @@ function stringCode(schema: Node, where: string): string {
   if (schema.format !== undefined) {
     return FORMATS[String(schema.format)] ?? fail(where, `format ${schema.format} is outside our dialect`);
   }
-  // Somebody who got it wrong is told in words, where the contract has words for it.
-  const told = schema.description === undefined ? `must match ${schema.pattern}` : `must be: ${schema.description}`;
   const pattern = schema.pattern === undefined
     ? ""
-    : `.regex(new RegExp(${text(schema.pattern)}), ${text(told.replace(/\.$/, ""))})`;
+    : `.regex(new RegExp(${text(schema.pattern)}), ${text(told(schema, `must match ${schema.pattern}`))})`;
   return `z.string()${bounds(schema, { minLength: "min", maxLength: "max" })}${pattern}`;
 }
 
@@ -110,18 +117,31 @@ export function schemaWriter(components: Node): SchemaWriter {
   }
 
   function unionCode(schema: Node, where: string): string {
-    const tag = node(schema.discriminator, `${where}.discriminator`).propertyName;
+    const { propertyName: tag, mapping } = node(schema.discriminator, `${where}.discriminator`);
     const unknown = Object.keys(omit(schema, "oneOf", "discriminator", "description"));
     if (unknown.length > 0) fail(where, `keyword \`${unknown[0]}\` of a oneOf is outside our dialect`);
     const members = (schema.oneOf as Node[]).map((member) => {
       const name = named("schemas", member.$ref, where);
       const properties = node(node(schemas[name], name).properties, name);
-      if (node(properties[String(tag)] ?? {}, name).const === undefined) {
-        fail(where, `${name} needs \`${tag}\` with a const, the discriminator`);
+      const value = node(properties[String(tag)] ?? {}, name).const;
+      if (value === undefined) fail(where, `${name} needs \`${tag}\` with a const, the discriminator`);
+      if (mapping !== undefined && node(mapping, where)[String(value)] !== member.$ref) {
+        fail(where, `the discriminator's mapping must lead from ${value} to ${name}`);
       }
       return name;
     });
-    return `z.discriminatedUnion(${text(tag ?? null)}, [${members.join(", ")}])`;
+    return `z.discriminatedUnion(${text(tag ?? null)}, [${members.join(", ")}])${described(schema)}`;
+  }
+
+  /** A value of one of several types, which tell the members apart. */
+  function anyOfCode(schema: Node, where: string): string {
+    const unknown = Object.keys(omit(schema, "anyOf", "description"));
+    if (unknown.length > 0) fail(where, `keyword \`${unknown[0]}\` of an anyOf is outside our dialect`);
+    const members = schema.anyOf as Node[];
+    const types = members.map((member) => typeOf(resolved("schemas", member, where), where).type);
+    if (new Set(types).size !== types.length) fail(where, "the members of an anyOf must differ by type");
+    const codes = members.map((member) => schemaCode(member, where)).join(", ");
+    return `z.union([${codes}], ${text(told(schema, "must be of a type that is allowed here"))})${described(schema)}`;
   }
 
   function typedCode(schema: Node, type: string, where: string): string {
@@ -149,14 +169,12 @@ export function schemaWriter(components: Node): SchemaWriter {
       return named("schemas", schema.$ref, where);
     }
     if (schema.oneOf !== undefined) return unionCode(schema, where);
+    if (schema.anyOf !== undefined && schema.type === undefined) return anyOfCode(schema, where);
     const { type, nullable } = typeOf(schema, where);
     assertDialect(schema, type, where);
     const code = typedCode(schema, type, where);
-    const description = schema.description === undefined
-      ? ""
-      : `.openapi(${text({ description: schema.description })})`;
     const fallback = schema.default === undefined ? "" : `.default(${text(schema.default)})`;
-    return `${code}${nullable ? ".nullable()" : ""}${fallback}${description}`;
+    return `${code}${nullable ? ".nullable()" : ""}${fallback}${described(schema)}`;
   }
 
   function parameterSchemaCode(parameter: Node, where: string): string {

@@ -12,6 +12,8 @@ export interface Caller {
   role: Role;
   name: string | null;
   email: string | null;
+  /** Until when the caller may act, in seconds since 1970. */
+  expiresAt: number;
 }
 
 /** Takes the Authorization header. Throws `token_missing`, `token_invalid` or `token_expired`. */
@@ -25,7 +27,7 @@ const cacheLimit = 5_000;
  * token and remembered until it expires. Only verified tokens are remembered, so nobody can fill the cache with rubbish.
  */
 export function createAuthenticator({ db, verify }: { db: Kysely<Database>; verify: VerifyToken }): Authenticate {
-  const known = new Map<string, { caller: Caller; expiresAt: number }>();
+  const known = new Map<string, Caller>();
 
   return async (authorization) => {
     const token = /^Bearer +([^ ]+) *$/i.exec(authorization ?? "")?.[1];
@@ -33,14 +35,14 @@ export function createAuthenticator({ db, verify }: { db: Kysely<Database>; veri
       throw new Problem("token_missing", "Send a token in the header `Authorization: Bearer <token>`.");
     }
     const remembered = known.get(token);
-    if (remembered !== undefined && Date.now() < remembered.expiresAt * 1000) return remembered.caller;
+    if (remembered !== undefined && Date.now() < remembered.expiresAt * 1000) return remembered;
     known.delete(token);
 
     const { subject, role, name, email, expiresAt } = await verify(token);
     const user = await upsertUser(db, { subject, name, email });
-    const caller = { userId: user.id, subject, role, name: user.name, email: user.email };
+    const caller = { userId: user.id, subject, role, name: user.name, email: user.email, expiresAt };
     if (known.size >= cacheLimit) known.delete(known.keys().next().value ?? "");
-    known.set(token, { caller, expiresAt });
+    known.set(token, caller);
     return caller;
   };
 }

@@ -9,7 +9,7 @@ import type { Database } from "../database/connect.ts";
 import { retryConflicts, violates } from "../database/failures.ts";
 import type { PaymentProvider } from "../payments/provider.ts";
 import { Problem } from "../problems.ts";
-import { type BookingRow, findBooking, findWantedTimeslot } from "./queries.ts";
+import { type BookingRow, bookingRowFromJson, findBooking, findWantedTimeslot } from "./queries.ts";
 import { cancelBooking, closeBooking, confirmBooking, insertBooking, moveBooking } from "./writes.ts";
 
 export interface BookingRules {
@@ -17,6 +17,8 @@ export interface BookingRules {
   clock: Clock;
   payments: PaymentProvider;
   config: Pick<Config, "cancellationTiers" | "defaultTimeZone">;
+  /** Called after a change: there is something new in the feed of events. */
+  announce: () => void;
 }
 
 /** Attempts at a change that others keep getting in the way of. Each lost attempt means that another one went through. */
@@ -46,6 +48,7 @@ export async function book(
     const { timeslotId, roomId } = request;
     throw await timeslotRefusal(db, { timeslotId, roomId, now }) ?? taken(timeslotId);
   }
+  rules.announce();
   const booking = toBooking(row);
   const checkoutUrl = booking.paymentStatus === "unpaid" ? await payments.createCheckout(booking) : null;
   return { booking, checkoutUrl };
@@ -68,9 +71,10 @@ export async function getBooking({ db }: BookingRules, caller: Caller, id: numbe
  *
  * @throws {Problem} `booking_not_found`, `not_booking_owner` or `booking_not_cancellable`.
  */
-export async function cancelOwn({ db, clock }: BookingRules, caller: Caller, id: number): Promise<Booking> {
+export async function cancelOwn(rules: BookingRules, caller: Caller, id: number): Promise<Booking> {
+  const { db, clock } = rules;
   const now = clock.now();
-  return await change(db, id, {
+  return await change(rules, id, {
     attempt: () => cancelBooking(db, { id, cancellation: { by: "user", userId: caller.userId }, now }),
     refusal: (row) => {
       assertOwner(row, caller);
@@ -86,12 +90,13 @@ export async function cancelOwn({ db, clock }: BookingRules, caller: Caller, id:
  * `timeslot_not_in_room`, `timeslot_unavailable`, `room_inactive` or `price_differs`.
  */
 export async function reschedule(
-  { db, clock }: BookingRules,
+  rules: BookingRules,
   caller: Caller,
   { id, newTimeslotId }: { id: number; newTimeslotId: number },
 ): Promise<Booking> {
+  const { db, clock } = rules;
   const now = clock.now();
-  return await change(db, id, {
+  return await change(rules, id, {
     attempt: async () => {
       try {
         return await moveBooking(db, { id, userId: caller.userId, newTimeslotId, now });
@@ -115,12 +120,13 @@ export async function reschedule(
  * @throws {Problem} `booking_not_found` or `invalid_status_transition`.
  */
 export async function decide(
-  { db, clock }: BookingRules,
+  rules: BookingRules,
   { id, status }: { id: number; status: string },
 ): Promise<Booking> {
+  const { db, clock } = rules;
   const now = clock.now();
   const transition = transitions.get(status);
-  return await change(db, id, {
+  return await change(rules, id, {
     attempt: async () => await transition?.attempt(db, id, now),
     refusal: (row) => {
       if (
@@ -170,10 +176,17 @@ interface Change {
   refusal(row: BookingRow): Problem | undefined | Promise<Problem | undefined>;
 }
 
-async function change(db: Kysely<Database>, id: number, { attempt, refusal }: Change): Promise<Booking> {
+async function change(
+  { db, announce }: BookingRules,
+  id: number,
+  { attempt, refusal }: Change,
+): Promise<Booking> {
   for (let left = attempts; left > 0; left--) {
     const changed = await retryConflicts(attempt);
-    if (changed !== undefined) return toBooking(changed);
+    if (changed !== undefined) {
+      announce();
+      return toBooking(changed);
+    }
     const row = await findBooking(db, id);
     if (row === undefined) throw notFound(id);
     const problem = await refusal(row);
@@ -240,6 +253,11 @@ async function timeslotRefusal(
     return new Problem("price_differs", `${prices} Choose a timeslot of the same price.`);
   }
   return undefined;
+}
+
+/** A booking as it was when an event of it was written. */
+export function bookingFromJson(json: Record<string, unknown>): Booking {
+  return toBooking(bookingRowFromJson(json));
 }
 
 export function toBooking(row: BookingRow): Booking {

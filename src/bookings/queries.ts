@@ -59,6 +59,16 @@ export function selectColumns(query: WithRelations): Selected {
 
 export type BookingRow = Awaited<ReturnType<Selected["executeTakeFirstOrThrow"]>>;
 
+/** A booking as an event keeps it: a `BookingRow` as JSON, in which times are texts. */
+export function bookingRowFromJson(json: Record<string, unknown>): BookingRow {
+  const times = ["cancelled_at", "created_at", "updated_at", "starts_at", "ends_at"].map((name) => {
+    const time = json[name];
+    return [name, typeof time === "string" ? new Date(time) : null];
+  });
+  // What was written from a row is one; the answer that is made of it is checked against the contract.
+  return { ...json, ...Object.fromEntries(times) } as unknown as BookingRow;
+}
+
 function bookingsWithRelations(db: Kysely<Database>): WithRelations {
   return db.selectFrom("bookings as b")
     .innerJoin("rooms as r", "r.id", "b.room_id")

@@ -1,14 +1,23 @@
-/** Changing bookings. Each is one statement that changes what may be changed, or nothing. */
-import { type Kysely, type RawBuilder, sql } from "kysely";
+/**
+ * Changing bookings. Each is one statement that changes what may be changed and writes the events of it, or does nothing.
+ *
+ * Each first locks what decides: the booking, and its timeslots when one is taken or freed. A change that waits for another
+ * one therefore waits before it has a transaction id, and so the ids, by which the feed of events is ordered, follow the
+ * order in which a booking and a timeslot were changed. (An UPDATE alone takes its id first and waits then.)
+ */
+import { type Compilable, type Kysely, type QueryCreator, type RawBuilder, sql } from "kysely";
 import type { BookingStatus } from "../../generated/contract.ts";
 import type { Bookings, DB, PaymentStatus } from "../../generated/database.d.ts";
 import type { CancellationTier } from "../config.ts";
 import type { Database } from "../database/connect.ts";
+import { prepared } from "../database/prepared.ts";
+import { bookingEvent, insertEvents, timeslotEvent } from "../events/record.ts";
 import { isTaken } from "../timeslots/taken.ts";
 import { type BookingRow, priceOf, selectColumns } from "./queries.ts";
 
 const paymentStatusOf = (price: RawBuilder<string>) =>
   sql<PaymentStatus>`case when ${price} = 0 then 'not_required' else 'unpaid' end::payment_status`;
+
 export interface NewBooking {
   userId: number;
   roomId: number;
@@ -23,57 +32,74 @@ export interface NewBooking {
  * Takes the timeslot if it is free, in one statement: of any number of rivals the index `bookings_live_timeslot_key` lets
  * one through, the others get undefined.
  */
-export function insertBooking(db: Kysely<Database>, booking: NewBooking): Promise<BookingRow | undefined> {
-  const { userId, roomId, timeslotId, notes, bookingType, cancellationTiers, now } = booking;
-  const price = priceOf("t");
-  return changed(db.with("b", (cte) =>
-    cte.insertInto("bookings")
-      .columns([
-        "user_id",
-        "room_id",
-        "timeslot_id",
-        "status",
-        "booking_type",
-        "notes",
-        "price",
-        "currency",
-        "payment_status",
-        "amount_paid",
-        "amount_refunded",
-        "cancellation_tiers",
-        "created_at",
-        "updated_at",
-      ])
-      .expression((eb) =>
-        eb.selectFrom("timeslots as t").innerJoin("rooms as r", "r.id", "t.room_id")
-          .select([
-            sql<number>`${userId}::bigint`.as("user_id"),
-            "t.room_id",
-            "t.id",
-            sql<
-              BookingStatus
-            >`case when ${price} = 0 and r.auto_confirm then 'confirmed' else 'pending' end::booking_status`
-              .as("status"),
-            sql<string | null>`${bookingType}::text`.as("booking_type"),
-            sql<string | null>`${notes}::text`.as("notes"),
-            price.as("price"),
-            "r.currency",
-            paymentStatusOf(price).as("payment_status"),
-            sql<string>`0`.as("amount_paid"),
-            sql<string>`0`.as("amount_refunded"),
-            sql<CancellationTier[]>`${cancellationTiers}::jsonb`.as("cancellation_tiers"),
-            sql<Date>`${now}::timestamptz`.as("created_at"),
-            sql<Date>`${now}::timestamptz`.as("updated_at"),
-          ])
-          .where("t.id", "=", timeslotId)
-          .where("t.room_id", "=", roomId)
-          .where("t.starts_at", ">", now)
-          .where("r.is_active", "=", true)
-      )
-      // Literally, not as a parameter: a statement that is planned once for all parameters could not prove the index.
-      .onConflict((conflict) => conflict.column("timeslot_id").where("status", "<>", sql.lit("cancelled")).doNothing())
-      .returningAll()));
+export async function insertBooking(db: Kysely<Database>, booking: NewBooking): Promise<BookingRow | undefined> {
+  return (await insertion(db, booking))[0];
 }
+
+const insertion = prepared((db, booking: NewBooking) => {
+  const { userId, roomId, timeslotId, notes, bookingType, cancellationTiers, now } = booking;
+  const price = sql<string>`slot.price`;
+  const changes = db.with("slot", (cte) =>
+    cte.selectFrom("timeslots as t").innerJoin("rooms as r", "r.id", "t.room_id")
+      .select(["t.id", "t.room_id", "r.currency", "r.auto_confirm", priceOf("t").as("price")])
+      .where("t.id", "=", timeslotId)
+      .where("t.room_id", "=", roomId)
+      .where("t.starts_at", ">", now)
+      .where("r.is_active", "=", true)
+      // Whoever comes too late is refused without a lock.
+      .where(sql<boolean>`not ${isTaken("t.id")}`)
+      .forNoKeyUpdate("t"))
+    .with("b", (cte) =>
+      cte.insertInto("bookings")
+        .columns([
+          "user_id",
+          "room_id",
+          "timeslot_id",
+          "status",
+          "booking_type",
+          "notes",
+          "price",
+          "currency",
+          "payment_status",
+          "amount_paid",
+          "amount_refunded",
+          "cancellation_tiers",
+          "created_at",
+          "updated_at",
+        ])
+        .expression((eb) =>
+          eb.selectFrom("slot")
+            .select([
+              sql<number>`${userId}::bigint`.as("user_id"),
+              "slot.room_id",
+              "slot.id",
+              sql<
+                BookingStatus
+              >`case when ${price} = 0 and slot.auto_confirm then 'confirmed' else 'pending' end::booking_status`
+                .as("status"),
+              sql<string | null>`${bookingType}::text`.as("booking_type"),
+              sql<string | null>`${notes}::text`.as("notes"),
+              price.as("price"),
+              "slot.currency",
+              paymentStatusOf(price).as("payment_status"),
+              sql<string>`0`.as("amount_paid"),
+              sql<string>`0`.as("amount_refunded"),
+              sql<CancellationTier[]>`${cancellationTiers}::jsonb`.as("cancellation_tiers"),
+              sql<Date>`${now}::timestamptz`.as("created_at"),
+              sql<Date>`${now}::timestamptz`.as("updated_at"),
+            ])
+        )
+        // Literally, not as a parameter: a statement that is planned once for all parameters could not prove the index.
+        .onConflict((conflict) =>
+          conflict.column("timeslot_id").where("status", "<>", sql.lit("cancelled")).doNothing()
+        )
+        .returningAll());
+  return answered(changes, [
+    bookingEvent("created", "answer", now),
+    sql`${bookingEvent("confirmed", "answer", now)} where answer.status = 'confirmed'`,
+    taken(now),
+  ]);
+});
 
 /** Whose cancellation it is decides what is allowed and what is refunded. */
 export type Cancellation = { by: "user"; userId: number } | { by: "admin" };
@@ -82,17 +108,41 @@ export type Cancellation = { by: "user"; userId: number } | { by: "admin" };
  * Cancels a booking that may be cancelled and writes what is refunded, or returns undefined. A user's own booking before
  * its start, refunded by its tiers; or, for an admin, any live booking, refunded in full.
  */
-export function cancelBooking(
+export async function cancelBooking(
   db: Kysely<Database>,
   { id, cancellation, now }: { id: number; cancellation: Cancellation; now: Date },
 ): Promise<BookingRow | undefined> {
+  const rows = cancellation.by === "admin"
+    ? await adminCancellation(db, { id, now })
+    : await ownCancellation(db, { id, now, userId: cancellation.userId });
+  return rows[0];
+}
+
+const adminCancellation = prepared((db, values: { id: number; now: Date }) =>
+  cancel(db, { id: values.id, now: values.now, cancellation: { by: "admin" } })
+);
+const ownCancellation = prepared((db, values: { id: number; now: Date; userId: number }) =>
+  cancel(db, { id: values.id, now: values.now, cancellation: { by: "user", userId: values.userId } })
+);
+
+function cancel(
+  db: Kysely<Database>,
+  { id, cancellation, now }: { id: number; cancellation: Cancellation; now: Date },
+): Compilable<BookingRow> {
   const refund = cancellation.by === "admin" ? sql<string>`b.amount_paid` : tierRefund(now);
-  return changed(
-    db.with("b", (cte) => {
-      const update = cte.updateTable("bookings as b").from("timeslots as t")
-        .whereRef("t.id", "=", "b.timeslot_id")
-        .where("b.id", "=", id)
-        .where("b.status", "in", ["pending", "confirmed"])
+  const changes = db.with("locked", (cte) => {
+    const live = cte.selectFrom("bookings as b").innerJoin("timeslots as t", "t.id", "b.timeslot_id")
+      .select(["b.id", "t.starts_at"])
+      .where("b.id", "=", id)
+      .where("b.status", "in", ["pending", "confirmed"])
+      .forNoKeyUpdate();
+    return cancellation.by === "admin"
+      ? live
+      : live.where("b.user_id", "=", cancellation.userId).where("t.starts_at", ">", now);
+  })
+    .with("b", (cte) =>
+      cte.updateTable("bookings as b").from("locked as t")
+        .whereRef("b.id", "=", "t.id")
         .set({
           status: "cancelled",
           cancelled_at: now,
@@ -104,12 +154,11 @@ export function cancelBooking(
             else 'partially_refunded' end::payment_status`,
           updated_at: now,
         })
-        .returningAll("b");
-      return cancellation.by === "admin"
-        ? update
-        : update.where("b.user_id", "=", cancellation.userId).where("t.starts_at", ">", now);
-    }),
-  );
+        .returningAll("b"));
+  return answered(changes, [
+    bookingEvent("cancelled", "answer", now),
+    freed(sql`select timeslot_id, room_id, starts_at, ends_at from answer`, now),
+  ]);
 }
 
 /** Paid amount x percentage of the first tier whose hours still lie ahead, half up to two places; no tier means 0. */
@@ -130,23 +179,32 @@ export interface Move {
 
 /**
  * Moves a user's live booking, before its start, to a free timeslot of the same room, or returns undefined. A pending
- * booking is priced again, a confirmed one must cost the same.
+ * booking is priced again, a confirmed one must cost the same. The reminder is due again.
  *
  * A timeslot that is taken is seen here before the index has to refuse it: two users who swap would otherwise wait for
  * each other until Postgres ends the deadlock. A rival in the same instant is still refused by
  * `bookings_live_timeslot_key`.
  */
-export function moveBooking(
-  db: Kysely<Database>,
-  { id, userId, newTimeslotId, now }: Move,
-): Promise<BookingRow | undefined> {
+export async function moveBooking(db: Kysely<Database>, move: Move): Promise<BookingRow | undefined> {
+  return (await moving(db, move))[0];
+}
+
+const moving = prepared((db, { id, userId, newTimeslotId, now }: Move) => {
   const price = priceOf("n");
-  return changed(
-    db.with("b", (cte) =>
-      cte.updateTable("bookings as b").from(["timeslots as t", "timeslots as n", "rooms as r"])
-        .whereRef("t.id", "=", "b.timeslot_id")
-        .whereRef("n.room_id", "=", "b.room_id")
-        .whereRef("r.id", "=", "b.room_id")
+  const changes = db.with(
+    "locked",
+    (cte) =>
+      cte.selectFrom("bookings as b").innerJoin("timeslots as t", "t.id", "b.timeslot_id")
+        .innerJoin("timeslots as n", "n.room_id", "b.room_id").innerJoin("rooms as r", "r.id", "b.room_id")
+        .select([
+          "b.id",
+          "t.id as timeslot_id",
+          "t.room_id",
+          "t.starts_at",
+          "t.ends_at",
+          price.as("price"),
+          "r.currency",
+        ])
         .where("b.id", "=", id)
         .where("b.user_id", "=", userId)
         .where("b.status", "in", ["pending", "confirmed"])
@@ -161,63 +219,160 @@ export function moveBooking(
             eb.and([eb(price, "=", eb.ref("b.price")), eb("r.currency", "=", eb.ref("b.currency"))]),
           ])
         )
+        .forNoKeyUpdate(["b", "t", "n"]),
+  )
+    .with("b", (cte) =>
+      cte.updateTable("bookings as b").from("locked")
+        .whereRef("b.id", "=", "locked.id")
         .set({
           timeslot_id: newTimeslotId,
-          price: sql<string>`case when b.status = 'pending' then ${price} else b.price end`,
-          currency: sql<string>`case when b.status = 'pending' then r.currency else b.currency end`,
+          price: sql<string>`case when b.status = 'pending' then locked.price else b.price end`,
+          currency: sql<string>`case when b.status = 'pending' then locked.currency else b.currency end`,
           payment_status: sql<
             PaymentStatus
-          >`case when b.status = 'pending' then ${paymentStatusOf(price)} else b.payment_status end`,
+          >`case when b.status = 'pending' then ${paymentStatusOf(sql`locked.price`)} else b.payment_status end`,
+          reminded_at: null,
           updated_at: now,
         })
-        .returningAll("b")),
-  );
-}
+        .returningAll("b"));
+  return answered(changes, [
+    bookingEvent("rescheduled", "answer", now),
+    freed(
+      sql`select locked.timeslot_id, locked.room_id, locked.starts_at, locked.ends_at
+        from locked join answer on answer.id = locked.id`,
+      now,
+    ),
+    taken(now),
+  ]);
+});
 
 /** Confirms a pending booking; its price counts as paid. Undefined when it is not pending. */
-export function confirmBooking(
+export async function confirmBooking(
   db: Kysely<Database>,
-  { id, now }: { id: number; now: Date },
+  values: { id: number; now: Date },
 ): Promise<BookingRow | undefined> {
-  return changed(
-    db.with("b", (cte) =>
-      cte.updateTable("bookings as b")
-        .where("b.id", "=", id)
-        .where("b.status", "=", "pending")
+  return (await confirmation(db, values))[0];
+}
+
+const confirmation = prepared((db, { id, now }: { id: number; now: Date }) => {
+  const changes = db.with(
+    "locked",
+    (cte) =>
+      cte.selectFrom("bookings as b").select("b.id").where("b.id", "=", id).where("b.status", "=", "pending")
+        .forNoKeyUpdate(),
+  )
+    .with("b", (cte) =>
+      cte.updateTable("bookings as b").from("locked")
+        .whereRef("b.id", "=", "locked.id")
         .set({
           status: "confirmed",
           amount_paid: sql<string>`b.price`,
           payment_status: sql<PaymentStatus>`case when b.price = 0 then 'not_required' else 'paid' end::payment_status`,
           updated_at: now,
         })
-        .returningAll("b")),
-  );
-}
+        .returningAll("b"));
+  return answered(changes, [bookingEvent("confirmed", "answer", now)]);
+});
 
 /** Closes a confirmed booking whose timeslot has started. Undefined when it is another. */
-export function closeBooking(
+export async function closeBooking(
   db: Kysely<Database>,
-  { id, status, now }: { id: number; status: "completed" | "no_show"; now: Date },
+  { status, ...values }: { id: number; status: "completed" | "no_show"; now: Date },
 ): Promise<BookingRow | undefined> {
-  return changed(
-    db.with("b", (cte) =>
-      cte.updateTable("bookings as b").from("timeslots as t")
-        .whereRef("t.id", "=", "b.timeslot_id")
-        .where("b.id", "=", id)
-        .where("b.status", "=", "confirmed")
-        .where("t.starts_at", "<=", now)
-        .set({ status, updated_at: now })
-        .returningAll("b")),
-  );
+  return (await closings[status](db, values))[0];
 }
 
-/** The booking that a `with b as (…)` has made or changed, as it is answered. */
-function changed(update: Pick<Kysely<DB & { b: Bookings }>, "selectFrom">): Promise<BookingRow | undefined> {
-  return selectColumns(
-    update.selectFrom("b").innerJoin("rooms as r", "r.id", "b.room_id").innerJoin(
-      "timeslots as t",
-      "t.id",
-      "b.timeslot_id",
-    ),
-  ).executeTakeFirst();
+const closings = { completed: closing("completed"), no_show: closing("no_show") };
+
+function closing(status: "completed" | "no_show") {
+  return prepared((db, { id, now }: { id: number; now: Date }) => {
+    const changes = db.with(
+      "locked",
+      (cte) =>
+        cte.selectFrom("bookings as b").innerJoin("timeslots as t", "t.id", "b.timeslot_id").select("b.id")
+          .where("b.id", "=", id)
+          .where("b.status", "=", "confirmed")
+          .where("t.starts_at", "<=", now)
+          .forNoKeyUpdate("b"),
+    )
+      .with("b", (cte) =>
+        cte.updateTable("bookings as b").from("locked")
+          .whereRef("b.id", "=", "locked.id")
+          .set({ status, updated_at: now })
+          .returningAll("b"));
+    return answered(changes, [bookingEvent(status, "answer", now)]);
+  });
+}
+
+/**
+ * Reminds of confirmed bookings that start after `now` and until `until`, each once, at most `limit` of them, and says how
+ * many. What another server is dealing with is left to it.
+ */
+export async function remindOfBookings(
+  db: Kysely<Database>,
+  { now, until, limit }: { now: Date; until: Date; limit: number },
+): Promise<number> {
+  const changes = db.with(
+    "locked",
+    (cte) =>
+      cte.selectFrom("timeslots as t").innerJoin("bookings as b", "b.timeslot_id", "t.id").select("b.id")
+        .where("t.starts_at", ">", now)
+        .where("t.starts_at", "<=", until)
+        .where("b.status", "=", "confirmed")
+        .where("b.reminded_at", "is", null)
+        .orderBy("t.starts_at")
+        .limit(limit)
+        .forNoKeyUpdate("b")
+        .skipLocked(),
+  )
+    .with("b", (cte) =>
+      cte.updateTable("bookings as b").from("locked")
+        .whereRef("b.id", "=", "locked.id")
+        .set({ reminded_at: now })
+        .returningAll("b"));
+  const { count } = await recorded(changes, [bookingEvent("reminder", "answer", now)])
+    .selectFrom("answer").select((eb) => eb.fn.countAll<number>().as("count")).executeTakeFirstOrThrow();
+  return count;
+}
+
+function taken(now: Date): RawBuilder<unknown> {
+  return timeslotEvent({
+    type: "taken",
+    roomId: sql`answer.room_id`,
+    timeslotId: sql`answer.timeslot_id`,
+    isAvailable: sql`false`,
+    startsAt: sql`answer.starts_at`,
+    endsAt: sql`answer.ends_at`,
+    from: sql`answer`,
+  }, now);
+}
+
+/** `slots` is a query for the timeslots that are no longer taken. */
+function freed(slots: RawBuilder<unknown>, now: Date): RawBuilder<unknown> {
+  return timeslotEvent({
+    type: "freed",
+    roomId: sql`slot.room_id`,
+    timeslotId: sql`slot.timeslot_id`,
+    isAvailable: sql`r.is_active and slot.starts_at > ${now}::timestamptz`,
+    startsAt: sql`slot.starts_at`,
+    endsAt: sql`slot.ends_at`,
+    from: sql`(${slots}) slot join rooms r on r.id = slot.room_id`,
+  }, now);
+}
+
+type Changes = Pick<QueryCreator<DB & { b: Bookings }>, "with">;
+
+/** `answer` is what a `with b as (…)` has made or changed, as it is answered; `events` are written of it. */
+function recorded(changes: Changes, events: RawBuilder<unknown>[]) {
+  return changes
+    .with("answer", (cte) =>
+      selectColumns(
+        cte.selectFrom("b").innerJoin("rooms as r", "r.id", "b.room_id")
+          .innerJoin("timeslots as t", "t.id", "b.timeslot_id"),
+      ))
+    .with("events", () => insertEvents(events));
+}
+
+function answered(changes: Changes, events: RawBuilder<unknown>[]): Compilable<BookingRow> {
+  return recorded(changes, events).selectFrom("answer").selectAll();
 }

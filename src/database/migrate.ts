@@ -3,10 +3,12 @@ import type { Kysely } from "kysely";
 import { type Migration, Migrator } from "kysely/migration";
 import { connect, type Database } from "./connect.ts";
 import * as m0001 from "./migrations/0001_rooms_timeslots_bookings.ts";
+import * as m0002 from "./migrations/0002_events.ts";
 
 /** In order. One that has landed is never edited; a change is a new one. */
 const migrations: Record<string, Migration> = {
   "0001_rooms_timeslots_bookings": m0001,
+  "0002_events": m0002,
 };
 
 function migratorOf(db: Kysely<Database>): Migrator {

@@ -6,10 +6,14 @@ type OperationId = keyof Operations;
 
 type CallerOf<Access> = Access extends "public" ? { caller?: undefined } : { caller: Caller };
 
+/** The request itself, for an operation that turns it into a WebSocket. */
+type RequestOf<Answer> = Extract<Answer, { status: 101 }> extends never ? unknown : { request: Request };
+
 /** What the handler of an operation is given. `caller` is there wherever the contract asks for a token. */
 export type Input<Id extends OperationId> =
   & Pick<Operations[Id], "params" | "query" | "body">
-  & CallerOf<Operations[Id]["access"]>;
+  & CallerOf<Operations[Id]["access"]>
+  & RequestOf<Operations[Id]["answer"]>;
 
 /**
  * One handler per operationId. A missing one, a wrong body or a status that the contract does not declare fails the type

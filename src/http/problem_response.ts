@@ -56,6 +56,7 @@ export function problemResponse(c: Context<AppEnv>, { code, detail, errors }: Pr
   if (status === 401) {
     c.header("WWW-Authenticate", code === "token_missing" ? "Bearer" : 'Bearer error="invalid_token"');
   }
+  if (status === 426) c.header("Upgrade", "websocket");
   if (status === 503) c.header("Retry-After", "5");
   // The catalogue has plain numbers; all of them are of answers that have a body.
   return c.body(JSON.stringify(body), status as ContentfulStatusCode, { "Content-Type": "application/problem+json" });

@@ -23,12 +23,15 @@ export interface AppEnv {
 export interface RouterOptions {
   handlers: Handlers;
   authenticate: Authenticate;
+  /** Whom a ticket stands for, where the contract takes one in the place of a token. */
+  redeemTicket: (ticket: string) => Promise<Caller>;
   log: Log;
   intake: Intake;
 }
 
 /** The app with every operation of the contract. Routes of another kind (the docs) are added to it by the caller. */
-export function createRouter({ handlers, authenticate, log, intake }: RouterOptions): OpenAPIHono<AppEnv> {
+export function createRouter(options: RouterOptions): OpenAPIHono<AppEnv> {
+  const { log, intake } = options;
   const app = new OpenAPIHono<AppEnv>({
     defaultHook: (result) => {
       if (!result.success) throw validationProblem(result);
@@ -48,21 +51,24 @@ export function createRouter({ handlers, authenticate, log, intake }: RouterOpti
     c.header("Allow", methods.join(", "));
     return problemResponse(c, new Problem("method_not_allowed", `Use ${methods.join(" or ")} at ${c.req.path}.`));
   });
-  for (const operation of Object.values(operations)) {
-    addOperation(app, operation, { handlers, authenticate, intake });
-  }
+  for (const operation of Object.values(operations)) addOperation(app, operation, options);
   return app;
 }
 
 function addOperation(
   app: OpenAPIHono<AppEnv>,
   operation: Operation,
-  { handlers, authenticate, intake }: Omit<RouterOptions, "log">,
+  { handlers, authenticate, redeemTicket, intake }: RouterOptions,
 ): void {
+  const identify = (c: Context<AppEnv>): Promise<Caller> => {
+    const authorization = c.req.header("Authorization");
+    const ticket = operation.takesTicket ? c.req.query("ticket") : undefined;
+    return authorization === undefined && ticket !== undefined ? redeemTicket(ticket) : authenticate(authorization);
+  };
   const receive = async (c: Context<AppEnv>): Promise<void> => {
     c.set("operation", operation);
     if (operation.access !== "public") {
-      const caller = await authenticate(c.req.header("Authorization"));
+      const caller = await identify(c);
       c.set("caller", caller);
       if (operation.access === "admin" && caller.role !== "admin") {
         throw new Problem("admin_required", "Only an admin may do this.");
@@ -88,7 +94,10 @@ function addOperation(
       query: valid("query"),
       body: operation.hasBody ? valid("json") : undefined,
       caller: c.get("caller"),
+      request: c.req.raw,
     });
+    // The connection is no longer HTTP.
+    if (operation.upgrades && body instanceof Response) return body;
     const answer = answers[status]?.safeParse(body);
     if (answer === undefined) {
       throw new Error(`${operation.id} answered ${status}, which the contract does not declare`);

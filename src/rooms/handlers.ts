@@ -1,11 +1,11 @@
 import type { Handlers } from "../http/handlers.ts";
-import { deactivateRoom, findRoom, listRooms } from "./queries.ts";
-import { changeRoom, createRoom, roomNotFound, type RoomRules, toRoom } from "./rooms.ts";
+import { findRoom, listRooms } from "./queries.ts";
+import { changeRoom, closeRoom, createRoom, roomNotFound, type RoomRules, toRoom } from "./rooms.ts";
 
 type RoomOperations = "listRooms" | "getRoom" | "createRoom" | "updateRoom" | "deleteRoom";
 
 export function roomHandlers(rules: RoomRules): Pick<Handlers, RoomOperations> {
-  const { db, clock } = rules;
+  const { db } = rules;
   return {
     async listRooms({ query: { type, active, page, limit } }) {
       const { rows, total } = await listRooms(db, { type, activeOnly: active, limit, offset: (page - 1) * limit });
@@ -27,7 +27,7 @@ export function roomHandlers(rules: RoomRules): Pick<Handlers, RoomOperations> {
     },
 
     async deleteRoom({ params: { roomId } }) {
-      if (!await deactivateRoom(db, roomId, clock.now())) throw roomNotFound(roomId);
+      await closeRoom(rules, roomId);
       return { status: 200, body: { message: "Room deactivated" } };
     },
   };

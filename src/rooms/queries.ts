@@ -1,8 +1,9 @@
-import { type Insertable, type Kysely, type Selectable, sql, type Updateable } from "kysely";
+import { type Insertable, type Kysely, type RawBuilder, type Selectable, sql, type Updateable } from "kysely";
 import type { Rooms } from "../../generated/database.d.ts";
 import type { RoomType } from "../../generated/contract.ts";
 import type { Database } from "../database/connect.ts";
 import { totalFromPage } from "../database/paging.ts";
+import { insertEvents, timeslotEvent } from "../events/record.ts";
 
 export type RoomRow = Selectable<Rooms>;
 export type NewRoom = Insertable<Rooms>;
@@ -44,16 +45,51 @@ export function insertRoom(db: Kysely<Database>, room: NewRoom): Promise<RoomRow
   return db.insertInto("rooms").values(room).returningAll().executeTakeFirstOrThrow();
 }
 
-export function updateRoom(db: Kysely<Database>, id: number, change: RoomChange): Promise<RoomRow | undefined> {
-  return db.updateTable("rooms").set(change).where("id", "=", id).returningAll().executeTakeFirst();
+export function updateRoom(
+  db: Kysely<Database>,
+  id: number,
+  { change, now }: { change: RoomChange; now: Date },
+): Promise<RoomRow | undefined> {
+  return db.with("locked", (cte) => cte.selectFrom("rooms").selectAll().where("id", "=", id).forNoKeyUpdate())
+    .with("changed", (cte) =>
+      cte.updateTable("rooms").from("locked").whereRef("rooms.id", "=", "locked.id")
+        .set({ ...change, updated_at: now }).returningAll("rooms"))
+    .with("events", () => insertEvents([roomEvent("room_opened", now), roomEvent("room_closed", now)]))
+    .selectFrom("changed").selectAll().executeTakeFirst();
 }
 
 /** Whether there is such a room. One that is deactivated already stays as it is. */
 export async function deactivateRoom(db: Kysely<Database>, id: number, now: Date): Promise<boolean> {
-  const row = await db.updateTable("rooms")
-    .set({ is_active: false, updated_at: sql<Date>`case when is_active then ${now}::timestamptz else updated_at end` })
-    .where("id", "=", id)
-    .returning("id")
-    .executeTakeFirst();
+  const row = await db.with(
+    "locked",
+    (cte) => cte.selectFrom("rooms").selectAll().where("id", "=", id).forNoKeyUpdate(),
+  )
+    .with(
+      "changed",
+      (cte) =>
+        cte.updateTable("rooms").from("locked").whereRef("rooms.id", "=", "locked.id").where(
+          "locked.is_active",
+          "=",
+          true,
+        )
+          .set({ is_active: false, updated_at: now }).returningAll("rooms"),
+    )
+    .with("events", () => insertEvents([roomEvent("room_closed", now)]))
+    .selectFrom("locked").select("id").executeTakeFirst();
   return row !== undefined;
+}
+
+/** The event of a room that takes bookings again, or no longer; none when that stays as it was. */
+function roomEvent(type: "room_opened" | "room_closed", now: Date): RawBuilder<unknown> {
+  const isOpen = sql.lit(type === "room_opened");
+  return timeslotEvent({
+    type,
+    roomId: sql`changed.id`,
+    timeslotId: sql`null::bigint`,
+    isAvailable: isOpen,
+    startsAt: sql`null::timestamptz`,
+    endsAt: sql`null::timestamptz`,
+    from: sql`changed join locked on locked.id = changed.id
+      where changed.is_active = ${isOpen} and locked.is_active <> ${isOpen}`,
+  }, now);
 }

@@ -5,7 +5,7 @@ import type { Clock } from "../clock.ts";
 import { type Config, isCurrency, isTimeZone } from "../config.ts";
 import type { Database } from "../database/connect.ts";
 import { invalidFields, Problem } from "../problems.ts";
-import { insertRoom, lockRoomForTimeslots, type RoomRow, updateRoom } from "./queries.ts";
+import { deactivateRoom, insertRoom, lockRoomForTimeslots, type RoomRow, updateRoom } from "./queries.ts";
 
 export type { RoomRow };
 
@@ -13,6 +13,8 @@ export interface RoomRules {
   db: Kysely<Database>;
   clock: Clock;
   config: Pick<Config, "defaultTimeZone" | "defaultCurrency">;
+  /** Called after a change: there may be something new in the feed of events. */
+  announce: () => void;
 }
 
 export const roomNotFound = (id: number): Problem =>
@@ -23,7 +25,10 @@ export const roomNotFound = (id: number): Problem =>
  *
  * @throws {Problem} `validation_failed` when nobody knows the currency or the time zone.
  */
-export async function createRoom({ db, clock, config }: RoomRules, room: CreateRoom): Promise<Room> {
+export async function createRoom(
+  { db, clock, config }: Omit<RoomRules, "announce">,
+  room: CreateRoom,
+): Promise<Room> {
   const now = clock.now();
   const { currency = config.defaultCurrency, timeZone = config.defaultTimeZone } = room;
   assertKnown({ currency, timeZone });
@@ -49,7 +54,7 @@ export async function createRoom({ db, clock, config }: RoomRules, room: CreateR
  *
  * @throws {Problem} `room_not_found`, or `validation_failed` when nobody knows the currency or the time zone.
  */
-export async function changeRoom({ db, clock }: RoomRules, id: number, change: UpdateRoom): Promise<Room> {
+export async function changeRoom({ db, clock, announce }: RoomRules, id: number, change: UpdateRoom): Promise<Room> {
   assertKnown(change);
   const columns = {
     name: change.name,
@@ -64,9 +69,20 @@ export async function changeRoom({ db, clock }: RoomRules, id: number, change: U
     metadata: change.metadata,
   };
   const sent = Object.fromEntries(Object.entries(columns).filter(([, value]) => value !== undefined));
-  const row = await updateRoom(db, id, { ...sent, updated_at: clock.now() });
+  const row = await updateRoom(db, id, { change: sent, now: clock.now() });
   if (row === undefined) throw roomNotFound(id);
+  announce();
   return toRoom(row);
+}
+
+/**
+ * Takes no new bookings for a room. One that takes none already stays as it is.
+ *
+ * @throws {Problem} `room_not_found`.
+ */
+export async function closeRoom({ db, clock, announce }: RoomRules, id: number): Promise<void> {
+  if (!await deactivateRoom(db, id, clock.now())) throw roomNotFound(id);
+  announce();
 }
 
 /**

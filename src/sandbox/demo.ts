@@ -56,7 +56,7 @@ const rooms: (Pick<CreateRoom, "name" | "description" | "roomType" | "capacity" 
  * Makes the demo rooms if the database is empty, and gives the demo rooms that there are timeslots for the next
  * {@link demoDays} days. The demo's rooms are those that say `demo: true` in their metadata; others are never touched.
  */
-export async function fillInDemo({ db, clock, config }: RoomRules): Promise<void> {
+export async function fillInDemo({ db, clock, config }: Omit<RoomRules, "announce">): Promise<void> {
   await db.transaction().execute(async (trx) => {
     await sql`select pg_advisory_xact_lock(${demoLock})`.execute(trx);
     if (await isEmptyDatabase(trx)) {
@@ -77,7 +77,7 @@ export async function fillInDemo({ db, clock, config }: RoomRules): Promise<void
         breaks: [{ start: "12:00", end: "13:00" }],
         daysOfWeek: [1, 2, 3, 4, 5, 6, 7],
         excludedDates: [],
-      });
+      }, { now: clock.now() });
     }
   });
 }

@@ -1,6 +1,7 @@
 import { type Kysely, sql } from "kysely";
 import { jsonArrayFrom } from "kysely/helpers/postgres";
 import type { Database } from "../database/connect.ts";
+import { insertEvents, timeslotEvent } from "../events/record.ts";
 import type { RoomRow } from "../rooms/rooms.ts";
 import { isTaken } from "./taken.ts";
 
@@ -72,8 +73,36 @@ export async function insertTimeslots(
   return Number(numInsertedOrUpdatedRows ?? 0n);
 }
 
+/** Writes the one event of many new timeslots that lie between two instants. */
+export async function recordGeneration(
+  db: Kysely<Database>,
+  { roomId, from, to, now }: { roomId: number; from: Date; to: Date; now: Date },
+): Promise<void> {
+  const event = timeslotEvent({
+    type: "generated",
+    roomId: sql`r.id`,
+    timeslotId: sql`null::bigint`,
+    isAvailable: sql`r.is_active and ${to}::timestamptz > ${now}::timestamptz`,
+    startsAt: sql`${from}::timestamptz`,
+    endsAt: sql`${to}::timestamptz`,
+    from: sql`rooms r where r.id = ${roomId}`,
+  }, now);
+  await db.with("events", () => insertEvents([event])).selectFrom("events").select("id").executeTakeFirstOrThrow();
+}
+
 /** Whether there was such a timeslot. Fails on `bookings_timeslot_fkey` when it has bookings. */
-export async function deleteTimeslot(db: Kysely<Database>, id: number): Promise<boolean> {
-  const { numDeletedRows } = await db.deleteFrom("timeslots").where("id", "=", id).executeTakeFirstOrThrow();
-  return numDeletedRows > 0n;
+export async function deleteTimeslot(db: Kysely<Database>, id: number, now: Date): Promise<boolean> {
+  const event = timeslotEvent({
+    type: "deleted",
+    roomId: sql`gone.room_id`,
+    timeslotId: sql`gone.id`,
+    isAvailable: sql`false`,
+    startsAt: sql`gone.starts_at`,
+    endsAt: sql`gone.ends_at`,
+    from: sql`gone`,
+  }, now);
+  const row = await db.with("gone", (cte) => cte.deleteFrom("timeslots").where("id", "=", id).returningAll())
+    .with("events", () => insertEvents([event]))
+    .selectFrom("gone").select("id").executeTakeFirst();
+  return row !== undefined;
 }

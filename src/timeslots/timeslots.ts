@@ -9,11 +9,19 @@ import { retryConflicts, violates } from "../database/failures.ts";
 import { invalidFields, Problem } from "../problems.ts";
 import { roomNotFound, timeZoneForTimeslots, toRoom } from "../rooms/rooms.ts";
 import { timeslotStarts } from "./generation.ts";
-import { deleteTimeslot, findRoomWithFreeTimeslots, insertTimeslots, type TimeslotRow } from "./queries.ts";
+import {
+  deleteTimeslot,
+  findRoomWithFreeTimeslots,
+  insertTimeslots,
+  recordGeneration,
+  type TimeslotRow,
+} from "./queries.ts";
 
 export interface TimeslotRules {
   db: Kysely<Database>;
   clock: Clock;
+  /** Called after a change: there is something new in the feed of events. */
+  announce: () => void;
 }
 
 export interface FreeTimeslotQuery {
@@ -29,7 +37,7 @@ export interface FreeTimeslotQuery {
  * @throws {Problem} `room_not_found`.
  */
 export async function freeTimeslots(
-  { db, clock }: TimeslotRules,
+  { db, clock }: Pick<TimeslotRules, "db" | "clock">,
   { roomId, moment, minimumMinutes }: FreeTimeslotQuery,
 ): Promise<FreeTimeslots> {
   // One statement for the room and its timeslots: it reads those around the moment, wide enough for the day that the
@@ -63,16 +71,22 @@ const chunkSize = 10_000;
  * not exist or a break that ends as it starts.
  */
 export async function generateTimeslots(
-  { db }: TimeslotRules,
+  { db, clock, announce }: TimeslotRules,
   request: GenerateTimeslots,
 ): Promise<TimeslotsGenerated> {
-  return await retryConflicts(() => db.transaction().execute((trx) => generateTimeslotsIn(trx, request)));
+  const now = clock.now();
+  const generated = await retryConflicts(() =>
+    db.transaction().execute((trx) => generateTimeslotsIn(trx, request, { now }))
+  );
+  announce();
+  return generated;
 }
 
 /** {@link generateTimeslots} as part of a transaction. */
 export async function generateTimeslotsIn(
   db: Kysely<Database>,
   request: GenerateTimeslots,
+  { now }: { now: Date },
 ): Promise<TimeslotsGenerated> {
   const { roomId, slotDuration, workingHours, breaks, daysOfWeek } = request;
   request.breaks.forEach(({ start, end }, index) => {
@@ -102,6 +116,11 @@ export async function generateTimeslotsIn(
     const chunk = starts.slice(index, index + chunkSize);
     count += await insertTimeslots(db, { roomId, starts: chunk, minutes: slotDuration });
   }
+  if (count > 0) {
+    const times = starts.map((start) => start.getTime());
+    const to = new Date(times.reduce((a, b) => Math.max(a, b)) + slotDuration * 60_000);
+    await recordGeneration(db, { roomId, from: new Date(times.reduce((a, b) => Math.min(a, b))), to, now });
+  }
   return {
     message: `Generated ${count} timeslots`,
     count,
@@ -115,9 +134,9 @@ export async function generateTimeslotsIn(
  *
  * @throws {Problem} `timeslot_not_found`, or `timeslot_has_bookings` when it has any, cancelled ones included.
  */
-export async function withdrawTimeslot({ db }: TimeslotRules, id: number): Promise<void> {
+export async function withdrawTimeslot({ db, clock, announce }: TimeslotRules, id: number): Promise<void> {
   try {
-    if (await deleteTimeslot(db, id)) return;
+    if (await deleteTimeslot(db, id, clock.now())) return announce();
   } catch (failure) {
     if (!violates(failure, bookingTimeslotForeignKey)) throw failure;
     throw new Problem("timeslot_has_bookings", "Cannot delete timeslot with existing bookings");

@@ -1,35 +1,21 @@
 /** getHealth and getReadiness: what whoever runs the server steers by. */
 import assert from "node:assert/strict";
 import { sql } from "kysely";
-import { createApp } from "../../src/app.ts";
-import { createTokenVerifier } from "../../src/auth/tokens.ts";
-import { parseConfig } from "../../src/config.ts";
 import { connect } from "../../src/database/connect.ts";
 import { migrate } from "../../src/database/migrate.ts";
-import { createLog } from "../../src/http/log.ts";
-import { noPayments } from "../../src/payments/provider.ts";
+import { newApp } from "../support/app.ts";
 import { createDatabase, dropDatabase, newDatabase, templateDatabase } from "../support/database.ts";
-import { type OperationId, send, startServer, testSecret } from "../support/server.ts";
+import { type OperationId, send, startServer } from "../support/server.ts";
 
 /** A server on a database that is not ready, or not there at all. */
 async function startUnready(databaseUrl: string): Promise<AsyncDisposable & { url: string }> {
-  const config = parseConfig({ AUTH_JWT_SECRET: testSecret, DATABASE_URL: databaseUrl });
-  const db = connect({ url: databaseUrl, pool: 1 });
-  const app = createApp({
-    config,
-    db,
-    clock: { now: () => new Date("2026-03-02T10:00:00.000Z") },
-    log: createLog("error", () => {}),
-    payments: noPayments,
-    verify: await createTokenVerifier(config.auth),
-    docsToken: undefined,
-  });
+  const app = await newApp(databaseUrl);
   const http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, app.fetch);
   return {
     url: `http://127.0.0.1:${http.addr.port}`,
     async [Symbol.asyncDispose]() {
       await http.shutdown();
-      await db.destroy();
+      await app[Symbol.asyncDispose]();
     },
   };
 }

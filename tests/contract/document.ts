@@ -1,5 +1,6 @@
 /** The contract as data, for the suites that are generated from it. */
 import { parse } from "yaml";
+import { operations } from "../../generated/contract.ts";
 import type { OperationId } from "../support/server.ts";
 
 export type Json = string | number | boolean | null | Json[] | JsonObject;
@@ -86,6 +87,11 @@ export const contractOperations: ContractOperation[] = Object.entries(
       parameters: [...shared, ...operation.parameters ?? []],
     }));
   });
+
+/** Those that answer in HTTP. A WebSocket has tests of its own where it is opened. */
+export const httpOperations: ContractOperation[] = contractOperations.filter(({ operationId }) =>
+  !operations[operationId].upgrades
+);
 
 /** What `security` says, in the words of `operations`. */
 export function accessOf({ security }: ContractOperation): string {

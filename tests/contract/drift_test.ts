@@ -11,6 +11,9 @@ import { child, contract, contractOperations, type Json, type JsonObject, object
 function emit(): JsonObject {
   const app = new OpenAPIHono();
   for (const { route } of Object.values(generated.operations)) app.openAPIRegistry.registerPath(route as RouteConfig);
+  // No route has these; they go over the WebSocket.
+  app.openAPIRegistry.register("ClientFrame", generated.ClientFrame);
+  app.openAPIRegistry.register("ServerFrame", generated.ServerFrame);
   const document = app.getOpenAPI31Document({ openapi: "3.1.0", info: { title: "", version: "" } });
   return JSON.parse(JSON.stringify(document));
 }

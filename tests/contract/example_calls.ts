@@ -14,8 +14,8 @@ export async function newExampleRows(server: TestServer): Promise<Ids> {
   const room = await newRoom(server);
   const [booked, free] = await newTimeslots(server, room, { date: "2026-03-20" });
   assert(booked && free);
-  const { id: bookingId } = await newBooking(server, "alice", booked);
-  return { roomId: room.id, bookingId, timeslotId: free.id, newTimeslotId: free.id };
+  const { id: bookingId, userId } = await newBooking(server, "alice", booked);
+  return { roomId: room.id, userId, bookingId, timeslotId: free.id, newTimeslotId: free.id };
 }
 
 export interface ExampleCall {

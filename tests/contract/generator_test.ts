@@ -52,6 +52,29 @@ const refused: [string, RegExp, (at: At) => void][] = [
     withPets({ oneOf, discriminator: { propertyName: "kind" } }, { ...cat, properties: { kind: { type: "string" } } }),
   ],
   [
+    "a discriminator that leads a tag to another schema",
+    /mapping.*cat.*Cat/,
+    withPets({ oneOf, discriminator: { propertyName: "kind", mapping: { cat: "#/components/schemas/Dog" } } }),
+  ],
+  [
+    "an anyOf of one type twice",
+    /NewThing\.name.*differ by type/,
+    withSchema({ anyOf: [{ type: "string", const: "a" }, { type: "string", const: "b" }] }),
+  ],
+  [
+    "an anyOf with other keys",
+    /NewThing\.name.*`default`/,
+    withSchema({ anyOf: [{ type: "string" }, { type: "boolean" }], default: "a" }),
+  ],
+  ["a WebSocket without the response 101", /GET \/things.*101/, (at) => at(getThing)["x-websocket"] = {}],
+  ["a response 101 without x-websocket", /GET \/things.*x-websocket/, (at) => {
+    at(`${getThing} responses`)["101"] = { description: "A WebSocket." };
+  }],
+  ["a WebSocket of an unknown frame", /x-websocket\.clientFrame.*None/, (at) => {
+    at(`${getThing} responses`)["101"] = { description: "A WebSocket." };
+    at(getThing)["x-websocket"] = { clientFrame: { $ref: "#/components/schemas/None" } };
+  }],
+  [
     "a $ref beside other keys",
     /NewThing\.name.*\$ref/,
     withSchema({ $ref: "#/components/schemas/Id", description: "" }),
@@ -190,6 +213,15 @@ Deno.test("a query parameter is decoded from text by its type, with its default 
       for (const [given, decoded] of values) assert.deepEqual(decode(given), decoded, `from ${JSON.stringify(given)}`);
     });
   }
+});
+
+Deno.test("an anyOf becomes a union that the value's type decides", async () => {
+  const userId = { anyOf: [{ type: "integer", minimum: 1 }, { type: "string", const: "all" }] };
+  const { operations } = await load(withSchema(userId));
+  const schema = operations.createThing?.route.request.body?.content["application/json"]?.schema;
+  assert(schema);
+  for (const name of [1, "all"]) assert.deepEqual(schema.parse({ name }), { name });
+  for (const name of [0, "1", "ALL", true, null, {}]) assert.equal(schema.safeParse({ name }).success, false);
 });
 
 Deno.test("a oneOf with a discriminator becomes a union that its tag decides", async () => {

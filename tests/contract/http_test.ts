@@ -4,7 +4,7 @@ import { sql } from "kysely";
 import { Problem } from "../../generated/contract.ts";
 import { newRoomWithTimeslot } from "../support/builders.ts";
 import { type Call, startServer, type TestServer } from "../support/server.ts";
-import { contractOperations } from "./document.ts";
+import { contractOperations, httpOperations } from "./document.ts";
 import { exampleCall, newExampleRows, pathOf } from "./example_calls.ts";
 
 /** Served beside the contract's operations. */
@@ -84,7 +84,7 @@ Deno.test("HEAD answers as GET does, without the body", async () => {
   await using server = await startServer();
   const ids = await newExampleRows(server);
   const token = await server.token("admin", "admin");
-  const targets = contractOperations.filter((operation) => operation.method === "GET").map((operation) => {
+  const targets = httpOperations.filter((operation) => operation.method === "GET").map((operation) => {
     return pathOf(operation, exampleCall(operation, ids));
   });
   assert(targets.length > 0);

@@ -2,40 +2,34 @@
 import assert from "node:assert/strict";
 import { type AddressInfo, connect as connectTo, createServer, type Socket } from "node:net";
 import { operations, Problem } from "../../generated/contract.ts";
-import { createApp } from "../../src/app.ts";
-import { createTokenVerifier, mintToken } from "../../src/auth/tokens.ts";
-import { parseConfig } from "../../src/config.ts";
+import { mintToken } from "../../src/auth/tokens.ts";
+import { newApp } from "../support/app.ts";
 import { connect } from "../../src/database/connect.ts";
+import { EventFeed } from "../../src/events/feed.ts";
 import { createLog } from "../../src/http/log.ts";
-import { noPayments } from "../../src/payments/provider.ts";
+import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
+import { eventually } from "../support/process.ts";
+import { startServer } from "../support/server.ts";
 import { newDatabase } from "../support/database.ts";
-import { testSecret } from "../support/server.ts";
 import { contractOperations } from "./document.ts";
 import { exampleCall, pathOf } from "./example_calls.ts";
 
-interface App extends AsyncDisposable {
+interface Client extends AsyncDisposable {
   /** Sends a request as an admin. Fails when the answer takes longer than any client would wait. */
   request(path: string, init?: { method: string; body?: string }): Promise<Response>;
 }
 
-/** The app as `main.ts` builds it, on the database behind `url`. */
-async function newApp(url: string): Promise<App> {
-  const config = parseConfig({ AUTH_JWT_SECRET: testSecret, DATABASE_URL: url });
-  const db = connect({ url, pool: config.databasePool });
-  const app = createApp({
-    config,
-    db,
-    clock: { now: () => new Date("2026-03-02T10:00:00.000Z") },
-    log: createLog("error", () => {}),
-    payments: noPayments,
-    verify: await createTokenVerifier(config.auth),
-    docsToken: undefined,
-  });
-  const token = await mintToken(config.auth, { subject: "admin", role: "admin", lifetimeSeconds: 3_600 });
+/** An app on the database behind `url`, and whoever uses it. */
+async function newClient(url: string): Promise<Client> {
+  const app = await newApp(url);
+  const token = await mintToken(app.config.auth, { subject: "admin", role: "admin", lifetimeSeconds: 3_600 });
   const headers = { Authorization: `Bearer ${token}`, "Content-Type": "application/json" };
   return {
-    request: (path, init) => withinSeconds(3, Promise.resolve(app.request(path, { headers, ...init }))),
-    [Symbol.asyncDispose]: () => withinSeconds(3, db.destroy()),
+    request: (path, init) => {
+      const request = new Request(new URL(path, "http://localhost"), { headers, ...init });
+      return withinSeconds(3, Promise.resolve(app.fetch(request)));
+    },
+    [Symbol.asyncDispose]: () => withinSeconds(3, Promise.resolve(app[Symbol.asyncDispose]())),
   };
 }
 
@@ -97,7 +91,7 @@ Deno.test("while the database is gone, whatever needs it answers 503 at once and
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const url = `postgres://nobody:nothing@127.0.0.1:${listener.addr.port}/nowhere`;
   listener.close();
-  await using app = await newApp(url);
+  await using app = await newClient(url);
   const ids = { roomId: 1, bookingId: 1, timeslotId: 1, newTimeslotId: 1 };
   for (const operation of contractOperations) {
     const { operationId: id, method } = operation;
@@ -115,7 +109,7 @@ const rooms = "/api/v1/bookings/rooms";
 Deno.test("a request whose connection to the database breaks answers 503, and the next ones are served", async () => {
   await using database = await newDatabase();
   await using line = await newLine(database.url);
-  await using app = await newApp(line.url);
+  await using app = await newClient(line.url);
   assert.equal((await app.request(rooms)).status, 200);
   for (let outage = 0; outage < 3; outage++) {
     line.isCut = true;
@@ -128,11 +122,44 @@ Deno.test("a request whose connection to the database breaks answers 503, and th
 Deno.test("requests that came while the database was gone leave nothing behind that keeps later ones waiting", async () => {
   await using database = await newDatabase();
   await using line = await newLine(database.url);
-  await using app = await newApp(line.url);
+  await using app = await newClient(line.url);
   const many = () => Promise.all(Array.from({ length: 20 }, () => app.request(rooms)));
   line.isCut = true;
   for (const response of await many()) await assertUnavailable(response);
   line.isCut = false;
   for (let index = 0; index < 5; index++) assert.equal((await app.request(rooms)).status, 200);
   for (const response of await many()) assert.equal(response.status, 200);
+});
+
+Deno.test("the feed of events goes on behind the last event that it told when the database is back", async () => {
+  await using server = await startServer();
+  await using line = await newLine(server.databaseUrl);
+  const db = connect({ url: line.url, pool: 2 });
+  const logged: string[] = [];
+  const feed = new EventFeed({ db, url: line.url, log: createLog("debug", (text) => logged.push(text)) });
+  const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
+  await server.settled();
+  await feed.start();
+  const told: number[] = [];
+  const stop = feed.listen({ about: "bookings" }, (event) => {
+    const { data } = event.toFeedEvent();
+    if ("booking" in data) told.push(data.booking.id);
+  });
+  const made: number[] = [];
+  for (const slot of slots.slice(0, 3)) {
+    made.push((await newBooking(server, "alice", slot)).id);
+    await eventually(() => Promise.resolve(told.length === made.length));
+    line.isCut = true;
+    // Booked behind its back; asked to look, it finds no database.
+    made.push((await newBooking(server, "bob", slots.at(-made.length) ?? slot)).id);
+    feed.announce();
+    const outages = () => logged.filter((text) => text.includes("the feed cannot be read")).length;
+    await eventually(() => Promise.resolve(outages() === (made.length / 2)));
+    line.isCut = false;
+    await eventually(() => Promise.resolve(told.length === made.length));
+  }
+  assert.deepEqual(told, made);
+  stop();
+  await feed.close();
+  await db.destroy();
 });

@@ -2,7 +2,14 @@
 import assert from "node:assert/strict";
 import { operations, Problem, type ProblemCode } from "../../generated/contract.ts";
 import { startServer } from "../support/server.ts";
-import { type ContractOperation, contractOperations, type Json, type Parameter, type Schema } from "./document.ts";
+import {
+  type ContractOperation,
+  contractOperations,
+  httpOperations,
+  type Json,
+  type Parameter,
+  type Schema,
+} from "./document.ts";
 import { allRows, exampleCall, type Ids, newExampleRows, type Request, type Send, sender } from "./example_calls.ts";
 import { bodyFaults, boundaryValues, freeTextFields, replaced, wrongTexts } from "./faults.ts";
 
@@ -64,7 +71,7 @@ function bodySchema({ requestBody }: ContractOperation): Schema {
 
 Deno.test("each operation accepts the contract's own example", async (t) => {
   await using server = await startServer();
-  for (const operation of contractOperations) {
+  for (const operation of httpOperations) {
     await t.step(operation.operationId, async () => {
       const send = await sender(server, operation, await newExampleRows(server));
       const { status, body } = await send({});
@@ -83,9 +90,9 @@ Deno.test("a query parameter of a wrong value is refused by name", (t) =>
   }));
 
 Deno.test("a query parameter that comes twice is refused by name", (t) =>
-  forEachOperation(t, contractOperations.filter((operation) => inQuery(operation).length > 0), async (subject) => {
+  forEachOperation(t, httpOperations.filter((operation) => inQuery(operation).length > 0), async (subject) => {
     for (const { name, schema, example } of inQuery(subject.operation)) {
-      const value = String(example ?? boundaryValues(schema)[0] ?? "2026-03-09");
+      const value = String(subject.ids[name] ?? example ?? boundaryValues(schema)[0] ?? "2026-03-09");
       assert.equal((await subject.send({ query: [[name, value]] })).status, 200, `${name}=${value} is a good value`);
       const query: Request["query"] = [[name, value], [name, value]];
       await assertRefused(subject, "validation_failed", { query }, `query.${name}`);

@@ -120,6 +120,7 @@ async function startBeside(first: TestServer, env: Record<string, string>): Prom
     config,
     db: first.db,
     clock: first.clock,
+    feed: first.feed,
     log: createLog("error", () => {}),
     payments: noPayments,
     verify: await createTokenVerifier(config.auth),

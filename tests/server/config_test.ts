@@ -22,6 +22,9 @@ const defaults: Config = {
   cancellationTiers: [{ hours: 24, percent: 100 }, { hours: 12, percent: 50 }],
   paymentProvider: "none",
   publicUrl: undefined,
+  corsOrigins: [],
+  reminderLeadMinutes: 60,
+  eventRetentionDays: 30,
   logLevel: "info",
 };
 
@@ -87,6 +90,13 @@ const readings: { env: Environment; gives: Partial<Config> }[] = [
     gives: { cancellationTiers: [{ hours: 72, percent: 100 }, { hours: 1.5, percent: 20 }, { hours: 0, percent: 10 }] },
   },
   { env: { PAYMENT_PROVIDER: "none" }, gives: { paymentProvider: "none" } },
+  { env: { REMINDER_LEAD_MINUTES: "0" }, gives: { reminderLeadMinutes: 0 } },
+  { env: { REMINDER_LEAD_MINUTES: "1440" }, gives: { reminderLeadMinutes: 1_440 } },
+  { env: { EVENT_RETENTION_DAYS: "1" }, gives: { eventRetentionDays: 1 } },
+  {
+    env: { CORS_ORIGINS: "https://app.example, http://localhost:3000" },
+    gives: { corsOrigins: ["https://app.example", "http://localhost:3000"] },
+  },
   { env: { PUBLIC_URL: "https://rooms.example" }, gives: { publicUrl: "https://rooms.example" } },
   ...(["debug", "info", "warn", "error"] as const).map((logLevel) => ({
     env: { LOG_LEVEL: logLevel },
@@ -122,6 +132,9 @@ const refusals: Record<string, string[]> = {
   DEFAULT_CURRENCY: ["eur", "EURO", "ZZZ", "€"],
   CANCELLATION_TIERS: ["rubbish", "24", "24:100,", "24:101", "-1:100", "24:100,24:50", "24:100;12:50", "24:-5"],
   PAYMENT_PROVIDER: ["paypal", "None"],
+  REMINDER_LEAD_MINUTES: ["-1", "an hour", "525601"],
+  EVENT_RETENTION_DAYS: ["0", "3661", "for ever"],
+  CORS_ORIGINS: ["*", "app.example", "https://app.example/", "https://app.example/path", "https://a.example,", "null"],
   PUBLIC_URL: ["rooms.example", "localhost:8000", "/"],
   LOG_LEVEL: ["trace", "INFO"],
 };

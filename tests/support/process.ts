@@ -137,10 +137,13 @@ export async function newDataFolder(): Promise<DataFolder> {
   };
 }
 
-/** Waits for what cannot be heard of: asks again and again, without a pause, until it is so. */
+/** Waits for what cannot be heard of: asks again and again, each time others have had their turn, until it is so. */
 export async function eventually(isSo: () => Promise<boolean>): Promise<void> {
   const patience = AbortSignal.timeout(patienceMs);
-  while (!await isSo()) patience.throwIfAborted();
+  while (!await isSo()) {
+    patience.throwIfAborted();
+    await new Promise((turn) => setTimeout(turn));
+  }
 }
 
 /** Whether somebody listens at the host and port of `url`. */

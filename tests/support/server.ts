@@ -3,7 +3,7 @@
  * still until a test moves it.
  */
 import assert from "node:assert/strict";
-import type { Kysely, LogConfig } from "kysely";
+import { type Kysely, type LogConfig, sql } from "kysely";
 import type { z } from "zod";
 import { type Operations, operations, Problem, type ProblemCode } from "../../generated/contract.ts";
 import { createApp } from "../../src/app.ts";
@@ -12,8 +12,13 @@ import type { Clock } from "../../src/clock.ts";
 import { parseConfig } from "../../src/config.ts";
 import { connect, type Database } from "../../src/database/connect.ts";
 import { createLog } from "../../src/http/log.ts";
+import { isBehind } from "../../src/events/cursors.ts";
+import { EventFeed } from "../../src/events/feed.ts";
+import type { SocketLimits, Sockets } from "../../src/events/sockets.ts";
 import { noPayments } from "../../src/payments/provider.ts";
-import { newDatabase } from "./database.ts";
+import { sweep } from "../../src/sweeps.ts";
+import { eventually } from "./process.ts";
+import { newDatabase, type TestDatabase } from "./database.ts";
 
 export const testSecret = "a secret that only the tests know, 32 bytes or more";
 
@@ -44,10 +49,20 @@ export interface TestServer extends AsyncDisposable {
   db: Kysely<Database>;
   databaseUrl: string;
   clock: ManualClock;
+  /** The feed of events as this server follows it. */
+  feed: EventFeed;
+  sockets: Sockets;
   /** What was logged, a JSON text an entry. */
   logged: string[];
   /** A token of this server for `subject`; two of the same subject are the same user. */
   token(subject: string, role?: Role): Promise<string>;
+  /**
+   * Waits until the feed has everything that was committed. Transactions of other tests hold it up: they run on the same
+   * Postgres.
+   */
+  settled(): Promise<void>;
+  /** Does what time has made due, which nothing else does in tests. */
+  sweep(): Promise<void>;
   /** Calls an operation. Fails unless the contract declares the status and the body fits its schema. */
   call(id: OperationId, call?: Call): Promise<Answer>;
   /** Calls an operation that must succeed. */
@@ -62,22 +77,31 @@ export interface TestServerOptions {
   env?: Record<string, string>;
   log?: LogConfig;
   pool?: number;
+  socketLimits?: SocketLimits;
+  /** A database to share with another server, which is left as it is in the end. */
+  database?: Pick<TestDatabase, "url">;
 }
 
 export async function startServer(
-  { now = "2026-03-02T10:00:00.000Z", env = {}, log, pool = 4 }: TestServerOptions = {},
+  { now = "2026-03-02T10:00:00.000Z", env = {}, log, pool = 4, socketLimits, database: shared }: TestServerOptions = {},
 ): Promise<TestServer> {
-  const database = await newDatabase();
+  const own = shared === undefined ? await newDatabase() : undefined;
+  const database = shared ?? own ?? { url: "" };
   const config = parseConfig({ AUTH_JWT_SECRET: testSecret, DATABASE_URL: database.url, ...env });
   const db = connect({ url: database.url, pool, ...(log === undefined ? {} : { log }) });
   let time = new Date(now);
   const clock: ManualClock = { now: () => time, set: (text) => time = new Date(text) };
   const logged: string[] = [];
+  const serverLog = createLog("debug", (line) => logged.push(line));
+  const feed = new EventFeed({ db, url: database.url, log: serverLog });
+  await feed.start();
   const app = createApp({
     config,
     db,
     clock,
-    log: createLog("debug", (line) => logged.push(line)),
+    log: serverLog,
+    feed,
+    ...(socketLimits === undefined ? {} : { socketLimits }),
     payments: noPayments,
     verify: await createTokenVerifier(config.auth),
     docsToken: undefined,
@@ -110,8 +134,22 @@ export async function startServer(
     db,
     databaseUrl: database.url,
     clock,
+    feed,
+    sockets: app.sockets,
     logged,
     token: (subject, role = "user") => mintToken(config.auth, { subject, role, lifetimeSeconds: 3_600 }),
+    async settled() {
+      const { rows } = await sql<{ xid: number; id: number }>`
+        select transaction_id::text::bigint as xid, id from booking_events order by transaction_id desc, id desc limit 1
+      `.execute(db);
+      const [last] = rows;
+      if (last === undefined) return;
+      await eventually(() => {
+        feed.announce();
+        return Promise.resolve(!isBehind({ transactionId: last.xid, id: last.id }, feed.position));
+      });
+    },
+    sweep: () => sweep({ db, clock, config, log: serverLog, announce: () => feed.announce() }),
     call,
     async ok(id, request) {
       const { status, body } = await call(id, request);
@@ -126,9 +164,10 @@ export async function startServer(
       return problem;
     },
     async [Symbol.asyncDispose]() {
+      await Promise.all([app.sockets.close(1_000), feed.close()]);
       await http.shutdown();
       await db.destroy();
-      await database[Symbol.asyncDispose]();
+      await own?.[Symbol.asyncDispose]();
     },
   };
 }

@@ -1,0 +1,88 @@
+/** The rules of reading events: who may read which, and where a cursor leads. */
+import type { Kysely } from "kysely";
+import type { EventPage } from "../../generated/contract.ts";
+import type { Caller } from "../auth/callers.ts";
+import type { Database } from "../database/connect.ts";
+import { describeFailure, type Log } from "../http/log.ts";
+import { Problem } from "../problems.ts";
+import { beginning, formatCursor, isBehind, parseCursor, type Position } from "./cursors.ts";
+import type { EventFeed } from "./feed.ts";
+import { toFeedEvent } from "./feed_event.ts";
+import { type EventBatch, type EventFilter, hasGap, readEvents } from "./queries.ts";
+
+export interface EventRules {
+  db: Kysely<Database>;
+  feed: EventFeed;
+  log: Log;
+}
+
+export interface EventPageQuery {
+  after: string | undefined;
+  limit: number;
+  /** Seconds. */
+  wait: number;
+  userId: number | undefined;
+  roomId: number | undefined;
+}
+
+/**
+ * A page of the feed. An empty one is held back until something happens, at most for `wait` seconds.
+ *
+ * @throws {Problem} `admin_required` for another user's events, `cursor_expired`.
+ */
+export async function listEvents(rules: EventRules, caller: Caller, query: EventPageQuery): Promise<EventPage> {
+  const filter = filterFor(caller, query);
+  const given = query.after === undefined ? undefined : parseCursor(query.after);
+  const deadline = performance.now() + query.wait * 1_000;
+  let after = given === "latest" ? rules.feed.position : given?.position ?? beginning;
+  for (;;) {
+    // Listens before it looks, so that nothing can happen in between.
+    const next = rules.feed.next(filter);
+    try {
+      const batch = await readEvents(rules.db, { ...filter, after, limit: query.limit });
+      if (given !== undefined && given !== "latest" && hasGap(given, batch)) {
+        throw expired("Events behind this cursor are no longer kept.");
+      }
+      const page = toPage(rules, batch, { after, limit: query.limit });
+      const leftMs = deadline - performance.now();
+      if (page.items.length > 0 || leftMs <= 0 || !await next.within(leftMs)) return page;
+      after = isBehind(batch.settled, after) ? batch.settled : after;
+    } finally {
+      next.cancel();
+    }
+  }
+}
+
+function filterFor(caller: Caller, { userId, roomId }: EventPageQuery): EventFilter {
+  if (caller.role === "admin") return { userId, roomId };
+  if (userId !== undefined && userId !== caller.userId) {
+    throw new Problem("admin_required", "Only an admin may read the events of another user.");
+  }
+  return { userId: caller.userId, roomId };
+}
+
+function expired(why: string): Problem {
+  return new Problem("cursor_expired", `${why} Read your bookings afresh and go on after \`latest\`.`);
+}
+
+function toPage(
+  { log }: EventRules,
+  batch: EventBatch,
+  { after, limit }: { after: Position; limit: number },
+): EventPage {
+  const { events, generation, settled } = batch;
+  const last = events.at(-1);
+  // A page that is not full has everything that is settled, so the next one begins there.
+  const end = last !== undefined && events.length === limit
+    ? { transactionId: last.transaction_id, id: last.id }
+    : isBehind(settled, after)
+    ? settled
+    : after;
+  try {
+    return { items: events.map((row) => toFeedEvent(row, generation)), cursor: formatCursor(generation, end) };
+  } catch (failure) {
+    // As on a socket: nobody is left in the belief that nothing happened, and nobody is stuck.
+    log.error("an event cannot be told", { failure: describeFailure(failure) });
+    throw expired("An event behind this cursor cannot be told.");
+  }
+}

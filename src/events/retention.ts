@@ -1,0 +1,22 @@
+/** Events are kept for a while, not for ever. */
+import type { Kysely } from "kysely";
+import type { Clock } from "../clock.ts";
+import type { Config } from "../config.ts";
+import type { Database } from "../database/connect.ts";
+import { retryConflicts } from "../database/failures.ts";
+import { removeEvents } from "./queries.ts";
+
+export interface RetentionRules {
+  db: Kysely<Database>;
+  clock: Clock;
+  config: Pick<Config, "eventRetentionDays">;
+}
+
+/** Events a statement. */
+const chunkSize = 5_000;
+
+/** Removes events that are older than `EVENT_RETENTION_DAYS`. */
+export async function removeOldEvents({ db, clock, config }: RetentionRules): Promise<void> {
+  const before = new Date(clock.now().getTime() - config.eventRetentionDays * 24 * 3_600_000);
+  while (await retryConflicts(() => removeEvents(db, { before, limit: chunkSize })) === chunkSize);
+}

@@ -1,0 +1,243 @@
+/** What clients send, right and wrong. A wrong frame is refused in words, and the socket stays as it was. */
+import fc from "fast-check";
+import assert from "node:assert/strict";
+import type { ClientFrame, ServerFrame, SocketErrorCode } from "../../generated/contract.ts";
+import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
+import { startServer, type TestServer } from "../support/server.ts";
+import { openSocket, type TestSocket } from "../support/socket.ts";
+
+/** Bytes that a frame may have. */
+const frameLimit = 4_096;
+
+async function open(server: TestServer, subject: string, role?: "admin"): Promise<TestSocket> {
+  return await openSocket(server, { token: await server.token(subject, role) });
+}
+
+async function userIdOf(server: TestServer, subject: string): Promise<number> {
+  return (await server.ok("getMe", { token: await server.token(subject) })).id;
+}
+
+/** Sends a ping and waits for its pong; all that was sent before it has come then. */
+async function settle(socket: TestSocket): Promise<void> {
+  const pongs = (frames: ServerFrame[]) => frames.filter(({ event }) => event === "pong").length;
+  const before = pongs(socket.frames);
+  socket.send({ action: "ping" });
+  await socket.until((frames) => pongs(frames) > before);
+}
+
+/** The one answer to a frame. */
+async function answerTo(socket: TestSocket, frame: unknown): Promise<ServerFrame> {
+  socket.sendRaw(typeof frame === "string" ? frame : JSON.stringify(frame));
+  return await socket.next();
+}
+
+async function assertRefused(socket: TestSocket, code: SocketErrorCode, frame: unknown): Promise<string> {
+  const answer = await answerTo(socket, frame);
+  assert(answer.event === "error", `${JSON.stringify(frame)} is answered ${JSON.stringify(answer)}`);
+  assert.equal(answer.code, code, answer.message);
+  assert(/^[A-Z].{10,300}\.$/.test(answer.message), `not a sentence: ${answer.message}`);
+  assert(!answer.message.includes("Invalid input"), `says nothing: ${answer.message}`);
+  return answer.message;
+}
+
+Deno.test("a frame of 4 KiB is read, one of a byte more closes the socket with 1009", async (t) => {
+  const padded = (padding: string) => `{"action":"ping"}${padding}`;
+  const fits = padded(" ".repeat(frameLimit - padded("").length));
+  await using server = await startServer();
+  const cases = { "a space too many": `${fits} `, "as many characters, but more bytes": `"${"ä".repeat(2_100)}"` };
+  for (const [name, tooBig] of Object.entries(cases)) {
+    await t.step(name, async () => {
+      await using socket = await open(server, "alice");
+      assert.deepEqual(await answerTo(socket, fits), { event: "pong" });
+      socket.sendRaw(tooBig);
+      assert.equal((await socket.closed).code, 1009);
+    });
+  }
+});
+
+Deno.test("a binary frame closes the socket with 1003, whatever is in it", async () => {
+  await using server = await startServer();
+  for (const bytes of [new Uint8Array(), new TextEncoder().encode('{"action":"ping"}'), new Uint8Array(5_000)]) {
+    await using socket = await open(server, "alice");
+    socket.sendRaw(bytes);
+    assert.equal((await socket.closed).code, 1003);
+  }
+});
+
+Deno.test("a frame that is not JSON is refused with malformed_json", async () => {
+  await using server = await startServer();
+  await using socket = await open(server, "alice");
+  const frames = ["", " ", "ping", "{", '{"action":"ping"', "{'action':'ping'}", '{"action":"ping"}{}', "NaN", "\0"];
+  for (const frame of [...frames, "[".repeat(frameLimit)]) await assertRefused(socket, "malformed_json", frame);
+  await settle(socket);
+});
+
+Deno.test("a frame that is JSON and none of ours is refused with invalid_frame, and says what is wrong", async () => {
+  await using server = await startServer();
+  await using socket = await open(server, "admin", "admin");
+  const cases: [string, RegExp][] = [
+    ["null", /must be an object/],
+    ["[]", /must be an object/],
+    ["7", /must be an object/],
+    ['"ping"', /must be an object/],
+    ["{}", /action must be one of join_booking_room, leave_booking_room, join_room, leave_room, ping/],
+    ['{"action":"fly"}', /action must be one of/],
+    ['{"action":"Ping"}', /action must be one of/],
+    ['{"action":null}', /action must be one of/],
+    ['{"action":["ping"]}', /action must be one of/],
+    ['{"action":"toString"}', /action must be one of/],
+    ['{"action":"ping","extra":1}', /extra is not known here/],
+    ['{"action":"ping","__proto__":{"a":1}}', /__proto__ is not known here/],
+    ['{"action":"join_room"}', /roomId is required/],
+    ['{"action":"join_room","roomId":"1"}', /roomId must be a number/],
+    ['{"action":"join_room","roomId":0}', /roomId must be at least 1/],
+    ['{"action":"join_room","roomId":1.5}', /roomId must be a whole number/],
+    ['{"action":"join_room","roomId":1e300}', /roomId must be/],
+    ['{"action":"join_room","roomId":1,"userId":1}', /userId is not known here/],
+    ['{"action":"join_booking_room","userId":"everybody"}', /userId/],
+    ['{"action":"join_booking_room","userId":null}', /userId/],
+    ['{"action":"join_booking_room","userId":{"$ne":1}}', /userId/],
+    ['{"action":"join_booking_room","after":7}', /after must be text/],
+    ['{"action":"join_booking_room","after":""}', /after/],
+    ['{"action":"join_booking_room","after":"yesterday"}', /after/],
+    ['{"action":"join_booking_room","after":"abcdefgh.1.1\\n"}', /after/],
+    ['{"action":"join_booking_room","after":"abcdefgh.-1.1"}', /after/],
+    ['{"action":"join_booking_room","after":"abcdefgh.100000000000.1"}', /after/],
+    ['{"action":"leave_room","roomId":1,"after":"latest"}', /after is not known here/],
+    [`${"[".repeat(2_000)}${"]".repeat(2_000)}`, /must be an object/],
+    [`{"action":"ping","extra":${"[".repeat(2_000)}${"]".repeat(2_000)}}`, /extra is not known here/],
+  ];
+  for (const [frame, message] of cases) {
+    assert.match(await assertRefused(socket, "invalid_frame", frame), message, frame);
+    assert.deepEqual(await answerTo(socket, { action: "ping" }), { event: "pong" });
+  }
+});
+
+Deno.test("a forged join of another's bookings, or of all, is forbidden, and nothing of theirs arrives", async () => {
+  await using server = await startServer();
+  const [slot] = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
+  assert(slot);
+  const [alice, bob] = [await userIdOf(server, "alice"), await userIdOf(server, "bob")];
+  await using socket = await open(server, "bob");
+  await using owner = await open(server, "alice");
+  assert.equal((await answerTo(owner, { action: "join_booking_room", userId: alice })).event, "joined");
+  assert.equal((await answerTo(socket, { action: "join_booking_room", userId: bob })).event, "joined");
+  for (const userId of [alice, "all", 999, Number.MAX_SAFE_INTEGER]) {
+    for (const after of [undefined, "latest", "abcdefgh.1.1"]) {
+      await assertRefused(socket, "forbidden", { action: "join_booking_room", userId, after });
+    }
+  }
+  const booking = await newBooking(server, "alice", slot);
+  assert.deepEqual((await owner.expect("booking_update")).data.booking, booking);
+  await settle(socket);
+  assert.deepEqual(socket.events(), []);
+});
+
+Deno.test("the 101st room is refused with too_many_joins, until one of the hundred is left", async () => {
+  await using server = await startServer();
+  await using socket = await open(server, "alice");
+  assert.equal((await answerTo(socket, { action: "join_booking_room" })).event, "joined");
+  for (let roomId = 1; roomId < 100; roomId++) {
+    assert.equal((await answerTo(socket, { action: "join_room", roomId })).event, "joined");
+  }
+  await assertRefused(socket, "too_many_joins", { action: "join_room", roomId: 100 });
+  // One that it is in already is no more than before.
+  assert.equal((await answerTo(socket, { action: "join_room", roomId: 99 })).event, "joined");
+  assert.deepEqual(await answerTo(socket, { action: "leave_room", roomId: 50 }), { event: "left", roomId: 50 });
+  assert.equal((await answerTo(socket, { action: "join_room", roomId: 100 })).event, "joined");
+  await assertRefused(socket, "too_many_joins", { action: "join_room", roomId: 50 });
+});
+
+Deno.test("nothing arrives after left, which also answers who was never in", async () => {
+  await using server = await startServer();
+  const room = await newRoom(server);
+  const [first, second] = await newTimeslots(server, room, { date: "2026-03-09" });
+  assert(first && second);
+  await server.settled();
+  const userId = await userIdOf(server, "alice");
+  await using socket = await open(server, "alice");
+  const rooms: [ClientFrame, ClientFrame, ServerFrame][] = [
+    [{ action: "join_room", roomId: room.id }, { action: "leave_room", roomId: room.id }, {
+      event: "left",
+      roomId: room.id,
+    }],
+    [{ action: "join_booking_room" }, { action: "leave_booking_room" }, { event: "left", userId }],
+  ];
+  for (const [, leave, left] of rooms) assert.deepEqual(await answerTo(socket, leave), left);
+  for (const [join] of rooms) assert.equal((await answerTo(socket, join)).event, "joined");
+  await newBooking(server, "alice", first);
+  await socket.expect("booking_update");
+  await socket.expect("timeslot_update");
+  for (const [, leave, left] of rooms) assert.deepEqual(await answerTo(socket, leave), left);
+  await using witness = await open(server, "alice");
+  assert.equal((await answerTo(witness, { action: "join_room", roomId: room.id })).event, "joined");
+  await newBooking(server, "alice", second);
+  await witness.expect("timeslot_update");
+  await settle(socket);
+  assert.equal(socket.events().length, 2);
+});
+
+Deno.test("whoever joins twice gets each event once", async () => {
+  await using server = await startServer();
+  const room = await newRoom(server);
+  const [slot] = await newTimeslots(server, room, { date: "2026-03-09" });
+  assert(slot);
+  await server.settled();
+  const userId = await userIdOf(server, "ada");
+  await using socket = await open(server, "ada", "admin");
+  const joins = [{ action: "join_booking_room" }, { action: "join_booking_room", userId }, {
+    action: "join_booking_room",
+    userId: "all",
+  }, { action: "join_room", roomId: room.id }];
+  for (const join of [...joins, ...joins]) assert.equal((await answerTo(socket, join)).event, "joined");
+  await newBooking(server, "ada", slot);
+  await socket.until(() => socket.events().length === 2);
+  await settle(socket);
+  assert.deepEqual(socket.events().map(({ event }) => event), ["booking_update", "timeslot_update"]);
+});
+
+const field = (values: fc.Arbitrary<unknown>) => fc.option(fc.oneof(values, fc.jsonValue()), { nil: undefined });
+const cursor = fc.stringMatching(/^[0-9a-z]{8}\.[0-9a-z]{1,11}\.[0-9a-z]{1,11}$/);
+const almostFrame = fc.record({
+  action: fc.oneof(
+    fc.constantFrom("join_booking_room", "leave_booking_room", "join_room", "leave_room"),
+    fc.jsonValue(),
+  ),
+  userId: field(fc.oneof(fc.constantFrom("all", 1, 2), fc.integer())),
+  roomId: field(fc.oneof(fc.constantFrom(1, 2), fc.integer())),
+  after: field(fc.oneof(cursor, fc.constant("latest"))),
+}).map((frame) => JSON.stringify(frame));
+const rubbish = fc.oneof(fc.string({ unit: "binary" }), fc.string(), fc.json(), almostFrame)
+  .filter((text) => new TextEncoder().encode(text).length <= frameLimit);
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+Deno.test("whatever is sent, the server answers, stays up and serves the others", async () => {
+  await using server = await startServer();
+  const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09", slotDuration: 5 });
+  await using innocent = await open(server, "alice");
+  assert.equal((await answerTo(innocent, { action: "join_booking_room" })).event, "joined");
+  await fc.assert(
+    fc.asyncProperty(fc.array(rubbish, { minLength: 1, maxLength: 40 }), fc.boolean(), async (texts, isAdmin) => {
+      await using socket = await open(server, "mallory", isAdmin ? "admin" : undefined);
+      for (const text of texts) socket.sendRaw(text);
+      await settle(socket);
+      const malformed = socket.frames.filter((frame) => frame.event === "error" && frame.code === "malformed_json");
+      assert.equal(malformed.length, texts.filter((text) => !isJson(text.toWellFormed())).length);
+      const slot = slots.pop();
+      assert(slot);
+      const booking = await newBooking(server, "alice", slot);
+      assert.deepEqual((await innocent.expect("booking_update")).data.booking, booking);
+    }),
+    { numRuns: 60, interruptAfterTimeLimit: 60_000 },
+  );
+  const faults = server.logged.filter((line) => /"level":"(warn|error)"/.test(line));
+  assert.deepEqual(faults, []);
+});

@@ -1,0 +1,221 @@
+/** No event is lost, none comes twice, and those of a booking come in the order of its changes, whatever happens meanwhile. */
+import assert from "node:assert/strict";
+import { type Kysely, sql } from "kysely";
+import { cancelBooking, confirmBooking, insertBooking } from "../../src/bookings/writes.ts";
+import { connect, type Database } from "../../src/database/connect.ts";
+import { newRoom, newTimeslots } from "../support/builders.ts";
+import { startServer, type TestServer } from "../support/server.ts";
+import { openSocket } from "../support/socket.ts";
+
+const writers = 8;
+const changes = 5_000;
+const subscribers = 20;
+/** Seconds that a writer stays in its transaction, at most, after it has written. */
+const longestDelay = 0.012;
+
+const random = (below: number): number => Math.floor(Math.random() * below);
+
+/** What happened to a booking. */
+interface Told {
+  bookingId: number;
+  type: string;
+}
+
+/** What the feed has of a user, now that nothing is written any more. */
+async function eventsOf(db: Kysely<Database>, userId: number): Promise<Told[]> {
+  const { rows } = await sql<Told>`
+    select booking_id as "bookingId", type from booking_events where user_id = ${userId} order by transaction_id, id
+  `.execute(db);
+  return rows;
+}
+
+/** Fails unless `told` has every event of `expected` exactly once, those of a booking in an order that it can have. */
+function assertExactlyOnce(told: Told[], expected: Told[]): void {
+  const text = ({ bookingId, type }: Told) => `${bookingId} ${type}`;
+  assert.deepEqual(told.map(text).sort(), expected.map(text).sort());
+  const lives = ["created", "created confirmed", "created cancelled", "created confirmed cancelled"];
+  for (const [bookingId, events] of Map.groupBy(told, (each) => each.bookingId)) {
+    const life = events.map(({ type }) => type).join(" ");
+    assert(lives.includes(life), `booking ${bookingId}: ${life}`);
+  }
+}
+
+interface Work {
+  userIds: number[];
+  roomId: number;
+  /** Free timeslots, and bookings that can still change. */
+  timeslotIds: number[];
+  live: number[];
+}
+
+/** Books, confirms and cancels at random, a transaction a change, in each of which others have time to overtake. */
+async function write(server: TestServer, db: Kysely<Database>, work: Work): Promise<void> {
+  const { userIds, roomId, timeslotIds, live } = work;
+  const now = server.clock.now();
+  const change = (trx: Kysely<Database>, { id = 0, timeslotId }: { id?: number; timeslotId: number | undefined }) => {
+    if (timeslotId !== undefined) {
+      const userId = userIds[random(userIds.length)] ?? 0;
+      const rest = { notes: null, bookingType: null, cancellationTiers: [], now };
+      return insertBooking(trx, { userId, roomId, timeslotId, ...rest });
+    }
+    if (random(2) === 0) return confirmBooking(trx, { id, now });
+    return cancelBooking(trx, { id, cancellation: { by: "admin" }, now });
+  };
+  for (let left = changes / writers; left > 0;) {
+    const id = live[random(live.length)];
+    const timeslotId = id === undefined || random(2) === 0 ? timeslotIds.pop() : undefined;
+    const changed = await db.transaction().execute(async (trx) => {
+      const row = await change(trx, id === undefined ? { timeslotId } : { id, timeslotId });
+      await sql`select pg_sleep(${Math.random() * longestDelay})`.execute(trx);
+      return row;
+    });
+    // Two writers may be at the same booking; whoever comes second finds it changed.
+    if (changed === undefined) continue;
+    left--;
+    if (changed.status === "cancelled") live.splice(live.indexOf(changed.id), 1);
+    else if (timeslotId !== undefined) live.push(changed.id);
+    server.feed.announce();
+  }
+}
+
+interface Subscriber {
+  told: Told[];
+  /** How often it has come back. */
+  returns: number;
+  /** Resolves when it has been told `count` events. */
+  finish(count: number): Promise<void>;
+}
+
+/** Listens to the bookings of `token`'s user, drops the connection after a random number of frames, and comes back. */
+async function subscribe(server: TestServer, token: string): Promise<Subscriber> {
+  let socket = await openSocket(server, { token });
+  socket.send({ action: "join_booking_room" });
+  let { cursor } = await socket.expect("joined");
+  let wanted = Infinity;
+  const enough = Promise.withResolvers<undefined>();
+  const subscriber: Subscriber = {
+    told: [],
+    returns: 0,
+    finish: async (count) => {
+      wanted = count;
+      if (subscriber.told.length >= count) enough.resolve(undefined);
+      await running;
+    },
+  };
+  const run = async () => {
+    while (subscriber.told.length < wanted) {
+      for (let left = 1 + random(30); left > 0 && subscriber.told.length < wanted; left--) {
+        const frame = await Promise.race([socket.next(), enough.promise]);
+        if (frame === undefined) break;
+        assert(frame.event === "booking_update", JSON.stringify(frame));
+        subscriber.told.push({ bookingId: frame.data.booking.id, type: frame.data.type });
+        cursor = frame.cursor;
+      }
+      await socket[Symbol.asyncDispose]();
+      socket = await openSocket(server, { token });
+      socket.send({ action: "join_booking_room", after: cursor });
+      await socket.expect("joined");
+      subscriber.returns++;
+    }
+    await socket[Symbol.asyncDispose]();
+  };
+  const running = run();
+  return subscriber;
+}
+
+/** What a reader gets that remembers the last id only. */
+function readNaively(db: Kysely<Database>): { told: (Told & { userId: number })[]; stop(): Promise<void> } {
+  const told: (Told & { userId: number })[] = [];
+  let isStopped = false;
+  const run = async () => {
+    for (let last = 0, isLast = false; !isLast;) {
+      isLast = isStopped;
+      const { rows } = await sql<Told & { id: number; userId: number | null }>`
+        select id, booking_id as "bookingId", type, user_id as "userId" from booking_events
+        where id > ${last} order by id
+      `.execute(db);
+      last = rows.at(-1)?.id ?? last;
+      told.push(...rows.flatMap(({ userId, ...event }) => userId === null ? [] : [{ ...event, userId }]));
+    }
+  };
+  const running = run();
+  return { told, stop: () => (isStopped = true, running) };
+}
+
+Deno.test("20 subscribers who drop and resume at random see each of 5,000 events of 8 writers once; a reader by id alone does not", async () => {
+  await using server = await startServer();
+  const room = await newRoom(server);
+  for (let day = 10; day < 22; day++) {
+    const hours = { workingHours: { start: "00:00", end: "24:00" }, slotDuration: 5 };
+    await newTimeslots(server, room, { date: `2026-03-${day}`, ...hours });
+  }
+  const slots = await sql<{ id: number }>`select id from timeslots`.execute(server.db);
+  const tokens = await Promise.all(Array.from({ length: subscribers }, (_, index) => server.token(`user ${index}`)));
+  const userIds: number[] = [];
+  for (const token of tokens) userIds.push((await server.ok("getMe", { token })).id);
+
+  const all = await Promise.all(tokens.map((token) => subscribe(server, token)));
+  const db = connect({ url: server.databaseUrl, pool: writers + 1 });
+  const naive = readNaively(db);
+  const work = { userIds, roomId: room.id, timeslotIds: slots.rows.map(({ id }) => id), live: [] };
+  await Promise.all(Array.from({ length: writers }, () => write(server, db, work)));
+  await naive.stop();
+
+  let total = 0;
+  const misledUsers: number[] = [];
+  for (const [index, subscriber] of all.entries()) {
+    const userId = userIds[index] ?? 0;
+    const expected = await eventsOf(server.db, userId);
+    await subscriber.finish(expected.length);
+    assertExactlyOnce(subscriber.told, expected);
+    assert.deepEqual(subscriber.told, expected, "the order of the feed");
+    assert(subscriber.returns > 0);
+    total += expected.length;
+    try {
+      assertExactlyOnce(naive.told.filter((event) => event.userId === userId), expected);
+    } catch {
+      misledUsers.push(userId);
+    }
+  }
+  assert.equal(total, changes);
+  assert(misledUsers.length > 0, "this test would not notice a reader that loses events");
+  await db.destroy();
+});
+
+Deno.test("a change that waits for another one of its booking or timeslot has no transaction id yet, so ids follow the order of changes", async () => {
+  await using server = await startServer();
+  const [slot, free] = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
+  assert(slot && free);
+  const token = await server.token("alice");
+  const admin = await server.token("admin", "admin");
+  const body = { roomId: slot.roomId, timeslotId: slot.id };
+  const { booking } = await server.ok("createBooking", { token, body });
+  const params = { bookingId: booking.id };
+  const requests = [
+    () => server.call("updateBookingStatus", { token: admin, params, body: { status: "confirmed" } }),
+    () => server.call("rescheduleBooking", { token, params, body: { newTimeslotId: free.id } }),
+    () => server.call("createBooking", { token, body }),
+    () => server.call("cancelBooking", { token, params }),
+    () => server.call("createBooking", { token, body: { ...body, timeslotId: free.id } }),
+  ];
+  const blocker = connect({ url: server.databaseUrl, pool: 1 });
+  const watcher = connect({ url: server.databaseUrl, pool: 1 });
+  for (const request of requests) {
+    const { waiting } = await blocker.transaction().execute(async (trx) => {
+      await sql`select from bookings for update`.execute(trx);
+      await sql`select from timeslots for update`.execute(trx);
+      const waiting = request();
+      for (;;) {
+        const { rows } = await sql<{ backend_xid: string | null }>`
+          select backend_xid::text from pg_stat_activity
+          where datname = current_database() and wait_event_type = 'Lock'
+        `.execute(watcher);
+        if (rows.length === 0) continue;
+        assert.deepEqual(rows, [{ backend_xid: null }]);
+        return { waiting };
+      }
+    });
+    assert((await waiting).status < 300);
+  }
+  await Promise.all([blocker.destroy(), watcher.destroy()]);
+});

@@ -1,0 +1,217 @@
+/**
+ * Who gets which event. fast-check makes up what people do; a model of a few lines says who is to know of it, from what the
+ * API answered. A failure prints the seed, the path and the shortest story that fails.
+ */
+import fc from "fast-check";
+import assert from "node:assert/strict";
+import type { Booking, ClientFrame, FeedEvent, Timeslot, TimeslotChange } from "../../generated/contract.ts";
+import { newRoom, newTimeslots } from "../support/builders.ts";
+import { startServer, type TestServer } from "../support/server.ts";
+import { openSocket, type TestSocket } from "../support/socket.ts";
+
+const people = ["alice", "bob", "carol", "dave", "admin"];
+const who = fc.nat(people.length - 1);
+const roomCount = 2;
+const slotsARoom = 4;
+
+/** Whose bookings, or the timeslots of which room. The numbers are places in the lists of people and rooms. */
+type Channel = { of: "user"; user: number } | { of: "all" } | { of: "room"; room: number };
+type Step =
+  | { does: "join" | "leave"; who: number; channel: Channel }
+  | { does: "book"; who: number; slot: number }
+  | { does: "cancel" | "confirm" | "move"; who: number; booking: number; slot: number; byRight: boolean };
+
+const channel: fc.Arbitrary<Channel> = fc.oneof(
+  fc.record({ of: fc.constant("user"), user: who }),
+  fc.record({ of: fc.constant("all") }),
+  fc.record({ of: fc.constant("room"), room: fc.nat(roomCount - 1) }),
+);
+const own = who.map((user): Step => ({ does: "join", who: user, channel: { of: "user", user } }));
+const slot = fc.nat(roomCount * slotsARoom - 1);
+const step: fc.Arbitrary<Step> = fc.oneof(
+  own,
+  fc.record({ does: fc.constantFrom("join", "leave"), who, channel }),
+  fc.record({ does: fc.constant("book"), who, slot }),
+  fc.record({
+    does: fc.constantFrom("cancel", "confirm", "move"),
+    who,
+    booking: fc.nat(20),
+    slot,
+    byRight: fc.boolean(),
+  }),
+);
+
+type Told = FeedEvent["data"];
+
+/** A person with a socket. */
+interface Listener {
+  name: string;
+  isAdmin: boolean;
+  id: number;
+  token: string;
+  socket: TestSocket;
+  /** As the model has it: `user 7`, `room 1`, `all`. */
+  joined: Set<string>;
+  due: Told[];
+}
+
+const secretOf = (name: string) => `the secret of ${name}`;
+
+class Story {
+  private readonly bookings: Booking[] = [];
+  private toldSoFar = 0;
+
+  constructor(
+    private readonly server: TestServer,
+    private readonly listeners: Listener[],
+    private readonly witness: TestSocket,
+    private readonly slots: Timeslot[],
+  ) {}
+
+  async play(step: Step): Promise<void> {
+    const listener = at(this.listeners, step.who);
+    if ("channel" in step) await this.enter(listener, step.does, step.channel);
+    else if ("booking" in step) await this.change(listener, step);
+    else await this.book(listener, at(this.slots, step.slot));
+  }
+
+  /** Joins or leaves, and waits until the server has said so. */
+  private async enter(listener: Listener, verb: "join" | "leave", channel: Channel): Promise<void> {
+    const { socket, joined, isAdmin, id } = listener;
+    const answers = () => socket.frames.filter((frame) => !("occurredAt" in frame));
+    const before = answers().length;
+    const userId = channel.of === "user" ? at(this.listeners, channel.user).id : "all";
+    const roomId = channel.of === "room" ? at(this.slots, channel.room * slotsARoom).roomId : 0;
+    const frame: ClientFrame = channel.of === "room"
+      ? { action: `${verb}_room`, roomId }
+      : { action: `${verb}_booking_room`, userId };
+    socket.send(frame);
+    await socket.until(() => answers().length > before);
+    const answer = answers()[before];
+    const isAllowed = isAdmin || channel.of === "room" || userId === id || verb === "leave";
+    assert.equal(answer?.event, !isAllowed ? "error" : verb === "join" ? "joined" : "left");
+    const key = channel.of === "room" ? `room ${roomId}` : userId === "all" ? "all" : `user ${userId}`;
+    if (verb === "leave") joined.delete(key);
+    else if (isAllowed) joined.add(key);
+  }
+
+  private async book({ name, token }: Listener, slot: Timeslot): Promise<void> {
+    const body = { roomId: slot.roomId, timeslotId: slot.id, notes: secretOf(name) };
+    if (this.bookings.some(({ timeslotId, status }) => timeslotId === slot.id && status !== "cancelled")) {
+      await this.server.refused("timeslot_unavailable", "createBooking", { token, body });
+      return;
+    }
+    const { booking } = await this.server.ok("createBooking", { token, body });
+    this.bookings.push(booking);
+    await this.tell([{ type: "created", booking }, toChange(booking.timeslot, "taken")]);
+  }
+
+  /** `byRight` it is done by one who may do it. What somebody may not do is refused and told to nobody. */
+  private async change(listener: Listener, step: Extract<Step, { booking: number }>): Promise<void> {
+    const index = step.booking % Math.max(1, this.bookings.length);
+    const old = this.bookings[index];
+    if (old === undefined) return;
+    const owner = this.listeners.find(({ id }) => id === old.userId);
+    const entitled = step.does === "confirm" ? this.listeners.find(({ isAdmin }) => isAdmin) : owner;
+    assert(owner && entitled);
+    const { id, token, isAdmin } = step.byRight ? entitled : listener;
+    const params = { bookingId: old.id };
+    const target = at(this.slots, step.slot);
+    const answer = step.does === "confirm"
+      ? await this.server.call("updateBookingStatus", { token, params, body: { status: "confirmed" } })
+      : step.does === "cancel"
+      ? await this.server.call("cancelBooking", { token, params })
+      : await this.server.call("rescheduleBooking", { token, params, body: { newTimeslotId: target.id } });
+    if (answer.status >= 400) return;
+    assert(step.does === "confirm" ? isAdmin : old.userId === id);
+    const booking = await this.server.ok("getBooking", { token: owner.token, params });
+    this.bookings[index] = booking;
+    const freed = toChange(old.timeslot, "freed");
+    if (step.does === "confirm") await this.tell([{ type: "confirmed", booking }]);
+    else if (step.does === "cancel") await this.tell([{ type: "cancelled", booking }, freed]);
+    else await this.tell([{ type: "rescheduled", booking }, freed, toChange(booking.timeslot, "taken")]);
+  }
+
+  /** Notes whose due this is, and waits until it was handed out: the witness hears everything. */
+  private async tell(told: Told[]): Promise<void> {
+    this.toldSoFar += told.length;
+    for (const { joined, due } of this.listeners) {
+      for (const each of told) {
+        const keys = "booking" in each ? ["all", `user ${each.booking.userId}`] : [`room ${each.roomId}`];
+        if (keys.some((key) => joined.has(key))) due.push(each);
+      }
+    }
+    await this.witness.until(() => this.witness.events().length >= this.toldSoFar);
+    assert.deepEqual(this.witness.events().slice(-told.length).map(({ data }) => data), told);
+  }
+}
+
+function toChange({ id, roomId, startTime, endTime }: Timeslot, change: "taken" | "freed"): TimeslotChange {
+  return { roomId, timeslotId: id, isAvailable: change === "freed", change, startTime, endTime };
+}
+
+function at<T>(list: readonly T[], index: number): T {
+  const found = list[index];
+  if (found === undefined) throw new Error(`there is no ${index}`);
+  return found;
+}
+
+function assertPrivate({ socket, isAdmin, id, name }: Listener): void {
+  for (const frame of socket.events()) {
+    const text = JSON.stringify(frame);
+    if (frame.event === "timeslot_update") {
+      assert.deepEqual(Object.keys(frame).toSorted(), ["cursor", "data", "event", "occurredAt"]);
+      const keys = ["change", "endTime", "isAvailable", "roomId", "startTime", "timeslotId"];
+      assert.deepEqual(Object.keys(frame.data).toSorted(), keys);
+      assert(!/user|booking|notes|secret/i.test(text), text);
+    } else if (!isAdmin) {
+      assert.equal(frame.data.booking.userId, id);
+      for (const other of people) assert(other === name || !text.includes(secretOf(other)), text);
+    }
+  }
+}
+
+Deno.test("each socket gets exactly what it has joined and may know, whatever people do", async () => {
+  await using server = await startServer();
+  const admin = await server.token("admin", "admin");
+  let heard = 0;
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 40, maxLength: 120, size: "max" }), async (steps) => {
+      await using sockets = new AsyncDisposableStack();
+      const slots: Timeslot[] = [];
+      for (let room = 0; room < roomCount; room++) {
+        const made = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
+        slots.push(...made.slice(0, slotsARoom));
+      }
+      await server.settled();
+      const witness = sockets.use(await openSocket(server, { token: admin }));
+      witness.send({ action: "join_booking_room", userId: "all" });
+      await witness.expect("joined");
+      for (const roomId of new Set(slots.map((each) => each.roomId))) {
+        witness.send({ action: "join_room", roomId });
+        await witness.expect("joined");
+      }
+      const listeners = await Promise.all(people.map(async (name): Promise<Listener> => {
+        const isAdmin = name === "admin";
+        const token = await server.token(name, isAdmin ? "admin" : "user");
+        const { id } = await server.ok("getMe", { token });
+        const socket = sockets.use(await openSocket(server, { token }));
+        return { name, isAdmin, id, token, socket, joined: new Set(), due: [] };
+      }));
+      const story = new Story(server, listeners, witness, slots);
+      for (const step of steps) await story.play(step);
+      for (const listener of listeners) {
+        const { socket, due } = listener;
+        // What was sent before the pong has come by then, and nothing comes later.
+        socket.send({ action: "ping" });
+        await socket.until((frames) => frames.some(({ event }) => event === "pong"));
+        assert.deepEqual(socket.events().map(({ data }) => data), due);
+        assertPrivate(listener);
+        heard += due.length;
+      }
+    }),
+    // One who waits in vain does so for long, and the shortest story is looked for again and again.
+    { numRuns: 12, interruptAfterTimeLimit: 60_000 },
+  );
+  assert(heard > 100, `people who hear of ${heard} events are no proof`);
+});

@@ -1,0 +1,111 @@
+/** Several servers on one database: what happens on one is told by all, also when one of them dies. */
+import assert from "node:assert/strict";
+import { mintToken } from "../../src/auth/tokens.ts";
+import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
+import { startServerProcess } from "../support/process.ts";
+import { send, startServer, testSecret } from "../support/server.ts";
+import { openSocket, type TestSocket } from "../support/socket.ts";
+
+const subscribers = 10;
+
+Deno.test("an event made on one server reaches the sockets of another", async () => {
+  await using first = await startServer();
+  await using second = await startServer({ database: { url: first.databaseUrl } });
+  const slots = await newTimeslots(first, await newRoom(first), { date: "2026-03-09" });
+  const token = await first.token("alice");
+  await using there = await openSocket(second, { token });
+  await using here = await openSocket(first, { token });
+  for (const socket of [there, here]) {
+    socket.send({ action: "join_booking_room" });
+    await socket.expect("joined");
+  }
+  const ms: number[] = [];
+  for (const slot of slots) {
+    const booking = await newBooking(first, "alice", slot);
+    const start = performance.now();
+    const { data, cursor } = await there.expect("booking_update");
+    ms.push(performance.now() - start);
+    assert.deepEqual(data, { type: "created", booking });
+    assert.equal((await here.expect("booking_update")).cursor, cursor);
+  }
+  // By hints; the poll alone would take half a second in the middle.
+  assert((ms.sort((a, b) => a - b)[Math.floor(ms.length / 2)] ?? Infinity) < 250, `${ms}`);
+});
+
+Deno.test("when a server is killed, its subscribers go on at another one and nothing is lost or doubled", async () => {
+  await using base = await startServer();
+  // The processes live by the machine's clock.
+  const date = Temporal.Now.plainDateISO("UTC").add({ days: 30 }).toString();
+  const slots = await newTimeslots(base, await newRoom(base), { date, slotDuration: 5 });
+  const slotCount = slots.length;
+  const env = { DATABASE_URL: base.databaseUrl, AUTH_JWT_SECRET: testSecret, LOG_LEVEL: "info" };
+  await using doomed = await startServerProcess("serve", env);
+  await using survivor = await startServerProcess("serve", env);
+  const auth = { secret: testSecret, jwksUrl: undefined, issuer: undefined, audience: undefined };
+  const subjects = Array.from({ length: subscribers }, (_, index) => `user ${index}`);
+  const tokens = await Promise.all(
+    subjects.map((subject) => mintToken(auth, { subject, role: "user", lifetimeSeconds: 600 })),
+  );
+  const sockets = await Promise.all(tokens.map((token) => openSocket(doomed, { token })));
+  const starts: string[] = [];
+  for (const socket of sockets) {
+    socket.send({ action: "join_booking_room" });
+    starts.push((await socket.expect("joined")).cursor);
+  }
+
+  /** Ids of the bookings that were answered, by user. What the dying server did not answer may have happened or not. */
+  const answered = subjects.map((): number[] => []);
+  let made = 0;
+  const half = Promise.withResolvers<void>();
+  const book = async (user: number) => {
+    for (let slot = slots.pop(); slot !== undefined; slot = slots.pop()) {
+      const target = made < slotCount / 2 && user % 2 === 0 ? doomed : survivor;
+      const call = { token: tokens[user] ?? "", body: { roomId: slot.roomId, timeslotId: slot.id } };
+      const answer = await send(target.url, "createBooking", call).catch(() => undefined);
+      if (answer?.status === 201) answered[user]?.push(JSON.parse(answer.text).booking.id);
+      if (++made === Math.floor(slotCount / 2)) half.resolve();
+    }
+  };
+  const writing = Promise.all(subjects.map((_, user) => book(user)));
+  await half.promise;
+  doomed.signal("SIGKILL");
+  await Promise.all(sockets.map((socket) => socket.closed));
+
+  const resumed = await Promise.all(sockets.map(async (old, user) => {
+    const socket = await openSocket(survivor, { token: tokens[user] ?? "" });
+    socket.send({ action: "join_booking_room", after: old.events().at(-1)?.cursor ?? starts[user] ?? "" });
+    await socket.expect("joined");
+    return socket;
+  }));
+  await writing;
+  const ids = (socket: TestSocket | undefined) =>
+    (socket?.events() ?? []).map(({ data }) => "booking" in data ? data.booking.id : 0);
+  for (const [user, socket] of resumed.entries()) {
+    const { text } = await send(survivor.url, "listEvents", { token: tokens[user] ?? "", query: { limit: 100 } });
+    const expected = (JSON.parse(text).items as { data: { booking: { id: number } } }[]).map(({ data }) =>
+      data.booking.id
+    );
+    await socket.until(() => ids(sockets[user]).length + ids(socket).length >= expected.length);
+    assert.deepEqual([...ids(sockets[user]), ...ids(socket)], expected);
+    for (const id of answered[user] ?? []) assert(expected.includes(id), `booking ${id} of user ${user} was answered`);
+    socket.close();
+    await socket.closed;
+  }
+  assert(sockets.some((socket) => socket.events().length > 0) && resumed.some((socket) => socket.events().length > 0));
+});
+
+Deno.test("a server that drains closes its sockets with 1012 and exits 0", async () => {
+  await using base = await startServer();
+  const env = { DATABASE_URL: base.databaseUrl, AUTH_JWT_SECRET: testSecret };
+  await using server = await startServerProcess("serve", env);
+  const token = await base.token("alice");
+  const sockets = await Promise.all(Array.from({ length: 10 }, () => openSocket(server, { token })));
+  const { cursor } = JSON.parse((await send(server.url, "listEvents", { token })).text);
+  const waiting = send(server.url, "listEvents", { token, query: { after: cursor, wait: 30 } });
+  // The server has the request once it answers one that came later on the same machine.
+  await send(server.url, "getHealth", {});
+  server.signal("SIGTERM");
+  for (const socket of sockets) assert.equal((await socket.closed).code, 1012);
+  assert.equal((await waiting).status, 200);
+  assert.equal((await server.end()).code, 0);
+});

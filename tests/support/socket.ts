@@ -1,0 +1,186 @@
+/** A WebSocket as a subscriber holds it. Every frame that comes is held against the contract. */
+import assert from "node:assert/strict";
+import { type ClientFrame, type FeedEvent, ServerFrame } from "../../generated/contract.ts";
+
+/** A frame that has by then not come is not coming. */
+const patienceMs = 30_000;
+
+export interface TestSocket extends AsyncDisposable {
+  /** All frames so far. */
+  frames: ServerFrame[];
+  /** The events among them. */
+  events(): FeedEvent[];
+  send(frame: ClientFrame): void;
+  /** Sends anything, as it is. */
+  sendRaw(data: string | Uint8Array<ArrayBuffer>): void;
+  /** The next frame that was not asked for yet. */
+  next(): Promise<ServerFrame>;
+  /** The next one, which has to be of this kind. */
+  expect<Kind extends ServerFrame["event"]>(event: Kind): Promise<Extract<ServerFrame, { event: Kind }>>;
+  /** Waits until all frames together fulfil `isEnough`. */
+  until(isEnough: (frames: ServerFrame[]) => boolean): Promise<void>;
+  /** How it was closed. */
+  closed: Promise<{ code: number; reason: string }>;
+  close(): void;
+}
+
+/** Opens a socket with a token, or with what `query` says. */
+export async function openSocket(
+  { url }: { url: string },
+  { token, query = "" }: { token?: string; query?: string },
+): Promise<TestSocket> {
+  const headers: Record<string, string> = token === undefined ? {} : { Authorization: `Bearer ${token}` };
+  const socket = new WebSocket(`${url.replace("http", "ws")}/api/v1/ws${query}`, { headers });
+  const frames: ServerFrame[] = [];
+  let asked = 0;
+  let wake = Promise.withResolvers<void>();
+  const { promise: closed, resolve: onClose } = Promise.withResolvers<{ code: number; reason: string }>();
+  let isClosed = false;
+  socket.onmessage = ({ data }) => {
+    const json: unknown = JSON.parse(data);
+    const frame = ServerFrame.parse(json);
+    assert.deepEqual(frame, json);
+    frames.push(frame);
+    wake.resolve();
+    wake = Promise.withResolvers();
+  };
+  await new Promise<void>((opened, refused) => {
+    socket.onopen = () => opened();
+    socket.onerror = () => refused(new Error("the socket was not opened"));
+    socket.onclose = ({ code, reason }) => {
+      isClosed = true;
+      onClose({ code, reason });
+      wake.resolve();
+    };
+  });
+
+  const lastFrames = () => JSON.stringify(frames.slice(-5)).slice(0, 2_000);
+  const more = async (wanted: string): Promise<void> => {
+    if (isClosed) assert.fail(`closed (${(await closed).code}) before ${wanted}: ${lastFrames()}`);
+    const late = Promise.withResolvers<never>();
+    const last = () => late.reject(new Error(`no ${wanted} within ${patienceMs} ms: ${lastFrames()}`));
+    const timer = setTimeout(last, patienceMs);
+    await Promise.race([wake.promise, late.promise]).finally(() => clearTimeout(timer));
+  };
+  const next = async (wanted = "frame"): Promise<ServerFrame> => {
+    for (;;) {
+      const frame = frames[asked];
+      if (frame !== undefined) {
+        asked++;
+        return frame;
+      }
+      await more(wanted);
+    }
+  };
+  return {
+    frames,
+    closed,
+    events: () => frames.filter((frame) => "occurredAt" in frame),
+    send: (frame) => socket.send(JSON.stringify(frame)),
+    sendRaw: (data) => socket.send(data),
+    next: () => next(),
+    async expect<Kind extends ServerFrame["event"]>(event: Kind) {
+      const frame = await next(event);
+      assert.equal(frame.event, event, JSON.stringify(frame));
+      return frame as Extract<ServerFrame, { event: Kind }>;
+    },
+    async until(isEnough) {
+      while (!isEnough(frames)) await more("enough frames");
+    },
+    close: () => socket.close(),
+    async [Symbol.asyncDispose]() {
+      socket.close();
+      await closed;
+    },
+  };
+}
+
+/** What the server says to a handshake made by hand, over a connection that reads only when it is told to. */
+export interface Handshake extends Disposable {
+  status: number;
+  headers: Headers;
+  /** What came with a refusal. */
+  body: string;
+  /** Sends a text frame. */
+  send(frame: ClientFrame): Promise<void>;
+  /** Reads frames on, up to the end of the connection. */
+  read(): AsyncGenerator<{ opcode: number; payload: Uint8Array<ArrayBuffer> }>;
+}
+
+/** A request for a WebSocket. A header that is null is left out. */
+export async function handshake(
+  { url }: { url: string },
+  { token, query = "", method = "GET", headers = {} }: {
+    token?: string;
+    query?: string;
+    method?: string;
+    headers?: Record<string, string | null>;
+  },
+): Promise<Handshake> {
+  const { hostname, port, host } = new URL(url);
+  const connection = await Deno.connect({ hostname, port: Number(port) });
+  const lines = Object.entries({
+    Host: host,
+    Authorization: token === undefined ? null : `Bearer ${token}`,
+    Connection: "Upgrade",
+    Upgrade: "websocket",
+    "Sec-WebSocket-Key": btoa("0123456789abcdef"),
+    "Sec-WebSocket-Version": "13",
+    ...headers,
+  }).flatMap(([name, value]) => value === null ? [] : [`${name}: ${value}\r\n`]);
+  await write(new TextEncoder().encode(`${method} /api/v1/ws${query} HTTP/1.1\r\n${lines.join("")}\r\n`));
+
+  let unread = new Uint8Array();
+  const chunk = new Uint8Array(1 << 16);
+  async function write(bytes: Uint8Array): Promise<void> {
+    for (let sent = 0; sent < bytes.length;) sent += await connection.write(bytes.subarray(sent));
+  }
+  /** False at the end of the connection. */
+  async function readMore(): Promise<boolean> {
+    const count = await connection.read(chunk);
+    if (count === null) return false;
+    const joined = new Uint8Array(unread.length + count);
+    joined.set(unread);
+    joined.set(chunk.subarray(0, count), unread.length);
+    unread = joined;
+    return true;
+  }
+  async function take(length: number): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    while (unread.length < length) if (!await readMore()) return undefined;
+    const taken = unread.slice(0, length);
+    unread = unread.slice(length);
+    return taken;
+  }
+  const text = (bytes: Uint8Array = new Uint8Array()) => new TextDecoder().decode(bytes);
+
+  let end: number;
+  while ((end = text(unread).indexOf("\r\n\r\n")) < 0) assert(await readMore(), "the server hung up");
+  const [statusLine = "", ...fields] = text(await take(end + 4)).trim().split("\r\n");
+  const answered = new Headers(fields.map((field): [string, string] => {
+    const colon = field.indexOf(":");
+    return [field.slice(0, colon), field.slice(colon + 1)];
+  }));
+  const length = method === "HEAD" ? 0 : Number(answered.get("Content-Length") ?? 0);
+  return {
+    status: Number(statusLine.split(" ")[1]),
+    headers: answered,
+    body: text(await take(length)),
+    async send(frame) {
+      const payload = new TextEncoder().encode(JSON.stringify(frame));
+      assert(payload.length < 126);
+      // Masked with zeros, which leaves the payload as it is.
+      await write(Uint8Array.from([0x81, 0x80 | payload.length, 0, 0, 0, 0, ...payload]));
+    },
+    async *read() {
+      for (;;) {
+        const [first = 0, second = 0] = await take(2) ?? [];
+        if (first === 0) return;
+        const extended = [...await take(second === 127 ? 8 : second === 126 ? 2 : 0) ?? []];
+        const payload = await take(second < 126 ? second : extended.reduce((sum, byte) => sum * 256 + byte, 0));
+        if (payload === undefined) return;
+        yield { opcode: first & 0x0f, payload };
+      }
+    },
+    [Symbol.dispose]: () => connection.close(),
+  };
+}
