@@ -1,0 +1,237 @@
+/** Postgres and the server as processes of their own, and what Linux says of them. */
+import denoJson from "../../deno.json" with { type: "json" };
+import { type EmbeddedServer, startEmbeddedPostgres } from "../../src/database/embedded.ts";
+
+const startLimitMs = 30_000;
+const stopLimitMs = 20_000;
+/** What `deno` itself needs of the environment. */
+const inherited = ["PATH", "HOME", "DENO_DIR", "XDG_CACHE_HOME", "LD_LIBRARY_PATH"];
+/** Linux counts the CPU time of a process in hundredths of a second, whatever its kernel was built with. */
+const ticksPerSecond = 100;
+
+export interface BenchPostgres extends EmbeddedServer {
+  pid: number;
+}
+
+/** A Postgres in a folder of its own, with the settings of the embedded one: fsync is on. */
+export async function startPostgres(): Promise<BenchPostgres> {
+  const directory = await Deno.makeTempDir({ prefix: "slotkeeper_bench_" });
+  const removed = () => Deno.remove(directory, { recursive: true });
+  try {
+    const server = await startEmbeddedPostgres({ directory });
+    const pid = parseInt(await Deno.readTextFile(`${directory}/postgres/postmaster.pid`));
+    const stop = () => server.stop().finally(removed);
+    return { ...server, pid, stop, [Symbol.asyncDispose]: stop };
+  } catch (failure) {
+    await removed();
+    throw failure;
+  }
+}
+
+export interface BenchServer {
+  url: string;
+  pid: number;
+  /** Warnings and errors that it logged. */
+  complaints(): string[];
+  /** Resolves when the process is gone. */
+  stop(): Promise<void>;
+}
+
+/** Starts the server as the task `serve` says, on a free port of 127.0.0.1, and waits until it can serve. */
+export async function startServer(env: { DATABASE_URL: string; AUTH_JWT_SECRET: string }): Promise<BenchServer> {
+  const port = freePort();
+  const child = new Deno.Command(Deno.execPath(), {
+    args: denoJson.tasks.serve.command.split(" ").slice(1),
+    cwd: new URL("../../", import.meta.url),
+    clearEnv: true,
+    env: {
+      ...Object.fromEntries(inherited.map((name) => [name, Deno.env.get(name) ?? ""]).filter(([, value]) => value)),
+      DENO_NO_UPDATE_CHECK: "1",
+      NO_COLOR: "1",
+      HOST: "127.0.0.1",
+      PORT: String(port),
+      LOG_LEVEL: "warn",
+      ...env,
+    },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const lines: string[] = [];
+  const collected = Promise.all([collectLines(child.stdout, lines), collectLines(child.stderr, lines)]);
+  let hasEnded = false;
+  const ended = child.status.then(() => collected).finally(() => hasEnded = true);
+  const kill = (signal: Deno.Signal) => {
+    if (!hasEnded) child.kill(signal);
+  };
+
+  const server = {
+    url: `http://127.0.0.1:${port}`,
+    pid: child.pid,
+    complaints: () => lines.filter((line) => !line.startsWith("Warning Permissions in the config file")),
+    async stop() {
+      kill("SIGTERM");
+      const limit = setTimeout(() => kill("SIGKILL"), stopLimitMs);
+      await ended.finally(() => clearTimeout(limit));
+    },
+  };
+  const deadline = performance.now() + startLimitMs;
+  while (!await isReady(server.url)) {
+    if (hasEnded || performance.now() > deadline) {
+      await server.stop();
+      throw new Error(`The server did not start:\n${lines.join("\n")}`);
+    }
+    await delay(100);
+  }
+  return server;
+}
+
+async function collectLines(stream: ReadableStream<Uint8Array<ArrayBuffer>>, lines: string[]): Promise<void> {
+  let rest = "";
+  for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+    const parts = (rest + text).split("\n");
+    rest = parts.pop() ?? "";
+    lines.push(...parts);
+  }
+  if (rest !== "") lines.push(rest);
+}
+
+async function isReady(url: string): Promise<boolean> {
+  try {
+    const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(1_000) });
+    await response.body?.cancel();
+    return response.ok;
+  } catch {
+    return false;
+  }
+}
+
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
+
+/** CPU time that a process has had so far, in user and kernel mode. */
+export async function cpuSeconds(pid: number): Promise<number> {
+  const { user, system } = await readStat(pid);
+  return user + system;
+}
+
+interface ProcessStat {
+  parent: number;
+  /** Seconds; those of children are of the ones that have ended. */
+  user: number;
+  system: number;
+  childUser: number;
+  childSystem: number;
+}
+
+async function readStat(pid: number): Promise<ProcessStat> {
+  const stat = await Deno.readTextFile(`/proc/${pid}/stat`);
+  // The name, in brackets, may contain spaces. Behind it the fields begin with the third; see proc_pid_stat(5).
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const seconds = (field: number) => Number(fields[field - 3]) / ticksPerSecond;
+  return {
+    parent: Number(fields[1]),
+    user: seconds(14),
+    system: seconds(15),
+    childUser: seconds(16),
+    childSystem: seconds(17),
+  };
+}
+
+/** CPU time of a process and its children, those that have ended included. */
+async function familyCpuSeconds(pid: number): Promise<number> {
+  let sum = 0;
+  for await (const { name } of Deno.readDir("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const { parent, user, system, childUser, childSystem } = await readStat(Number(name));
+      if (Number(name) === pid) sum += user + system + childUser + childSystem;
+      else if (parent === pid) sum += user + system;
+    } catch (failure) {
+      if (!(failure instanceof Deno.errors.NotFound) && !isGone(failure)) throw failure;
+    }
+  }
+  return sum;
+}
+
+/** ESRCH: a process ended while it was read. */
+function isGone(failure: unknown): boolean {
+  return failure instanceof Error && "code" in failure && failure.code === "ESRCH";
+}
+
+/** CPU time of all cores: what all processes had, and what the hypervisor gave to others. */
+async function machineCpuSeconds(): Promise<{ busy: number; stolen: number }> {
+  const [line = ""] = (await Deno.readTextFile("/proc/stat")).split("\n", 1);
+  const [, user = 0, nice = 0, system = 0, , , irq = 0, softIrq = 0, steal = 0] = line.split(/ +/).map(Number);
+  return { busy: (user + nice + system + irq + softIrq) / ticksPerSecond, stolen: steal / ticksPerSecond };
+}
+
+export interface CpuUse {
+  seconds: number;
+  server: number;
+  clients: number;
+  postgres: number;
+  /** Programs that have nothing to do with this benchmark, and the kernel's own work, such as that for the network. */
+  others: number;
+  stolen: number;
+}
+
+/** Begins to count CPU time, in seconds; the returned function says what was used since. */
+export async function watchCpu(pids: { server: number; postgres: number }): Promise<() => Promise<CpuUse>> {
+  const read = async () => ({
+    ...await machineCpuSeconds(),
+    server: await cpuSeconds(pids.server),
+    clients: await cpuSeconds(Deno.pid),
+    postgres: await familyCpuSeconds(pids.postgres),
+    at: performance.now(),
+  });
+  const before = await read();
+  return async () => {
+    const now = await read();
+    const [server, clients] = [now.server - before.server, now.clients - before.clients];
+    const postgres = now.postgres - before.postgres;
+    return {
+      seconds: (now.at - before.at) / 1_000,
+      server,
+      clients,
+      postgres,
+      others: Math.max(0, now.busy - before.busy - server - clients - postgres),
+      stolen: now.stolen - before.stolen,
+    };
+  };
+}
+
+/** Memory of a process that is in RAM. Buffers of its connections in the kernel are not in it. */
+export async function residentBytes(pid: number): Promise<number> {
+  const status = await Deno.readTextFile(`/proc/${pid}/status`);
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
+}
+
+/** Resident memory once it changes by less than a percent between two seconds, or after 15 seconds. */
+export async function settledBytes(pid: number): Promise<number> {
+  let bytes = await residentBytes(pid);
+  for (let second = 0; second < 15; second++) {
+    await delay(1_000);
+    const before = bytes;
+    bytes = await residentBytes(pid);
+    if (second >= 4 && Math.abs(bytes - before) < before / 100) break;
+  }
+  return bytes;
+}
+
+/** What the figures were measured on, in lines. */
+export async function describeMachine(): Promise<string[]> {
+  const cpu = /^model name\s*: (.+)$/m.exec(await Deno.readTextFile("/proc/cpuinfo"))?.[1] ?? "unknown CPU";
+  const files = /^Max open files\s+(\d+)/m.exec(await Deno.readTextFile("/proc/self/limits"))?.[1];
+  const gib = (Deno.systemMemoryInfo().total / 1024 ** 3).toFixed(1);
+  return [
+    `${cpu}, ${navigator.hardwareConcurrency} cores, ${gib} GiB, load ${Deno.loadavg()[0]?.toFixed(2)} at the start`,
+    `Linux ${Deno.osRelease()}, Deno ${Deno.version.deno}, at most ${files} open files a process`,
+  ];
+}
+
+export function delay(ms: number): Promise<void> {
+  return new Promise((done) => setTimeout(done, ms));
+}
