@@ -1,4 +1,4 @@
-/** Statements that are put together once and run with other values each time; putting one together costs more than sending it. */
+/** Statements that are put together once and run with other values each time. For long ones that was measured to pay. */
 import type { Compilable, CompiledQuery, Kysely } from "kysely";
 import type { Database } from "./connect.ts";
 

@@ -68,3 +68,17 @@ Deno.test("createSocketTicket takes no ticket in the place of a token", async ()
     assert.equal(status, 401);
   }
 });
+
+Deno.test("tickets that nobody used in time are swept away, others stay", async () => {
+  await using server = await startServer();
+  const token = await server.token("alice");
+  await server.ok("createSocketTicket", { token });
+  await server.db.updateTable("socket_tickets").set({ expires_at: new Date(0) }).execute();
+  const { ticket } = await server.ok("createSocketTicket", { token });
+  await server.sweep();
+  const left = await server.db.selectFrom("socket_tickets").select("hash").execute();
+  assert.equal(left.length, 1);
+  await using socket = await openSocket(server, { query: `?ticket=${ticket}` });
+  socket.send({ action: "ping" });
+  await socket.expect("pong");
+});

@@ -6,6 +6,8 @@ import { startServerProcess } from "../support/process.ts";
 import { send, startServer, testSecret } from "../support/server.ts";
 import { openSocket, type TestSocket } from "../support/socket.ts";
 
+/** The processes live by the machine's clock, so what they share with a server of the test is of the same time. */
+const now = (): string => Temporal.Now.instant().toString();
 const subscribers = 10;
 
 Deno.test("an event made on one server reaches the sockets of another", async () => {
@@ -33,8 +35,7 @@ Deno.test("an event made on one server reaches the sockets of another", async ()
 });
 
 Deno.test("when a server is killed, its subscribers go on at another one and nothing is lost or doubled", async () => {
-  await using base = await startServer();
-  // The processes live by the machine's clock.
+  await using base = await startServer({ now: now() });
   const date = Temporal.Now.plainDateISO("UTC").add({ days: 30 }).toString();
   const slots = await newTimeslots(base, await newRoom(base), { date, slotDuration: 5 });
   const slotCount = slots.length;
@@ -95,7 +96,7 @@ Deno.test("when a server is killed, its subscribers go on at another one and not
 });
 
 Deno.test("a server that drains closes its sockets with 1012 and exits 0", async () => {
-  await using base = await startServer();
+  await using base = await startServer({ now: now() });
   const env = { DATABASE_URL: base.databaseUrl, AUTH_JWT_SECRET: testSecret };
   await using server = await startServerProcess("serve", env);
   const token = await base.token("alice");
