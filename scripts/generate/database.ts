@@ -12,6 +12,7 @@ const columnTypes: Record<string, string> = {
   numeric: "ColumnType<string, string | number, string | number>",
   text: "string",
   timestamptz: "ColumnType<Date, Date, Date>",
+  uuid: "string",
   xid8: "string",
 };
 
@@ -31,12 +32,14 @@ export async function generateDatabaseTypes(): Promise<string> {
   const db = connect({ url: server.url("postgres"), pool: 1 });
   try {
     const enums = await sql<{ name: string; labels: string[] }>`
-      select t.typname as name, array_agg(e.enumlabel::text order by e.enumsortorder) as labels
+      select t.typname as name, json_agg(e.enumlabel order by e.enumsortorder) as labels
       from pg_type t join pg_enum e on e.enumtypid = t.oid group by t.typname order by t.typname
     `.execute(db);
     const types = { ...columnTypes, ...Object.fromEntries(enums.rows.map(({ name }) => [name, pascalCase(name)])) };
 
-    const tables = (await db.introspection.getTables()).sort((a, b) => a.name < b.name ? -1 : 1);
+    const tables = (await db.introspection.getTables()).filter(({ schema }) => schema === "public").sort((a, b) =>
+      a.name < b.name ? -1 : 1
+    );
     const interfaces = tables.map(({ name, columns }) => {
       const fields = columns.map((column) => {
         const json = jsonColumns[`${name}.${column.name}`];

@@ -29,6 +29,9 @@ export function connect({ url, pool, log }: ConnectOptions): Kysely<Database> {
       connection: { application_name: "slotkeeper", TimeZone: "UTC" },
       // Ids and counts stay far below 2^53, where numbers are exact.
       types: { bigint: { to: 20, from: [20], parse: Number, serialize: String } },
+      // postgres.js would ask for them on each new connection, and end the process when that breaks meanwhile: nobody awaits
+      // its answer. Without them arrays are sent and read as text.
+      fetch_types: false,
       onnotice: () => {},
     });
   return new Kysely<Database>({ dialect: new PoolDialect(open), ...(log === undefined ? {} : { log }) });

@@ -81,3 +81,19 @@ Deno.test("transactions and hundreds of statements at once, on connections that 
   assert.deepEqual(answers, numbers.map((number) => [number, number + 1]));
   await db.destroy();
 });
+
+Deno.test("a connection asks for nothing of its own that could break behind everybody's back", async () => {
+  await using database = await newDatabase();
+  const db = connect({ url: database.url, pool: 1 });
+  try {
+    const { rows } = await sql<{ asked: string }>`
+      select string_agg(query, ';') as asked from pg_stat_activity where pid = pg_backend_pid()
+    `.execute(db);
+    assert.match(rows[0]?.asked ?? "", /^\s+select string_agg/);
+    // What postgres.js would have asked for: how arrays of each type are read.
+    const arrays = await sql<{ list: unknown }>`select array[1, 2] as list`.execute(db);
+    assert.deepEqual(arrays.rows, [{ list: "{1,2}" }]);
+  } finally {
+    await db.destroy();
+  }
+});
