@@ -86,6 +86,10 @@ export interface paths {
      *     without a rate costs nothing. The booking starts `pending`. It becomes `confirmed` when it is paid or an admin
      *     confirms it, or at once when it costs nothing and the room confirms by itself (`autoConfirm`). The cancellation
      *     tiers in force now stay with the booking.
+     *
+     *     Send the person to `checkoutUrl` to pay. Until `holdExpiresAt` the timeslot is theirs; unpaid by then, the booking is
+     *     cancelled (`hold_expired`) and the timeslot is free again. When the payment provider cannot be reached the booking is
+     *     made all the same and `checkoutUrl` is null: ask for one with `POST /api/v1/bookings/{bookingId}/checkout`.
      */
     post: operations["createBooking"];
     delete?: never;
@@ -127,7 +131,12 @@ export interface paths {
      * @description Cancels the caller's own `pending` or `confirmed` booking before its timeslot starts. The timeslot is free again
      *     at once. What was paid is refunded by the first of the booking's `cancellationTiers` whose hours still lie
      *     ahead, counted in elapsed hours: with the default tiers all of it 24 hours or more before the start, half of it
-     *     12 hours or more before, nothing later. No body is needed, and none is read. An admin cancels the bookings of
+     *     12 hours or more before, nothing later. `GET /api/v1/bookings/{bookingId}/cancellation` tells beforehand.
+     *
+     *     What was paid online goes back through the payment provider: `paymentStatus` is `refund_pending` until it has taken
+     *     the refund on, then `refunded` or `partially_refunded`, and an event `refunded` tells so.
+     *
+     *     No body is needed, and none is read. An admin cancels the bookings of
      *     others with `PUT /api/v1/admin/bookings/{bookingId}/status`.
      */
     put: operations["cancelBooking"];
@@ -150,10 +159,78 @@ export interface paths {
      * Move a booking to another timeslot
      * @description Moves the caller's own `pending` or `confirmed` booking, before its timeslot starts, to a free timeslot of the
      *     same room. The old timeslot is free again at once; when the new one cannot be had the booking stays where it
-     *     is. A `pending` booking is priced again. A `confirmed` one needs a timeslot of the same price.
+     *     is. A `pending` booking is priced again, and a checkout that is open for it closes: ask for a fresh one. Its hold
+     *     ends when it would have. A `confirmed` one needs a timeslot of the same price.
      */
     put: operations["rescheduleBooking"];
     post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/v1/bookings/{bookingId}/cancellation": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * See what a cancellation would refund
+     * @description What `PUT /api/v1/bookings/{bookingId}/cancel` would refund now, and when that changes. A cancellation that follows
+     *     while the same tier holds refunds exactly this. Of the caller's own bookings; an admin sees it for anybody's, as it
+     *     holds for that user.
+     */
+    get: operations["getCancellation"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/v1/bookings/{bookingId}/checkout": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Get a fresh checkout
+     * @description A new `checkoutUrl` for the caller's own booking while it waits for its payment: after the payment provider could not
+     *     be reached, after a checkout was given up or has expired, or after the booking was moved. Checkouts that were open
+     *     before are closed. The hold is not made longer. No body is needed, and none is read.
+     */
+    post: operations["createCheckout"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/v1/payments/webhook/{provider}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Receive an event of the payment provider
+     * @description For the payment provider alone, which signs what it sends: the signature is verified over the body as it came,
+     *     together with its age (at most 5 minutes). `stripe` signs in the header `Stripe-Signature`, `sandbox` in
+     *     `Sandbox-Signature`. An event is dealt with once, however often it is delivered, and events may come in any order.
+     *     200 means that everything that follows from it is stored; what is about no booking of ours is answered 200, too.
+     */
+    post: operations["receivePaymentEvent"];
     delete?: never;
     options?: never;
     head?: never;
@@ -384,12 +461,33 @@ export interface paths {
      * @description - `confirmed`, from `pending`: it is paid or approved outside of Slotkeeper. A price counts as paid in full.
      *     - `completed` and `no_show`, from `confirmed`, once the timeslot has started.
      *     - `cancelled`, from `pending` or `confirmed`, also after the start: everything paid is refunded and the timeslot
-     *       is free again at once.
+     *       is free again at once. What was paid online goes back through the payment provider.
      *
      *     Anything else is refused with `invalid_status_transition`.
      */
     put: operations["updateBookingStatus"];
     post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/v1/admin/bookings/{bookingId}/refund": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Try a failed refund again
+     * @description For a booking whose `paymentStatus` is `refund_failed`: the payment provider is asked again, until it has taken the
+     *     refund on. What was given back by then is not given back again. No body is needed, and none is read.
+     */
+    post: operations["retryRefund"];
     delete?: never;
     options?: never;
     head?: never;
@@ -414,6 +512,36 @@ export interface paths {
     put?: never;
     post?: never;
     delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/v1/sandbox/clock": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Read the clock
+     * @description The time that this server takes it to be.
+     */
+    get: operations["getSandboxClock"];
+    /**
+     * Move the clock forward
+     * @description Sets the clock of this server to `now`, from where it goes on. What that makes due has happened when the answer comes:
+     *     holds have expired, reminders are sent, old events are gone. Refunds and the lifetime of tokens go by the real time.
+     *     The clock goes forward only; `DELETE` takes it back to the real time. A restart does that, too.
+     */
+    put: operations["setSandboxClock"];
+    post?: never;
+    /**
+     * Take the clock back to the real time
+     * @description What was done while the clock stood elsewhere stays as it is, with the times that it has.
+     */
+    delete: operations["resetSandboxClock"];
     options?: never;
     head?: never;
     patch?: never;
@@ -476,11 +604,19 @@ export interface components {
     /** @enum {string} */
     BookingStatus: "pending" | "confirmed" | "cancelled" | "completed" | "no_show";
     /**
-     * @description `not_required`: the booking costs nothing. `unpaid`: its price waits to be paid. `paid`, `refunded`,
-     *     `partially_refunded`: as they say.
+     * @description `not_required`: the booking costs nothing. `unpaid`: its price waits to be paid, or never was. `paid`, `refunded`,
+     *     `partially_refunded`: as they say. `refund_pending`: money goes back, and the payment provider has not taken that on
+     *     yet. `refund_failed`: it would not take it on; an admin can have it tried again.
      * @enum {string}
      */
-    PaymentStatus: "not_required" | "unpaid" | "paid" | "refunded" | "partially_refunded";
+    PaymentStatus:
+      | "not_required"
+      | "unpaid"
+      | "paid"
+      | "refund_pending"
+      | "refunded"
+      | "partially_refunded"
+      | "refund_failed";
     Room: {
       id: components["schemas"]["Id"];
       name: string;
@@ -655,15 +791,28 @@ export interface components {
       /** @description ISO 4217 code. */
       currency: string;
       paymentStatus: components["schemas"]["PaymentStatus"];
+      /** @description What was paid for the booking. */
       amountPaid: number;
+      /** @description What has been given back so far. */
       amountRefunded: number;
+      /**
+       * @description What is to be given back in all, decided when the booking was cancelled. Until the payment provider has taken the
+       *     refund on, `amountRefunded` lies below it.
+       */
+      refundAmount: number;
+      /**
+       * Format: date-time
+       * @description Until when the timeslot is held for a booking that waits for its payment; then the booking is cancelled. Null
+       *     when it waits for none, or payments happen elsewhere.
+       */
+      holdExpiresAt: string | null;
       /** @description The cancellation policy that was in force when the booking was made. */
       cancellationTiers: components["schemas"]["CancellationTier"][];
       /**
-       * @description Who had it cancelled. Null unless cancelled.
+       * @description Who had it cancelled, or `hold_expired` when it was not paid in time. Null unless cancelled.
        * @enum {string|null}
        */
-      cancellationReason: "user_request" | "admin_request" | null;
+      cancellationReason: "user_request" | "admin_request" | "hold_expired" | null;
       /** Format: date-time */
       cancelledAt: string | null;
       /** Format: date-time */
@@ -672,6 +821,39 @@ export interface components {
       updatedAt: string;
       room: components["schemas"]["RoomSummary"];
       timeslot: components["schemas"]["Timeslot"];
+    };
+    Cancellation: {
+      bookingId: components["schemas"]["Id"];
+      /** @description What a cancellation now would give back. */
+      refundAmount: number;
+      /** @description ISO 4217 code. */
+      currency: string;
+      /** @description Of what was paid; 0 when no tier applies. */
+      refundPercent: number;
+      /** @description The `hours` of the tier in `cancellationTiers` that applies now. Null when none does. */
+      tierHours: number | null;
+      /**
+       * Format: date-time
+       * @description The last moment of this tier; behind it the next one begins. Null when nothing changes until the start.
+       */
+      nextTierAt: string | null;
+      /** @description What the next tier refunds of what was paid. Null when there is no next one. */
+      nextRefundPercent: number | null;
+    };
+    /** @enum {string} */
+    PaymentProviderName: "sandbox" | "stripe";
+    SandboxClock: {
+      /** Format: date-time */
+      now: string;
+      /** @description Whether it differs from the real time. */
+      isMoved: boolean;
+    };
+    SetSandboxClock: {
+      /**
+       * Format: date-time
+       * @description Not before the clock's present time, and before the year 9999.
+       */
+      now: string;
     };
     BookingPage: {
       items: components["schemas"]["Booking"][];
@@ -763,10 +945,21 @@ export interface components {
       booking: components["schemas"]["Booking"];
     };
     /**
-     * @description What happened. A booking that is confirmed as it is made has a `created` and a `confirmed`.
+     * @description What happened. A booking that is confirmed as it is made has a `created` and a `confirmed`. `payment_failed`: an
+     *     attempt to pay failed, or what was paid was not the price; the booking waits on until its hold expires. `refunded`:
+     *     money was given back. `confirmed` may follow `cancelled`: a payment that comes after the hold has expired takes the
+     *     timeslot again if it is still free.
      * @enum {string}
      */
-    BookingEventType: "created" | "confirmed" | "cancelled" | "rescheduled" | "completed" | "no_show";
+    BookingEventType:
+      | "created"
+      | "confirmed"
+      | "cancelled"
+      | "rescheduled"
+      | "completed"
+      | "no_show"
+      | "payment_failed"
+      | "refunded";
     /**
      * @description A confirmed booking starts soon: an hour before, unless the operator chose otherwise. It comes once a booking; one
      *     that is moved to another timeslot afterwards gets one for that.
@@ -1003,13 +1196,19 @@ export interface components {
       | "room_inactive"
       | "booking_not_cancellable"
       | "booking_not_reschedulable"
+      | "booking_not_payable"
       | "price_differs"
       | "invalid_status_transition"
       | "invalid_date_range"
       | "too_many_timeslots"
       | "timeslot_has_bookings"
+      | "no_failed_refund"
+      | "webhook_invalid"
+      | "payment_provider_not_found"
+      | "clock_goes_forward"
       | "internal_error"
-      | "service_unavailable";
+      | "service_unavailable"
+      | "payment_provider_unavailable";
     /** @description A refusal (RFC 9457). */
     Problem: {
       /** @description A URI for the kind of problem, `urn:slotkeeper:problem:` and the code. */
@@ -1085,6 +1284,8 @@ export interface components {
          *       "paymentStatus": "paid",
          *       "amountPaid": 22.5,
          *       "amountRefunded": 0,
+         *       "refundAmount": 0,
+         *       "holdExpiresAt": null,
          *       "cancellationTiers": [
          *         {
          *           "hours": 24,
@@ -1138,6 +1339,8 @@ export interface components {
          *           "paymentStatus": "unpaid",
          *           "amountPaid": 0,
          *           "amountRefunded": 0,
+         *           "refundAmount": 0,
+         *           "holdExpiresAt": "2026-03-02T10:15:00.000Z",
          *           "cancellationTiers": [
          *             {
          *               "hours": 24,
@@ -1539,7 +1742,10 @@ export interface operations {
       };
     };
     responses: {
-      /** @description The booking. `checkoutUrl` is where to pay, or null when there is nowhere to pay online. */
+      /**
+       * @description The booking. `checkoutUrl` is where to pay, or null when there is nothing to pay, nowhere to pay online, or the
+       *     payment provider cannot be reached; `message` says which, and how to go on.
+       */
       201: {
         headers: {
           [name: string]: unknown;
@@ -1560,6 +1766,8 @@ export interface operations {
            *         "paymentStatus": "unpaid",
            *         "amountPaid": 0,
            *         "amountRefunded": 0,
+           *         "refundAmount": 0,
+           *         "holdExpiresAt": "2026-03-02T10:15:00.000Z",
            *         "cancellationTiers": [
            *           {
            *             "hours": 24,
@@ -1587,7 +1795,7 @@ export interface operations {
            *           "endTime": "2026-03-09T08:30:00.000Z"
            *         }
            *       },
-           *       "checkoutUrl": null,
+           *       "checkoutUrl": "https://slots.example/sandbox/checkout/9b2f1e0a-6c1e-4c3a-9b51-2f6f1d9f2b11",
            *       "message": "Booking created. Complete payment to confirm."
            *     }
            */
@@ -1670,9 +1878,11 @@ export interface operations {
            *         "notes": "Two guests arrive later.",
            *         "price": 22.5,
            *         "currency": "EUR",
-           *         "paymentStatus": "refunded",
+           *         "paymentStatus": "refund_pending",
            *         "amountPaid": 22.5,
-           *         "amountRefunded": 22.5,
+           *         "amountRefunded": 0,
+           *         "refundAmount": 22.5,
+           *         "holdExpiresAt": null,
            *         "cancellationTiers": [
            *           {
            *             "hours": 24,
@@ -1768,6 +1978,8 @@ export interface operations {
            *         "paymentStatus": "unpaid",
            *         "amountPaid": 0,
            *         "amountRefunded": 0,
+           *         "refundAmount": 0,
+           *         "holdExpiresAt": "2026-03-02T10:15:00.000Z",
            *         "cancellationTiers": [
            *           {
            *             "hours": 24,
@@ -1818,6 +2030,225 @@ export interface operations {
       404: components["responses"]["BookingNotFound"];
       413: components["responses"]["BodyTooLarge"];
       415: components["responses"]["UnsupportedMediaType"];
+      500: components["responses"]["InternalError"];
+      503: components["responses"]["ServiceUnavailable"];
+    };
+  };
+  getCancellation: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /**
+         * @description The booking's id.
+         * @example 42
+         */
+        bookingId: components["parameters"]["BookingId"];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description What a cancellation would refund. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "bookingId": 42,
+           *       "refundAmount": 22.5,
+           *       "currency": "EUR",
+           *       "refundPercent": 100,
+           *       "tierHours": 24,
+           *       "nextTierAt": "2026-03-08T08:00:00.000Z",
+           *       "nextRefundPercent": 50
+           *     }
+           */
+          "application/json": components["schemas"]["Cancellation"];
+        };
+      };
+      /** @description The request is invalid, or the booking is over, cancelled already, or its timeslot has started. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["Problem"];
+        };
+      };
+      401: components["responses"]["Unauthorized"];
+      403: components["responses"]["NotBookingOwner"];
+      404: components["responses"]["BookingNotFound"];
+      500: components["responses"]["InternalError"];
+      503: components["responses"]["ServiceUnavailable"];
+    };
+  };
+  createCheckout: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /**
+         * @description The booking's id.
+         * @example 42
+         */
+        bookingId: components["parameters"]["BookingId"];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The booking, and where to pay it. */
+      201: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "booking": {
+           *         "id": 42,
+           *         "userId": 7,
+           *         "roomId": 1,
+           *         "timeslotId": 17,
+           *         "status": "pending",
+           *         "bookingType": "workshop",
+           *         "notes": "Two guests arrive later.",
+           *         "price": 22.5,
+           *         "currency": "EUR",
+           *         "paymentStatus": "unpaid",
+           *         "amountPaid": 0,
+           *         "amountRefunded": 0,
+           *         "refundAmount": 0,
+           *         "holdExpiresAt": "2026-03-02T10:15:00.000Z",
+           *         "cancellationTiers": [
+           *           {
+           *             "hours": 24,
+           *             "percent": 100
+           *           },
+           *           {
+           *             "hours": 12,
+           *             "percent": 50
+           *           }
+           *         ],
+           *         "cancellationReason": null,
+           *         "cancelledAt": null,
+           *         "createdAt": "2026-03-02T10:00:00.000Z",
+           *         "updatedAt": "2026-03-02T10:00:00.000Z",
+           *         "room": {
+           *           "id": 1,
+           *           "name": "Sky Lounge",
+           *           "roomType": "meeting",
+           *           "timeZone": "Europe/Berlin"
+           *         },
+           *         "timeslot": {
+           *           "id": 17,
+           *           "roomId": 1,
+           *           "startTime": "2026-03-09T08:00:00.000Z",
+           *           "endTime": "2026-03-09T08:30:00.000Z"
+           *         }
+           *       },
+           *       "checkoutUrl": "https://slots.example/sandbox/checkout/9b2f1e0a-6c1e-4c3a-9b51-2f6f1d9f2b11",
+           *       "message": "Complete payment to confirm."
+           *     }
+           */
+          "application/json": components["schemas"]["BookingCreated"];
+        };
+      };
+      /**
+       * @description The request is invalid, or the booking waits for no payment online: it is paid, over, cancelled, free of charge,
+       *     its hold has expired, or payments happen elsewhere.
+       */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["Problem"];
+        };
+      };
+      401: components["responses"]["Unauthorized"];
+      403: components["responses"]["NotBookingOwner"];
+      404: components["responses"]["BookingNotFound"];
+      500: components["responses"]["InternalError"];
+      /** @description The payment provider, or something else that the server needs, cannot be reached now. Try again. */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["Problem"];
+        };
+      };
+    };
+  };
+  receivePaymentEvent: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /**
+         * @description The provider that is configured.
+         * @example stripe
+         */
+        provider: components["schemas"]["PaymentProviderName"];
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        /**
+         * @example {
+         *       "id": "evt_1",
+         *       "type": "checkout.session.completed",
+         *       "data": {
+         *         "object": {
+         *           "id": "cs_test_1"
+         *         }
+         *       }
+         *     }
+         */
+        "application/json": {
+          [key: string]: unknown;
+        };
+      };
+    };
+    responses: {
+      /** @description The event is stored. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "message": "Event stored"
+           *     }
+           */
+          "application/json": components["schemas"]["Message"];
+        };
+      };
+      /** @description The request is invalid, or not signed by the provider within the last 5 minutes. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["Problem"];
+        };
+      };
+      /** @description That provider is not configured here. */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["Problem"];
+        };
+      };
+      413: components["responses"]["BodyTooLarge"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -1873,6 +2304,8 @@ export interface operations {
            *               "paymentStatus": "unpaid",
            *               "amountPaid": 0,
            *               "amountRefunded": 0,
+           *               "refundAmount": 0,
+           *               "holdExpiresAt": "2026-03-02T10:15:00.000Z",
            *               "cancellationTiers": [
            *                 {
            *                   "hours": 24,
@@ -2365,6 +2798,94 @@ export interface operations {
       503: components["responses"]["ServiceUnavailable"];
     };
   };
+  retryRefund: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /**
+         * @description The booking's id.
+         * @example 42
+         */
+        bookingId: components["parameters"]["BookingId"];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The booking, with a refund under way, and the amount that is asked for again. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "booking": {
+           *         "id": 42,
+           *         "userId": 7,
+           *         "roomId": 1,
+           *         "timeslotId": 17,
+           *         "status": "cancelled",
+           *         "bookingType": "workshop",
+           *         "notes": "Two guests arrive later.",
+           *         "price": 22.5,
+           *         "currency": "EUR",
+           *         "paymentStatus": "refund_pending",
+           *         "amountPaid": 22.5,
+           *         "amountRefunded": 0,
+           *         "refundAmount": 22.5,
+           *         "holdExpiresAt": null,
+           *         "cancellationTiers": [
+           *           {
+           *             "hours": 24,
+           *             "percent": 100
+           *           },
+           *           {
+           *             "hours": 12,
+           *             "percent": 50
+           *           }
+           *         ],
+           *         "cancellationReason": "user_request",
+           *         "cancelledAt": "2026-03-02T11:00:00.000Z",
+           *         "createdAt": "2026-03-02T10:00:00.000Z",
+           *         "updatedAt": "2026-03-02T10:00:00.000Z",
+           *         "room": {
+           *           "id": 1,
+           *           "name": "Sky Lounge",
+           *           "roomType": "meeting",
+           *           "timeZone": "Europe/Berlin"
+           *         },
+           *         "timeslot": {
+           *           "id": 17,
+           *           "roomId": 1,
+           *           "startTime": "2026-03-09T08:00:00.000Z",
+           *           "endTime": "2026-03-09T08:30:00.000Z"
+           *         }
+           *       },
+           *       "refundAmount": 22.5,
+           *       "message": "The refund is tried again."
+           *     }
+           */
+          "application/json": components["schemas"]["BookingCancelled"];
+        };
+      };
+      /** @description The request is invalid, or no refund of the booking has failed. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["Problem"];
+        };
+      };
+      401: components["responses"]["Unauthorized"];
+      403: components["responses"]["AdminRequired"];
+      404: components["responses"]["BookingNotFound"];
+      500: components["responses"]["InternalError"];
+      503: components["responses"]["ServiceUnavailable"];
+    };
+  };
   getBookingStats: {
     parameters: {
       query?: {
@@ -2405,6 +2926,118 @@ export interface operations {
         };
       };
       400: components["responses"]["InvalidDateRange"];
+      401: components["responses"]["Unauthorized"];
+      403: components["responses"]["AdminRequired"];
+      500: components["responses"]["InternalError"];
+      503: components["responses"]["ServiceUnavailable"];
+    };
+  };
+  getSandboxClock: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The clock. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "now": "2026-03-02T10:00:00.000Z",
+           *       "isMoved": false
+           *     }
+           */
+          "application/json": components["schemas"]["SandboxClock"];
+        };
+      };
+      400: components["responses"]["InvalidRequest"];
+      401: components["responses"]["Unauthorized"];
+      403: components["responses"]["AdminRequired"];
+      500: components["responses"]["InternalError"];
+      503: components["responses"]["ServiceUnavailable"];
+    };
+  };
+  setSandboxClock: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        /**
+         * @example {
+         *       "now": "2027-03-09T08:00:00Z"
+         *     }
+         */
+        "application/json": components["schemas"]["SetSandboxClock"];
+      };
+    };
+    responses: {
+      /** @description The clock. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "now": "2027-03-09T08:00:00.000Z",
+           *       "isMoved": true
+           *     }
+           */
+          "application/json": components["schemas"]["SandboxClock"];
+        };
+      };
+      /** @description The request is invalid, or the clock would go back. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["Problem"];
+        };
+      };
+      401: components["responses"]["Unauthorized"];
+      403: components["responses"]["AdminRequired"];
+      413: components["responses"]["BodyTooLarge"];
+      415: components["responses"]["UnsupportedMediaType"];
+      500: components["responses"]["InternalError"];
+      503: components["responses"]["ServiceUnavailable"];
+    };
+  };
+  resetSandboxClock: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The clock. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "now": "2026-03-02T10:00:00.000Z",
+           *       "isMoved": false
+           *     }
+           */
+          "application/json": components["schemas"]["SandboxClock"];
+        };
+      };
+      400: components["responses"]["InvalidRequest"];
       401: components["responses"]["Unauthorized"];
       403: components["responses"]["AdminRequired"];
       500: components["responses"]["InternalError"];

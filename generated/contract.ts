@@ -37,9 +37,17 @@ export const BookingStatus = z.enum(["pending", "confirmed", "cancelled", "compl
 );
 export type BookingStatus = z.output<typeof BookingStatus>;
 
-export const PaymentStatus = z.enum(["not_required", "unpaid", "paid", "refunded", "partially_refunded"]).openapi({
+export const PaymentStatus = z.enum([
+  "not_required",
+  "unpaid",
+  "paid",
+  "refund_pending",
+  "refunded",
+  "partially_refunded",
+  "refund_failed",
+]).openapi({
   "description":
-    "`not_required`: the booking costs nothing. `unpaid`: its price waits to be paid. `paid`, `refunded`,\n`partially_refunded`: as they say.\n",
+    "`not_required`: the booking costs nothing. `unpaid`: its price waits to be paid, or never was. `paid`, `refunded`,\n`partially_refunded`: as they say. `refund_pending`: money goes back, and the payment provider has not taken that on\nyet. `refund_failed`: it would not take it on; an admin can have it tried again.\n",
 }).openapi("PaymentStatus");
 export type PaymentStatus = z.output<typeof PaymentStatus>;
 
@@ -189,13 +197,21 @@ export const Booking = z.object({
   "price": z.number().min(0),
   "currency": z.string().openapi({ "description": "ISO 4217 code." }),
   "paymentStatus": PaymentStatus,
-  "amountPaid": z.number().min(0),
-  "amountRefunded": z.number().min(0),
+  "amountPaid": z.number().min(0).openapi({ "description": "What was paid for the booking." }),
+  "amountRefunded": z.number().min(0).openapi({ "description": "What has been given back so far." }),
+  "refundAmount": z.number().min(0).openapi({
+    "description":
+      "What is to be given back in all, decided when the booking was cancelled. Until the payment provider has taken the\nrefund on, `amountRefunded` lies below it.\n",
+  }),
+  "holdExpiresAt": z.iso.datetime({ offset: true }).nullable().openapi({
+    "description":
+      "Until when the timeslot is held for a booking that waits for its payment; then the booking is cancelled. Null\nwhen it waits for none, or payments happen elsewhere.\n",
+  }),
   "cancellationTiers": z.array(CancellationTier).openapi({
     "description": "The cancellation policy that was in force when the booking was made.",
   }),
-  "cancellationReason": z.enum(["user_request", "admin_request"]).nullable().openapi({
-    "description": "Who had it cancelled. Null unless cancelled.",
+  "cancellationReason": z.enum(["user_request", "admin_request", "hold_expired"]).nullable().openapi({
+    "description": "Who had it cancelled, or `hold_expired` when it was not paid in time. Null unless cancelled.\n",
   }),
   "cancelledAt": z.iso.datetime({ offset: true }).nullable(),
   "createdAt": z.iso.datetime({ offset: true }),
@@ -204,6 +220,40 @@ export const Booking = z.object({
   "timeslot": Timeslot,
 }).openapi("Booking");
 export type Booking = z.output<typeof Booking>;
+
+export const Cancellation = z.object({
+  "bookingId": Id,
+  "refundAmount": z.number().min(0).openapi({ "description": "What a cancellation now would give back." }),
+  "currency": z.string().openapi({ "description": "ISO 4217 code." }),
+  "refundPercent": z.number().min(0).max(100).openapi({ "description": "Of what was paid; 0 when no tier applies." }),
+  "tierHours": z.number().min(0).nullable().openapi({
+    "description": "The `hours` of the tier in `cancellationTiers` that applies now. Null when none does.",
+  }),
+  "nextTierAt": z.iso.datetime({ offset: true }).nullable().openapi({
+    "description":
+      "The last moment of this tier; behind it the next one begins. Null when nothing changes until the start.\n",
+  }),
+  "nextRefundPercent": z.number().min(0).max(100).nullable().openapi({
+    "description": "What the next tier refunds of what was paid. Null when there is no next one.",
+  }),
+}).openapi("Cancellation");
+export type Cancellation = z.output<typeof Cancellation>;
+
+export const PaymentProviderName = z.enum(["sandbox", "stripe"]).openapi("PaymentProviderName");
+export type PaymentProviderName = z.output<typeof PaymentProviderName>;
+
+export const SandboxClock = z.object({
+  "now": z.iso.datetime({ offset: true }),
+  "isMoved": z.boolean().openapi({ "description": "Whether it differs from the real time." }),
+}).openapi("SandboxClock");
+export type SandboxClock = z.output<typeof SandboxClock>;
+
+export const SetSandboxClock = z.strictObject({
+  "now": z.iso.datetime({ offset: true }).openapi({
+    "description": "Not before the clock's present time, and before the year 9999.",
+  }),
+}).openapi("SetSandboxClock");
+export type SetSandboxClock = z.output<typeof SetSandboxClock>;
 
 export const BookingPage = z.object({
   "items": z.array(Booking),
@@ -269,10 +319,19 @@ export const Cursor = z.string().regex(
 ).openapi({ "description": "A cursor as the server gave it, or `latest`." }).openapi("Cursor");
 export type Cursor = z.output<typeof Cursor>;
 
-export const BookingEventType = z.enum(["created", "confirmed", "cancelled", "rescheduled", "completed", "no_show"])
-  .openapi({
-    "description": "What happened. A booking that is confirmed as it is made has a `created` and a `confirmed`.\n",
-  }).openapi("BookingEventType");
+export const BookingEventType = z.enum([
+  "created",
+  "confirmed",
+  "cancelled",
+  "rescheduled",
+  "completed",
+  "no_show",
+  "payment_failed",
+  "refunded",
+]).openapi({
+  "description":
+    "What happened. A booking that is confirmed as it is made has a `created` and a `confirmed`. `payment_failed`: an\nattempt to pay failed, or what was paid was not the price; the booking waits on until its hold expires. `refunded`:\nmoney was given back. `confirmed` may follow `cancelled`: a payment that comes after the hold has expired takes the\ntimeslot again if it is still free.\n",
+}).openapi("BookingEventType");
 export type BookingEventType = z.output<typeof BookingEventType>;
 
 export const BookingChange = z.object({ "type": BookingEventType, "booking": Booking }).openapi("BookingChange");
@@ -484,13 +543,19 @@ export const ProblemCode = z.enum([
   "room_inactive",
   "booking_not_cancellable",
   "booking_not_reschedulable",
+  "booking_not_payable",
   "price_differs",
   "invalid_status_transition",
   "invalid_date_range",
   "too_many_timeslots",
   "timeslot_has_bookings",
+  "no_failed_refund",
+  "webhook_invalid",
+  "payment_provider_not_found",
+  "clock_goes_forward",
   "internal_error",
   "service_unavailable",
+  "payment_provider_unavailable",
 ]).openapi({ "description": "What was refused, for programs. Codes are never renamed." }).openapi("ProblemCode");
 export type ProblemCode = z.output<typeof ProblemCode>;
 
@@ -891,6 +956,78 @@ const examples = {
       "error": "The service cannot answer right now. Try again in a moment.",
     },
   },
+  "booking_not_payable": {
+    "summary": "Booking cannot be paid",
+    "value": {
+      "type": "urn:slotkeeper:problem:booking_not_payable",
+      "title": "Booking cannot be paid",
+      "status": 400,
+      "detail": "The booking is confirmed, so there is nothing to pay.",
+      "code": "booking_not_payable",
+      "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      "error": "The booking is confirmed, so there is nothing to pay.",
+    },
+  },
+  "no_failed_refund": {
+    "summary": "No refund has failed",
+    "value": {
+      "type": "urn:slotkeeper:problem:no_failed_refund",
+      "title": "No refund has failed",
+      "status": 400,
+      "detail": "No refund of booking 42 has failed: its payment is refund_pending.",
+      "code": "no_failed_refund",
+      "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      "error": "No refund of booking 42 has failed: its payment is refund_pending.",
+    },
+  },
+  "webhook_invalid": {
+    "summary": "Webhook is not valid",
+    "value": {
+      "type": "urn:slotkeeper:problem:webhook_invalid",
+      "title": "Webhook is not valid",
+      "status": 400,
+      "detail": "The signature is not valid, or older than 5 minutes.",
+      "code": "webhook_invalid",
+      "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      "error": "The signature is not valid, or older than 5 minutes.",
+    },
+  },
+  "payment_provider_not_found": {
+    "summary": "Payment provider not found",
+    "value": {
+      "type": "urn:slotkeeper:problem:payment_provider_not_found",
+      "title": "Payment provider not found",
+      "status": 404,
+      "detail": "The payment provider stripe is not configured here.",
+      "code": "payment_provider_not_found",
+      "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      "error": "The payment provider stripe is not configured here.",
+    },
+  },
+  "clock_goes_forward": {
+    "summary": "The clock goes forward only",
+    "value": {
+      "type": "urn:slotkeeper:problem:clock_goes_forward",
+      "title": "The clock goes forward only",
+      "status": 400,
+      "detail": "It is 2027-03-09T08:00:00.000Z already. Choose a later time, or reset the clock first.",
+      "code": "clock_goes_forward",
+      "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      "error": "It is 2027-03-09T08:00:00.000Z already. Choose a later time, or reset the clock first.",
+    },
+  },
+  "payment_provider_unavailable": {
+    "summary": "Payment provider unavailable",
+    "value": {
+      "type": "urn:slotkeeper:problem:payment_provider_unavailable",
+      "title": "Payment provider unavailable",
+      "status": 503,
+      "detail": "The payment provider cannot be reached right now. Try again in a moment.",
+      "code": "payment_provider_unavailable",
+      "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      "error": "The payment provider cannot be reached right now. Try again in a moment.",
+    },
+  },
 };
 
 const responses = {
@@ -935,6 +1072,8 @@ const responses = {
           "paymentStatus": "paid",
           "amountPaid": 22.5,
           "amountRefunded": 0,
+          "refundAmount": 0,
+          "holdExpiresAt": null,
           "cancellationTiers": [{ "hours": 24, "percent": 100 }, { "hours": 12, "percent": 50 }],
           "cancellationReason": null,
           "cancelledAt": null,
@@ -970,6 +1109,8 @@ const responses = {
             "paymentStatus": "unpaid",
             "amountPaid": 0,
             "amountRefunded": 0,
+            "refundAmount": 0,
+            "holdExpiresAt": "2026-03-02T10:15:00.000Z",
             "cancellationTiers": [{ "hours": 24, "percent": 100 }, { "hours": 12, "percent": 50 }],
             "cancellationReason": null,
             "cancelledAt": null,
@@ -1289,7 +1430,7 @@ const routes = {
       "tags": ["Bookings"],
       "summary": "Book a timeslot",
       "description":
-        "Takes a free timeslot for the caller. Of any number of rivals exactly one gets it, the others are answered\n`timeslot_unavailable`.\n\nThe price is the room's hourly rate for the length of the timeslot, rounded half up to two places; a room\nwithout a rate costs nothing. The booking starts `pending`. It becomes `confirmed` when it is paid or an admin\nconfirms it, or at once when it costs nothing and the room confirms by itself (`autoConfirm`). The cancellation\ntiers in force now stay with the booking.\n",
+        "Takes a free timeslot for the caller. Of any number of rivals exactly one gets it, the others are answered\n`timeslot_unavailable`.\n\nThe price is the room's hourly rate for the length of the timeslot, rounded half up to two places; a room\nwithout a rate costs nothing. The booking starts `pending`. It becomes `confirmed` when it is paid or an admin\nconfirms it, or at once when it costs nothing and the room confirms by itself (`autoConfirm`). The cancellation\ntiers in force now stay with the booking.\n\nSend the person to `checkoutUrl` to pay. Until `holdExpiresAt` the timeslot is theirs; unpaid by then, the booking is\ncancelled (`hold_expired`) and the timeslot is free again. When the payment provider cannot be reached the booking is\nmade all the same and `checkoutUrl` is null: ask for one with `POST /api/v1/bookings/{bookingId}/checkout`.\n",
       "security": [{ "bearer": ["user"] }],
       "x-rate-limit": "booking_write",
     },
@@ -1308,7 +1449,8 @@ const routes = {
     },
     responses: {
       201: {
-        description: "The booking. `checkoutUrl` is where to pay, or null when there is nowhere to pay online.",
+        description:
+          "The booking. `checkoutUrl` is where to pay, or null when there is nothing to pay, nowhere to pay online, or the\npayment provider cannot be reached; `message` says which, and how to go on.\n",
         content: {
           "application/json": {
             schema: BookingCreated,
@@ -1326,6 +1468,8 @@ const routes = {
                 "paymentStatus": "unpaid",
                 "amountPaid": 0,
                 "amountRefunded": 0,
+                "refundAmount": 0,
+                "holdExpiresAt": "2026-03-02T10:15:00.000Z",
                 "cancellationTiers": [{ "hours": 24, "percent": 100 }, { "hours": 12, "percent": 50 }],
                 "cancellationReason": null,
                 "cancelledAt": null,
@@ -1339,7 +1483,7 @@ const routes = {
                   "endTime": "2026-03-09T08:30:00.000Z",
                 },
               },
-              "checkoutUrl": null,
+              "checkoutUrl": "https://slots.example/sandbox/checkout/9b2f1e0a-6c1e-4c3a-9b51-2f6f1d9f2b11",
               "message": "Booking created. Complete payment to confirm.",
             },
           },
@@ -1452,7 +1596,7 @@ const routes = {
       "tags": ["Bookings"],
       "summary": "Cancel a booking",
       "description":
-        "Cancels the caller's own `pending` or `confirmed` booking before its timeslot starts. The timeslot is free again\nat once. What was paid is refunded by the first of the booking's `cancellationTiers` whose hours still lie\nahead, counted in elapsed hours: with the default tiers all of it 24 hours or more before the start, half of it\n12 hours or more before, nothing later. No body is needed, and none is read. An admin cancels the bookings of\nothers with `PUT /api/v1/admin/bookings/{bookingId}/status`.\n",
+        "Cancels the caller's own `pending` or `confirmed` booking before its timeslot starts. The timeslot is free again\nat once. What was paid is refunded by the first of the booking's `cancellationTiers` whose hours still lie\nahead, counted in elapsed hours: with the default tiers all of it 24 hours or more before the start, half of it\n12 hours or more before, nothing later. `GET /api/v1/bookings/{bookingId}/cancellation` tells beforehand.\n\nWhat was paid online goes back through the payment provider: `paymentStatus` is `refund_pending` until it has taken\nthe refund on, then `refunded` or `partially_refunded`, and an event `refunded` tells so.\n\nNo body is needed, and none is read. An admin cancels the bookings of\nothers with `PUT /api/v1/admin/bookings/{bookingId}/status`.\n",
       "security": [{ "bearer": ["user"] }],
       "x-rate-limit": "booking_write",
     },
@@ -1486,9 +1630,11 @@ const routes = {
                 "notes": "Two guests arrive later.",
                 "price": 22.5,
                 "currency": "EUR",
-                "paymentStatus": "refunded",
+                "paymentStatus": "refund_pending",
                 "amountPaid": 22.5,
-                "amountRefunded": 22.5,
+                "amountRefunded": 0,
+                "refundAmount": 22.5,
+                "holdExpiresAt": null,
                 "cancellationTiers": [{ "hours": 24, "percent": 100 }, { "hours": 12, "percent": 50 }],
                 "cancellationReason": "user_request",
                 "cancelledAt": "2026-03-02T11:00:00.000Z",
@@ -1535,7 +1681,7 @@ const routes = {
       "tags": ["Bookings"],
       "summary": "Move a booking to another timeslot",
       "description":
-        "Moves the caller's own `pending` or `confirmed` booking, before its timeslot starts, to a free timeslot of the\nsame room. The old timeslot is free again at once; when the new one cannot be had the booking stays where it\nis. A `pending` booking is priced again. A `confirmed` one needs a timeslot of the same price.\n",
+        "Moves the caller's own `pending` or `confirmed` booking, before its timeslot starts, to a free timeslot of the\nsame room. The old timeslot is free again at once; when the new one cannot be had the booking stays where it\nis. A `pending` booking is priced again, and a checkout that is open for it closes: ask for a fresh one. Its hold\nends when it would have. A `confirmed` one needs a timeslot of the same price.\n",
       "security": [{ "bearer": ["user"] }],
       "x-rate-limit": "booking_write",
     },
@@ -1576,6 +1722,8 @@ const routes = {
                 "paymentStatus": "unpaid",
                 "amountPaid": 0,
                 "amountRefunded": 0,
+                "refundAmount": 0,
+                "holdExpiresAt": "2026-03-02T10:15:00.000Z",
                 "cancellationTiers": [{ "hours": 24, "percent": 100 }, { "hours": 12, "percent": 50 }],
                 "cancellationReason": null,
                 "cancelledAt": null,
@@ -1618,6 +1766,231 @@ const routes = {
       404: responses.BookingNotFound,
       413: responses.BodyTooLarge,
       415: responses.UnsupportedMediaType,
+      500: responses.InternalError,
+      503: responses.ServiceUnavailable,
+    },
+  }),
+  getCancellation: createRoute({
+    method: "get",
+    path: "/api/v1/bookings/{bookingId}/cancellation",
+    operationId: "getCancellation",
+    ...{
+      "tags": ["Bookings"],
+      "summary": "See what a cancellation would refund",
+      "description":
+        "What `PUT /api/v1/bookings/{bookingId}/cancel` would refund now, and when that changes. A cancellation that follows\nwhile the same tier holds refunds exactly this. Of the caller's own bookings; an admin sees it for anybody's, as it\nholds for that user.\n",
+      "security": [{ "bearer": ["user"] }],
+      "x-rate-limit": "user",
+    },
+    request: {
+      params: z.strictObject({
+        "bookingId": integerParameter(z.int().min(1).max(9007199254740991)).openapi(
+          {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 9007199254740991,
+            "description": "A whole number, given by the server.",
+          } as const,
+        ).openapi({ param: { "description": "The booking's id.", "example": 42 } }),
+      }),
+      query: z.strictObject({}),
+    },
+    responses: {
+      200: {
+        description: "What a cancellation would refund.",
+        content: {
+          "application/json": {
+            schema: Cancellation,
+            example: {
+              "bookingId": 42,
+              "refundAmount": 22.5,
+              "currency": "EUR",
+              "refundPercent": 100,
+              "tierHours": 24,
+              "nextTierAt": "2026-03-08T08:00:00.000Z",
+              "nextRefundPercent": 50,
+            },
+          },
+        },
+      },
+      400: {
+        description: "The request is invalid, or the booking is over, cancelled already, or its timeslot has started.",
+        content: {
+          "application/problem+json": {
+            schema: Problem,
+            examples: {
+              "validation_failed": examples.validation_failed,
+              "booking_not_cancellable": examples.booking_not_cancellable,
+            },
+          },
+        },
+      },
+      401: responses.Unauthorized,
+      403: responses.NotBookingOwner,
+      404: responses.BookingNotFound,
+      500: responses.InternalError,
+      503: responses.ServiceUnavailable,
+    },
+  }),
+  createCheckout: createRoute({
+    method: "post",
+    path: "/api/v1/bookings/{bookingId}/checkout",
+    operationId: "createCheckout",
+    ...{
+      "tags": ["Bookings"],
+      "summary": "Get a fresh checkout",
+      "description":
+        "A new `checkoutUrl` for the caller's own booking while it waits for its payment: after the payment provider could not\nbe reached, after a checkout was given up or has expired, or after the booking was moved. Checkouts that were open\nbefore are closed. The hold is not made longer. No body is needed, and none is read.\n",
+      "security": [{ "bearer": ["user"] }],
+      "x-rate-limit": "booking_write",
+    },
+    request: {
+      params: z.strictObject({
+        "bookingId": integerParameter(z.int().min(1).max(9007199254740991)).openapi(
+          {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 9007199254740991,
+            "description": "A whole number, given by the server.",
+          } as const,
+        ).openapi({ param: { "description": "The booking's id.", "example": 42 } }),
+      }),
+      query: z.strictObject({}),
+    },
+    responses: {
+      201: {
+        description: "The booking, and where to pay it.",
+        content: {
+          "application/json": {
+            schema: BookingCreated,
+            example: {
+              "booking": {
+                "id": 42,
+                "userId": 7,
+                "roomId": 1,
+                "timeslotId": 17,
+                "status": "pending",
+                "bookingType": "workshop",
+                "notes": "Two guests arrive later.",
+                "price": 22.5,
+                "currency": "EUR",
+                "paymentStatus": "unpaid",
+                "amountPaid": 0,
+                "amountRefunded": 0,
+                "refundAmount": 0,
+                "holdExpiresAt": "2026-03-02T10:15:00.000Z",
+                "cancellationTiers": [{ "hours": 24, "percent": 100 }, { "hours": 12, "percent": 50 }],
+                "cancellationReason": null,
+                "cancelledAt": null,
+                "createdAt": "2026-03-02T10:00:00.000Z",
+                "updatedAt": "2026-03-02T10:00:00.000Z",
+                "room": { "id": 1, "name": "Sky Lounge", "roomType": "meeting", "timeZone": "Europe/Berlin" },
+                "timeslot": {
+                  "id": 17,
+                  "roomId": 1,
+                  "startTime": "2026-03-09T08:00:00.000Z",
+                  "endTime": "2026-03-09T08:30:00.000Z",
+                },
+              },
+              "checkoutUrl": "https://slots.example/sandbox/checkout/9b2f1e0a-6c1e-4c3a-9b51-2f6f1d9f2b11",
+              "message": "Complete payment to confirm.",
+            },
+          },
+        },
+      },
+      400: {
+        description:
+          "The request is invalid, or the booking waits for no payment online: it is paid, over, cancelled, free of charge,\nits hold has expired, or payments happen elsewhere.\n",
+        content: {
+          "application/problem+json": {
+            schema: Problem,
+            examples: {
+              "validation_failed": examples.validation_failed,
+              "booking_not_payable": examples.booking_not_payable,
+            },
+          },
+        },
+      },
+      401: responses.Unauthorized,
+      403: responses.NotBookingOwner,
+      404: responses.BookingNotFound,
+      500: responses.InternalError,
+      503: {
+        description: "The payment provider, or something else that the server needs, cannot be reached now. Try again.",
+        content: {
+          "application/problem+json": {
+            schema: Problem,
+            examples: {
+              "payment_provider_unavailable": examples.payment_provider_unavailable,
+              "service_unavailable": examples.service_unavailable,
+            },
+          },
+        },
+      },
+    },
+  }),
+  receivePaymentEvent: createRoute({
+    method: "post",
+    path: "/api/v1/payments/webhook/{provider}",
+    operationId: "receivePaymentEvent",
+    ...{
+      "tags": ["Payments"],
+      "summary": "Receive an event of the payment provider",
+      "description":
+        "For the payment provider alone, which signs what it sends: the signature is verified over the body as it came,\ntogether with its age (at most 5 minutes). `stripe` signs in the header `Stripe-Signature`, `sandbox` in\n`Sandbox-Signature`. An event is dealt with once, however often it is delivered, and events may come in any order.\n200 means that everything that follows from it is stored; what is about no booking of ours is answered 200, too.\n",
+      "security": [],
+      "x-rate-limit": "public",
+      "x-raw-body": true,
+    },
+    request: {
+      params: z.strictObject({
+        "provider": PaymentProviderName.openapi({
+          param: { "description": "The provider that is configured.", "example": "stripe" },
+        }),
+      }),
+      query: z.strictObject({}),
+      body: {
+        required: true,
+        content: {
+          "application/json": {
+            "schema": { "type": "object", "additionalProperties": true, "description": "As the provider writes it." },
+            "example": {
+              "id": "evt_1",
+              "type": "checkout.session.completed",
+              "data": { "object": { "id": "cs_test_1" } },
+            },
+          },
+        },
+      },
+    },
+    responses: {
+      200: {
+        description: "The event is stored.",
+        content: { "application/json": { schema: Message, example: { "message": "Event stored" } } },
+      },
+      400: {
+        description: "The request is invalid, or not signed by the provider within the last 5 minutes.",
+        content: {
+          "application/problem+json": {
+            schema: Problem,
+            examples: {
+              "validation_failed": examples.validation_failed,
+              "malformed_json": examples.malformed_json,
+              "webhook_invalid": examples.webhook_invalid,
+            },
+          },
+        },
+      },
+      404: {
+        description: "That provider is not configured here.",
+        content: {
+          "application/problem+json": {
+            schema: Problem,
+            examples: { "payment_provider_not_found": examples.payment_provider_not_found },
+          },
+        },
+      },
+      413: responses.BodyTooLarge,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -1697,6 +2070,8 @@ const routes = {
                     "paymentStatus": "unpaid",
                     "amountPaid": 0,
                     "amountRefunded": 0,
+                    "refundAmount": 0,
+                    "holdExpiresAt": "2026-03-02T10:15:00.000Z",
                     "cancellationTiers": [{ "hours": 24, "percent": 100 }, { "hours": 12, "percent": 50 }],
                     "cancellationReason": null,
                     "cancelledAt": null,
@@ -2188,7 +2563,7 @@ const routes = {
       "tags": ["Admin bookings"],
       "summary": "Decide on a booking",
       "description":
-        "- `confirmed`, from `pending`: it is paid or approved outside of Slotkeeper. A price counts as paid in full.\n- `completed` and `no_show`, from `confirmed`, once the timeslot has started.\n- `cancelled`, from `pending` or `confirmed`, also after the start: everything paid is refunded and the timeslot\n  is free again at once.\n\nAnything else is refused with `invalid_status_transition`.\n",
+        "- `confirmed`, from `pending`: it is paid or approved outside of Slotkeeper. A price counts as paid in full.\n- `completed` and `no_show`, from `confirmed`, once the timeslot has started.\n- `cancelled`, from `pending` or `confirmed`, also after the start: everything paid is refunded and the timeslot\n  is free again at once. What was paid online goes back through the payment provider.\n\nAnything else is refused with `invalid_status_transition`.\n",
       "security": [{ "bearer": ["admin"] }],
       "x-rate-limit": "admin",
     },
@@ -2233,6 +2608,91 @@ const routes = {
       503: responses.ServiceUnavailable,
     },
   }),
+  retryRefund: createRoute({
+    method: "post",
+    path: "/api/v1/admin/bookings/{bookingId}/refund",
+    operationId: "retryRefund",
+    ...{
+      "tags": ["Admin bookings"],
+      "summary": "Try a failed refund again",
+      "description":
+        "For a booking whose `paymentStatus` is `refund_failed`: the payment provider is asked again, until it has taken the\nrefund on. What was given back by then is not given back again. No body is needed, and none is read.\n",
+      "security": [{ "bearer": ["admin"] }],
+      "x-rate-limit": "admin",
+    },
+    request: {
+      params: z.strictObject({
+        "bookingId": integerParameter(z.int().min(1).max(9007199254740991)).openapi(
+          {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 9007199254740991,
+            "description": "A whole number, given by the server.",
+          } as const,
+        ).openapi({ param: { "description": "The booking's id.", "example": 42 } }),
+      }),
+      query: z.strictObject({}),
+    },
+    responses: {
+      200: {
+        description: "The booking, with a refund under way, and the amount that is asked for again.",
+        content: {
+          "application/json": {
+            schema: BookingCancelled,
+            example: {
+              "booking": {
+                "id": 42,
+                "userId": 7,
+                "roomId": 1,
+                "timeslotId": 17,
+                "status": "cancelled",
+                "bookingType": "workshop",
+                "notes": "Two guests arrive later.",
+                "price": 22.5,
+                "currency": "EUR",
+                "paymentStatus": "refund_pending",
+                "amountPaid": 22.5,
+                "amountRefunded": 0,
+                "refundAmount": 22.5,
+                "holdExpiresAt": null,
+                "cancellationTiers": [{ "hours": 24, "percent": 100 }, { "hours": 12, "percent": 50 }],
+                "cancellationReason": "user_request",
+                "cancelledAt": "2026-03-02T11:00:00.000Z",
+                "createdAt": "2026-03-02T10:00:00.000Z",
+                "updatedAt": "2026-03-02T10:00:00.000Z",
+                "room": { "id": 1, "name": "Sky Lounge", "roomType": "meeting", "timeZone": "Europe/Berlin" },
+                "timeslot": {
+                  "id": 17,
+                  "roomId": 1,
+                  "startTime": "2026-03-09T08:00:00.000Z",
+                  "endTime": "2026-03-09T08:30:00.000Z",
+                },
+              },
+              "refundAmount": 22.5,
+              "message": "The refund is tried again.",
+            },
+          },
+        },
+      },
+      400: {
+        description: "The request is invalid, or no refund of the booking has failed.",
+        content: {
+          "application/problem+json": {
+            schema: Problem,
+            examples: {
+              "validation_failed": examples.validation_failed,
+              "no_failed_refund": examples.no_failed_refund,
+            },
+          },
+        },
+      },
+      401: responses.Unauthorized,
+      403: responses.AdminRequired,
+      404: responses.BookingNotFound,
+      500: responses.InternalError,
+      503: responses.ServiceUnavailable,
+    },
+  }),
   getBookingStats: createRoute({
     method: "get",
     path: "/api/v1/admin/bookings/stats",
@@ -2272,6 +2732,121 @@ const routes = {
         },
       },
       400: responses.InvalidDateRange,
+      401: responses.Unauthorized,
+      403: responses.AdminRequired,
+      500: responses.InternalError,
+      503: responses.ServiceUnavailable,
+    },
+  }),
+  getSandboxClock: createRoute({
+    method: "get",
+    path: "/api/v1/sandbox/clock",
+    operationId: "getSandboxClock",
+    ...{
+      "tags": ["Sandbox"],
+      "summary": "Read the clock",
+      "description": "The time that this server takes it to be.\n",
+      "security": [{ "bearer": ["admin"] }],
+      "x-rate-limit": "admin",
+      "x-sandbox-only": true,
+    },
+    request: {
+      params: z.strictObject({}),
+      query: z.strictObject({}),
+    },
+    responses: {
+      200: {
+        description: "The clock.",
+        content: {
+          "application/json": {
+            schema: SandboxClock,
+            example: { "now": "2026-03-02T10:00:00.000Z", "isMoved": false },
+          },
+        },
+      },
+      400: responses.InvalidRequest,
+      401: responses.Unauthorized,
+      403: responses.AdminRequired,
+      500: responses.InternalError,
+      503: responses.ServiceUnavailable,
+    },
+  }),
+  setSandboxClock: createRoute({
+    method: "put",
+    path: "/api/v1/sandbox/clock",
+    operationId: "setSandboxClock",
+    ...{
+      "tags": ["Sandbox"],
+      "summary": "Move the clock forward",
+      "description":
+        "Sets the clock of this server to `now`, from where it goes on. What that makes due has happened when the answer comes:\nholds have expired, reminders are sent, old events are gone. Refunds and the lifetime of tokens go by the real time.\nThe clock goes forward only; `DELETE` takes it back to the real time. A restart does that, too.\n",
+      "security": [{ "bearer": ["admin"] }],
+      "x-rate-limit": "admin",
+      "x-sandbox-only": true,
+    },
+    request: {
+      params: z.strictObject({}),
+      query: z.strictObject({}),
+      body: {
+        required: true,
+        content: { "application/json": { schema: SetSandboxClock, example: { "now": "2027-03-09T08:00:00Z" } } },
+      },
+    },
+    responses: {
+      200: {
+        description: "The clock.",
+        content: {
+          "application/json": { schema: SandboxClock, example: { "now": "2027-03-09T08:00:00.000Z", "isMoved": true } },
+        },
+      },
+      400: {
+        description: "The request is invalid, or the clock would go back.",
+        content: {
+          "application/problem+json": {
+            schema: Problem,
+            examples: {
+              "validation_failed": examples.validation_failed,
+              "malformed_json": examples.malformed_json,
+              "clock_goes_forward": examples.clock_goes_forward,
+            },
+          },
+        },
+      },
+      401: responses.Unauthorized,
+      403: responses.AdminRequired,
+      413: responses.BodyTooLarge,
+      415: responses.UnsupportedMediaType,
+      500: responses.InternalError,
+      503: responses.ServiceUnavailable,
+    },
+  }),
+  resetSandboxClock: createRoute({
+    method: "delete",
+    path: "/api/v1/sandbox/clock",
+    operationId: "resetSandboxClock",
+    ...{
+      "tags": ["Sandbox"],
+      "summary": "Take the clock back to the real time",
+      "description": "What was done while the clock stood elsewhere stays as it is, with the times that it has.\n",
+      "security": [{ "bearer": ["admin"] }],
+      "x-rate-limit": "admin",
+      "x-sandbox-only": true,
+    },
+    request: {
+      params: z.strictObject({}),
+      query: z.strictObject({}),
+    },
+    responses: {
+      200: {
+        description: "The clock.",
+        content: {
+          "application/json": {
+            schema: SandboxClock,
+            example: { "now": "2026-03-02T10:00:00.000Z", "isMoved": false },
+          },
+        },
+      },
+      400: responses.InvalidRequest,
       401: responses.Unauthorized,
       403: responses.AdminRequired,
       500: responses.InternalError,
@@ -2337,8 +2912,9 @@ export const operations = {
     access: "public",
     takesTicket: false,
     rateLimit: "public",
-    hasBody: false,
+    bodyKind: "none",
     upgrades: false,
+    isSandboxOnly: false,
     problems: ["validation_failed", "internal_error", "service_unavailable"],
     answers: { 200: RoomPage },
     route: routes.listRooms,
@@ -2348,8 +2924,9 @@ export const operations = {
     access: "public",
     takesTicket: false,
     rateLimit: "public",
-    hasBody: false,
+    bodyKind: "none",
     upgrades: false,
+    isSandboxOnly: false,
     problems: ["validation_failed", "room_not_found", "internal_error", "service_unavailable"],
     answers: { 200: Room },
     route: routes.getRoom,
@@ -2359,8 +2936,9 @@ export const operations = {
     access: "public",
     takesTicket: false,
     rateLimit: "public",
-    hasBody: false,
+    bodyKind: "none",
     upgrades: false,
+    isSandboxOnly: false,
     problems: ["validation_failed", "room_not_found", "internal_error", "service_unavailable"],
     answers: { 200: FreeTimeslots },
     route: routes.listFreeTimeslots,
@@ -2370,8 +2948,9 @@ export const operations = {
     access: "user",
     takesTicket: false,
     rateLimit: "booking_write",
-    hasBody: true,
+    bodyKind: "json",
     upgrades: false,
+    isSandboxOnly: false,
     problems: [
       "validation_failed",
       "malformed_json",
@@ -2395,8 +2974,9 @@ export const operations = {
     access: "user",
     takesTicket: false,
     rateLimit: "user",
-    hasBody: false,
+    bodyKind: "none",
     upgrades: false,
+    isSandboxOnly: false,
     problems: [
       "validation_failed",
       "invalid_date_range",
@@ -2414,8 +2994,9 @@ export const operations = {
     access: "user",
     takesTicket: false,
     rateLimit: "user",
-    hasBody: false,
+    bodyKind: "none",
     upgrades: false,
+    isSandboxOnly: false,
     problems: [
       "validation_failed",
       "token_missing",
@@ -2434,8 +3015,9 @@ export const operations = {
     access: "user",
     takesTicket: false,
     rateLimit: "booking_write",
-    hasBody: false,
+    bodyKind: "none",
     upgrades: false,
+    isSandboxOnly: false,
     problems: [
       "validation_failed",
       "booking_not_cancellable",
@@ -2455,8 +3037,9 @@ export const operations = {
     access: "user",
     takesTicket: false,
     rateLimit: "booking_write",
-    hasBody: true,
+    bodyKind: "json",
     upgrades: false,
+    isSandboxOnly: false,
     problems: [
       "validation_failed",
       "malformed_json",
@@ -2479,13 +3062,79 @@ export const operations = {
     answers: { 200: BookingRescheduled },
     route: routes.rescheduleBooking,
   },
+  getCancellation: {
+    id: "getCancellation",
+    access: "user",
+    takesTicket: false,
+    rateLimit: "user",
+    bodyKind: "none",
+    upgrades: false,
+    isSandboxOnly: false,
+    problems: [
+      "validation_failed",
+      "booking_not_cancellable",
+      "token_missing",
+      "token_invalid",
+      "token_expired",
+      "not_booking_owner",
+      "booking_not_found",
+      "internal_error",
+      "service_unavailable",
+    ],
+    answers: { 200: Cancellation },
+    route: routes.getCancellation,
+  },
+  createCheckout: {
+    id: "createCheckout",
+    access: "user",
+    takesTicket: false,
+    rateLimit: "booking_write",
+    bodyKind: "none",
+    upgrades: false,
+    isSandboxOnly: false,
+    problems: [
+      "validation_failed",
+      "booking_not_payable",
+      "token_missing",
+      "token_invalid",
+      "token_expired",
+      "not_booking_owner",
+      "booking_not_found",
+      "internal_error",
+      "payment_provider_unavailable",
+      "service_unavailable",
+    ],
+    answers: { 201: BookingCreated },
+    route: routes.createCheckout,
+  },
+  receivePaymentEvent: {
+    id: "receivePaymentEvent",
+    access: "public",
+    takesTicket: false,
+    rateLimit: "public",
+    bodyKind: "raw",
+    upgrades: false,
+    isSandboxOnly: false,
+    problems: [
+      "validation_failed",
+      "malformed_json",
+      "webhook_invalid",
+      "payment_provider_not_found",
+      "body_too_large",
+      "internal_error",
+      "service_unavailable",
+    ],
+    answers: { 200: Message },
+    route: routes.receivePaymentEvent,
+  },
   listEvents: {
     id: "listEvents",
     access: "user",
     takesTicket: false,
     rateLimit: "user",
-    hasBody: false,
+    bodyKind: "none",
     upgrades: false,
+    isSandboxOnly: false,
     problems: [
       "validation_failed",
       "token_missing",
@@ -2504,8 +3153,9 @@ export const operations = {
     access: "user",
     takesTicket: false,
     rateLimit: "user",
-    hasBody: false,
+    bodyKind: "none",
     upgrades: false,
+    isSandboxOnly: false,
     problems: [
       "validation_failed",
       "token_missing",
@@ -2522,8 +3172,9 @@ export const operations = {
     access: "user",
     takesTicket: true,
     rateLimit: "user",
-    hasBody: false,
+    bodyKind: "none",
     upgrades: true,
+    isSandboxOnly: false,
     problems: [
       "validation_failed",
       "token_missing",
@@ -2544,8 +3195,9 @@ export const operations = {
     access: "user",
     takesTicket: false,
     rateLimit: "user",
-    hasBody: false,
+    bodyKind: "none",
     upgrades: false,
+    isSandboxOnly: false,
     problems: [
       "validation_failed",
       "token_missing",
@@ -2562,8 +3214,9 @@ export const operations = {
     access: "admin",
     takesTicket: false,
     rateLimit: "admin",
-    hasBody: true,
+    bodyKind: "json",
     upgrades: false,
+    isSandboxOnly: false,
     problems: [
       "validation_failed",
       "malformed_json",
@@ -2584,8 +3237,9 @@ export const operations = {
     access: "admin",
     takesTicket: false,
     rateLimit: "admin",
-    hasBody: true,
+    bodyKind: "json",
     upgrades: false,
+    isSandboxOnly: false,
     problems: [
       "validation_failed",
       "malformed_json",
@@ -2607,8 +3261,9 @@ export const operations = {
     access: "admin",
     takesTicket: false,
     rateLimit: "admin",
-    hasBody: false,
+    bodyKind: "none",
     upgrades: false,
+    isSandboxOnly: false,
     problems: [
       "validation_failed",
       "token_missing",
@@ -2627,8 +3282,9 @@ export const operations = {
     access: "admin",
     takesTicket: false,
     rateLimit: "admin",
-    hasBody: true,
+    bodyKind: "json",
     upgrades: false,
+    isSandboxOnly: false,
     problems: [
       "validation_failed",
       "malformed_json",
@@ -2652,8 +3308,9 @@ export const operations = {
     access: "admin",
     takesTicket: false,
     rateLimit: "admin",
-    hasBody: false,
+    bodyKind: "none",
     upgrades: false,
+    isSandboxOnly: false,
     problems: [
       "validation_failed",
       "timeslot_has_bookings",
@@ -2673,8 +3330,9 @@ export const operations = {
     access: "admin",
     takesTicket: false,
     rateLimit: "admin",
-    hasBody: false,
+    bodyKind: "none",
     upgrades: false,
+    isSandboxOnly: false,
     problems: [
       "validation_failed",
       "invalid_date_range",
@@ -2693,8 +3351,9 @@ export const operations = {
     access: "admin",
     takesTicket: false,
     rateLimit: "admin",
-    hasBody: true,
+    bodyKind: "json",
     upgrades: false,
+    isSandboxOnly: false,
     problems: [
       "validation_failed",
       "malformed_json",
@@ -2712,13 +3371,36 @@ export const operations = {
     answers: { 200: Booking },
     route: routes.updateBookingStatus,
   },
+  retryRefund: {
+    id: "retryRefund",
+    access: "admin",
+    takesTicket: false,
+    rateLimit: "admin",
+    bodyKind: "none",
+    upgrades: false,
+    isSandboxOnly: false,
+    problems: [
+      "validation_failed",
+      "no_failed_refund",
+      "token_missing",
+      "token_invalid",
+      "token_expired",
+      "admin_required",
+      "booking_not_found",
+      "internal_error",
+      "service_unavailable",
+    ],
+    answers: { 200: BookingCancelled },
+    route: routes.retryRefund,
+  },
   getBookingStats: {
     id: "getBookingStats",
     access: "admin",
     takesTicket: false,
     rateLimit: "admin",
-    hasBody: false,
+    bodyKind: "none",
     upgrades: false,
+    isSandboxOnly: false,
     problems: [
       "validation_failed",
       "invalid_date_range",
@@ -2732,13 +3414,78 @@ export const operations = {
     answers: { 200: BookingStats },
     route: routes.getBookingStats,
   },
+  getSandboxClock: {
+    id: "getSandboxClock",
+    access: "admin",
+    takesTicket: false,
+    rateLimit: "admin",
+    bodyKind: "none",
+    upgrades: false,
+    isSandboxOnly: true,
+    problems: [
+      "validation_failed",
+      "token_missing",
+      "token_invalid",
+      "token_expired",
+      "admin_required",
+      "internal_error",
+      "service_unavailable",
+    ],
+    answers: { 200: SandboxClock },
+    route: routes.getSandboxClock,
+  },
+  setSandboxClock: {
+    id: "setSandboxClock",
+    access: "admin",
+    takesTicket: false,
+    rateLimit: "admin",
+    bodyKind: "json",
+    upgrades: false,
+    isSandboxOnly: true,
+    problems: [
+      "validation_failed",
+      "malformed_json",
+      "clock_goes_forward",
+      "token_missing",
+      "token_invalid",
+      "token_expired",
+      "admin_required",
+      "body_too_large",
+      "unsupported_media_type",
+      "internal_error",
+      "service_unavailable",
+    ],
+    answers: { 200: SandboxClock },
+    route: routes.setSandboxClock,
+  },
+  resetSandboxClock: {
+    id: "resetSandboxClock",
+    access: "admin",
+    takesTicket: false,
+    rateLimit: "admin",
+    bodyKind: "none",
+    upgrades: false,
+    isSandboxOnly: true,
+    problems: [
+      "validation_failed",
+      "token_missing",
+      "token_invalid",
+      "token_expired",
+      "admin_required",
+      "internal_error",
+      "service_unavailable",
+    ],
+    answers: { 200: SandboxClock },
+    route: routes.resetSandboxClock,
+  },
   getHealth: {
     id: "getHealth",
     access: "public",
     takesTicket: false,
     rateLimit: "public",
-    hasBody: false,
+    bodyKind: "none",
     upgrades: false,
+    isSandboxOnly: false,
     problems: ["validation_failed", "internal_error"],
     answers: { 200: Health },
     route: routes.getHealth,
@@ -2748,8 +3495,9 @@ export const operations = {
     access: "public",
     takesTicket: false,
     rateLimit: "public",
-    hasBody: false,
+    bodyKind: "none",
     upgrades: false,
+    isSandboxOnly: false,
     problems: ["validation_failed", "internal_error", "service_unavailable"],
     answers: { 200: Readiness },
     route: routes.getReadiness,
@@ -2763,6 +3511,8 @@ export type Operations = {
     params: z.output<typeof routes.listRooms.request.params>;
     query: z.output<typeof routes.listRooms.request.query>;
     body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
     answer: { status: 200; body: z.input<typeof RoomPage> };
   };
   getRoom: {
@@ -2770,6 +3520,8 @@ export type Operations = {
     params: z.output<typeof routes.getRoom.request.params>;
     query: z.output<typeof routes.getRoom.request.query>;
     body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
     answer: { status: 200; body: z.input<typeof Room> };
   };
   listFreeTimeslots: {
@@ -2777,6 +3529,8 @@ export type Operations = {
     params: z.output<typeof routes.listFreeTimeslots.request.params>;
     query: z.output<typeof routes.listFreeTimeslots.request.query>;
     body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
     answer: { status: 200; body: z.input<typeof FreeTimeslots> };
   };
   createBooking: {
@@ -2784,6 +3538,8 @@ export type Operations = {
     params: z.output<typeof routes.createBooking.request.params>;
     query: z.output<typeof routes.createBooking.request.query>;
     body: z.output<typeof routes.createBooking.request.body.content["application/json"]["schema"]>;
+    bodyKind: "json";
+    isSandboxOnly: false;
     answer: { status: 201; body: z.input<typeof BookingCreated> };
   };
   listBookings: {
@@ -2791,6 +3547,8 @@ export type Operations = {
     params: z.output<typeof routes.listBookings.request.params>;
     query: z.output<typeof routes.listBookings.request.query>;
     body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
     answer: { status: 200; body: z.input<typeof BookingPage> };
   };
   getBooking: {
@@ -2798,6 +3556,8 @@ export type Operations = {
     params: z.output<typeof routes.getBooking.request.params>;
     query: z.output<typeof routes.getBooking.request.query>;
     body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
     answer: { status: 200; body: z.input<typeof Booking> };
   };
   cancelBooking: {
@@ -2805,6 +3565,8 @@ export type Operations = {
     params: z.output<typeof routes.cancelBooking.request.params>;
     query: z.output<typeof routes.cancelBooking.request.query>;
     body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
     answer: { status: 200; body: z.input<typeof BookingCancelled> };
   };
   rescheduleBooking: {
@@ -2812,13 +3574,44 @@ export type Operations = {
     params: z.output<typeof routes.rescheduleBooking.request.params>;
     query: z.output<typeof routes.rescheduleBooking.request.query>;
     body: z.output<typeof routes.rescheduleBooking.request.body.content["application/json"]["schema"]>;
+    bodyKind: "json";
+    isSandboxOnly: false;
     answer: { status: 200; body: z.input<typeof BookingRescheduled> };
+  };
+  getCancellation: {
+    access: "user";
+    params: z.output<typeof routes.getCancellation.request.params>;
+    query: z.output<typeof routes.getCancellation.request.query>;
+    body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
+    answer: { status: 200; body: z.input<typeof Cancellation> };
+  };
+  createCheckout: {
+    access: "user";
+    params: z.output<typeof routes.createCheckout.request.params>;
+    query: z.output<typeof routes.createCheckout.request.query>;
+    body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
+    answer: { status: 201; body: z.input<typeof BookingCreated> };
+  };
+  receivePaymentEvent: {
+    access: "public";
+    params: z.output<typeof routes.receivePaymentEvent.request.params>;
+    query: z.output<typeof routes.receivePaymentEvent.request.query>;
+    body: string;
+    bodyKind: "raw";
+    isSandboxOnly: false;
+    answer: { status: 200; body: z.input<typeof Message> };
   };
   listEvents: {
     access: "user";
     params: z.output<typeof routes.listEvents.request.params>;
     query: z.output<typeof routes.listEvents.request.query>;
     body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
     answer: { status: 200; body: z.input<typeof EventPage> };
   };
   createSocketTicket: {
@@ -2826,6 +3619,8 @@ export type Operations = {
     params: z.output<typeof routes.createSocketTicket.request.params>;
     query: z.output<typeof routes.createSocketTicket.request.query>;
     body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
     answer: { status: 201; body: z.input<typeof SocketTicket> };
   };
   openSocket: {
@@ -2833,6 +3628,8 @@ export type Operations = {
     params: z.output<typeof routes.openSocket.request.params>;
     query: z.output<typeof routes.openSocket.request.query>;
     body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
     answer: { status: 101; body: Response };
   };
   getMe: {
@@ -2840,6 +3637,8 @@ export type Operations = {
     params: z.output<typeof routes.getMe.request.params>;
     query: z.output<typeof routes.getMe.request.query>;
     body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
     answer: { status: 200; body: z.input<typeof Me> };
   };
   createRoom: {
@@ -2847,6 +3646,8 @@ export type Operations = {
     params: z.output<typeof routes.createRoom.request.params>;
     query: z.output<typeof routes.createRoom.request.query>;
     body: z.output<typeof routes.createRoom.request.body.content["application/json"]["schema"]>;
+    bodyKind: "json";
+    isSandboxOnly: false;
     answer: { status: 201; body: z.input<typeof Room> };
   };
   updateRoom: {
@@ -2854,6 +3655,8 @@ export type Operations = {
     params: z.output<typeof routes.updateRoom.request.params>;
     query: z.output<typeof routes.updateRoom.request.query>;
     body: z.output<typeof routes.updateRoom.request.body.content["application/json"]["schema"]>;
+    bodyKind: "json";
+    isSandboxOnly: false;
     answer: { status: 200; body: z.input<typeof Room> };
   };
   deleteRoom: {
@@ -2861,6 +3664,8 @@ export type Operations = {
     params: z.output<typeof routes.deleteRoom.request.params>;
     query: z.output<typeof routes.deleteRoom.request.query>;
     body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
     answer: { status: 200; body: z.input<typeof Message> };
   };
   generateTimeslots: {
@@ -2868,6 +3673,8 @@ export type Operations = {
     params: z.output<typeof routes.generateTimeslots.request.params>;
     query: z.output<typeof routes.generateTimeslots.request.query>;
     body: z.output<typeof routes.generateTimeslots.request.body.content["application/json"]["schema"]>;
+    bodyKind: "json";
+    isSandboxOnly: false;
     answer: { status: 201; body: z.input<typeof TimeslotsGenerated> };
   };
   deleteTimeslot: {
@@ -2875,6 +3682,8 @@ export type Operations = {
     params: z.output<typeof routes.deleteTimeslot.request.params>;
     query: z.output<typeof routes.deleteTimeslot.request.query>;
     body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
     answer: { status: 200; body: z.input<typeof Message> };
   };
   listAllBookings: {
@@ -2882,6 +3691,8 @@ export type Operations = {
     params: z.output<typeof routes.listAllBookings.request.params>;
     query: z.output<typeof routes.listAllBookings.request.query>;
     body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
     answer: { status: 200; body: z.input<typeof BookingPage> };
   };
   updateBookingStatus: {
@@ -2889,20 +3700,62 @@ export type Operations = {
     params: z.output<typeof routes.updateBookingStatus.request.params>;
     query: z.output<typeof routes.updateBookingStatus.request.query>;
     body: z.output<typeof routes.updateBookingStatus.request.body.content["application/json"]["schema"]>;
+    bodyKind: "json";
+    isSandboxOnly: false;
     answer: { status: 200; body: z.input<typeof Booking> };
+  };
+  retryRefund: {
+    access: "admin";
+    params: z.output<typeof routes.retryRefund.request.params>;
+    query: z.output<typeof routes.retryRefund.request.query>;
+    body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
+    answer: { status: 200; body: z.input<typeof BookingCancelled> };
   };
   getBookingStats: {
     access: "admin";
     params: z.output<typeof routes.getBookingStats.request.params>;
     query: z.output<typeof routes.getBookingStats.request.query>;
     body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
     answer: { status: 200; body: z.input<typeof BookingStats> };
+  };
+  getSandboxClock: {
+    access: "admin";
+    params: z.output<typeof routes.getSandboxClock.request.params>;
+    query: z.output<typeof routes.getSandboxClock.request.query>;
+    body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: true;
+    answer: { status: 200; body: z.input<typeof SandboxClock> };
+  };
+  setSandboxClock: {
+    access: "admin";
+    params: z.output<typeof routes.setSandboxClock.request.params>;
+    query: z.output<typeof routes.setSandboxClock.request.query>;
+    body: z.output<typeof routes.setSandboxClock.request.body.content["application/json"]["schema"]>;
+    bodyKind: "json";
+    isSandboxOnly: true;
+    answer: { status: 200; body: z.input<typeof SandboxClock> };
+  };
+  resetSandboxClock: {
+    access: "admin";
+    params: z.output<typeof routes.resetSandboxClock.request.params>;
+    query: z.output<typeof routes.resetSandboxClock.request.query>;
+    body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: true;
+    answer: { status: 200; body: z.input<typeof SandboxClock> };
   };
   getHealth: {
     access: "public";
     params: z.output<typeof routes.getHealth.request.params>;
     query: z.output<typeof routes.getHealth.request.query>;
     body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
     answer: { status: 200; body: z.input<typeof Health> };
   };
   getReadiness: {
@@ -2910,6 +3763,8 @@ export type Operations = {
     params: z.output<typeof routes.getReadiness.request.params>;
     query: z.output<typeof routes.getReadiness.request.query>;
     body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
     answer: { status: 200; body: z.input<typeof Readiness> };
   };
 };

@@ -14,10 +14,21 @@ export type BookingEventType =
   | "generated"
   | "deleted"
   | "room_opened"
-  | "room_closed";
+  | "room_closed"
+  | "payment_failed"
+  | "refunded";
 export type BookingStatus = "pending" | "confirmed" | "cancelled" | "completed" | "no_show";
-export type CancellationReason = "user_request" | "admin_request";
-export type PaymentStatus = "not_required" | "unpaid" | "paid" | "refunded" | "partially_refunded";
+export type CancellationReason = "user_request" | "admin_request" | "hold_expired";
+export type PaymentEventKind = "paid" | "failed" | "expired" | "refunded";
+export type PaymentStatus =
+  | "not_required"
+  | "unpaid"
+  | "paid"
+  | "refund_pending"
+  | "refunded"
+  | "partially_refunded"
+  | "refund_failed";
+export type RefundStatus = "pending" | "succeeded" | "failed";
 export type RoomType = "office" | "consultation" | "meeting" | "treatment";
 
 export interface BookingEvents {
@@ -54,6 +65,19 @@ export interface Bookings {
   created_at: ColumnType<Date, Date, Date>;
   updated_at: ColumnType<Date, Date, Date>;
   reminded_at: ColumnType<Date, Date, Date> | null;
+  hold_expires_at: ColumnType<Date, Date, Date> | null;
+  refund_amount: ColumnType<string, string | number, string | number>;
+  payment_id: number | null;
+}
+
+export interface Checkouts {
+  id: string;
+  booking_id: number;
+  provider: string;
+  reference: string | null;
+  created_at: ColumnType<Date, Date, Date>;
+  closed_at: ColumnType<Date, Date, Date> | null;
+  close_job_id: number | null;
 }
 
 export interface EventFeed {
@@ -62,6 +86,42 @@ export interface EventFeed {
   cluster: string;
   removed_transaction_id: Generated<string>;
   removed_id: Generated<number>;
+}
+
+export interface PaymentEvents {
+  provider: string;
+  event_id: string;
+  kind: PaymentEventKind;
+  booking_id: number;
+  received_at: ColumnType<Date, Date, Date>;
+}
+
+export interface Payments {
+  id: Generated<number>;
+  provider: string;
+  reference: string;
+  checkout_id: string;
+  booking_id: number;
+  currency: string;
+  amount: ColumnType<string, string | number, string | number> | null;
+  pays_booking: boolean;
+  reported_refunded: ColumnType<string, string | number, string | number>;
+  paid_at: ColumnType<Date, Date, Date> | null;
+}
+
+export interface Refunds {
+  id: string;
+  payment_id: number;
+  booking_id: number;
+  amount: ColumnType<string, string | number, string | number>;
+  target: ColumnType<string, string | number, string | number>;
+  status: RefundStatus;
+  idempotency_key: string;
+  job_id: number;
+  reference: string | null;
+  failure: string | null;
+  requested_at: ColumnType<Date, Date, Date>;
+  settled_at: ColumnType<Date, Date, Date> | null;
 }
 
 export interface Rooms {
@@ -105,7 +165,11 @@ export interface Users {
 export interface DB {
   booking_events: BookingEvents;
   bookings: Bookings;
+  checkouts: Checkouts;
   event_feed: EventFeed;
+  payment_events: PaymentEvents;
+  payments: Payments;
+  refunds: Refunds;
   rooms: Rooms;
   socket_tickets: SocketTickets;
   timeslots: Timeslots;

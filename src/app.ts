@@ -16,20 +16,31 @@ import { redeemTicket } from "./events/tickets.ts";
 import { Intake } from "./http/intake.ts";
 import type { Log } from "./http/log.ts";
 import { type AppEnv, createRouter } from "./http/router.ts";
+import type { WorkerOptions } from "./jobs/worker.ts";
 import { operationsHandlers } from "./operations/handlers.ts";
+import { paymentHandlers } from "./payments/handlers.ts";
+import { paymentTasks } from "./payments/payments.ts";
 import type { PaymentProvider } from "./payments/provider.ts";
+import { openPaymentProvider, paymentLinks } from "./payments/providers.ts";
+import { isSandboxPayments } from "./payments/sandbox.ts";
 import { roomHandlers } from "./rooms/handlers.ts";
+import { addCheckoutPage } from "./sandbox/checkout_page.ts";
+import { SandboxClock } from "./sandbox/clock.ts";
+import { sandboxHandlers } from "./sandbox/handlers.ts";
+import { sweep } from "./sweeps.ts";
 import { timeslotHandlers } from "./timeslots/handlers.ts";
 
 export interface AppOptions {
   config: Config;
   db: Kysely<Database>;
+  /** One of the sandbox can be moved by an admin. */
   clock: Clock;
   log: Log;
-  payments: PaymentProvider;
   verify: VerifyToken;
   /** Followed by the sockets; whoever starts it closes it. */
   feed: EventFeed;
+  /** Where the outside reaches this server, once it listens. */
+  publicUrl: () => string;
   /** A token that the docs fill in for "try it"; undefined outside of the sandbox. */
   docsToken: string | undefined;
   /** For whoever shuts the server down. */
@@ -39,13 +50,22 @@ export interface AppOptions {
 
 export interface App {
   fetch: OpenAPIHono<AppEnv>["fetch"];
+  /** Does what time has made due. For whoever runs it now and again. */
+  sweep(): Promise<void>;
+  /** What the queue of jobs asks for. */
+  tasks: WorkerOptions["tasks"];
+  /** Undefined when payments happen elsewhere. */
+  payments: PaymentProvider | undefined;
   /** For whoever shuts the server down. */
   sockets: Sockets;
 }
 
 export function createApp(options: AppOptions): App {
-  const { config, db, clock, log, payments, verify, feed, docsToken, intake = new Intake(), socketLimits } = options;
-  const announce = () => feed.announce();
+  const { config, db, clock, log, verify, feed, publicUrl, docsToken, intake = new Intake(), socketLimits } = options;
+  const links = paymentLinks(publicUrl, config.checkoutReturnUrl);
+  const payments = openPaymentProvider(config, links);
+  const rules = { config, db, clock, log, payments, announce: () => feed.announce() };
+  const sweepAll = () => sweep(rules);
   const sockets = new Sockets({ db, feed, log, config, limits: socketLimits });
   const app = createRouter({
     log,
@@ -54,13 +74,18 @@ export function createApp(options: AppOptions): App {
     redeemTicket: (ticket) => redeemTicket(db, ticket),
     handlers: {
       ...authHandlers(),
-      ...roomHandlers({ db, clock, config, announce }),
-      ...timeslotHandlers({ db, clock, announce }),
-      ...bookingHandlers({ db, clock, payments, config, announce }),
+      ...roomHandlers(rules),
+      ...timeslotHandlers(rules),
+      ...bookingHandlers(rules),
+      ...paymentHandlers(rules),
       ...eventHandlers({ db, feed, log, sockets }),
       ...operationsHandlers({ db }),
+      ...(clock instanceof SandboxClock ? sandboxHandlers({ sandboxClock: clock, sweep: sweepAll }) : {}),
     },
   });
   addDocs(app, docsToken);
-  return { fetch: app.fetch, sockets };
+  if (isSandboxPayments(payments)) {
+    addCheckoutPage(app, { ...rules, payments, links, deliver: (request) => app.fetch(request) });
+  }
+  return { fetch: app.fetch, sweep: sweepAll, tasks: paymentTasks(rules), payments, sockets };
 }

@@ -1,5 +1,8 @@
 /** Configuration: everything comes from the environment, is read once, and all faults are reported together. */
 import { z } from "zod";
+import type { PaymentProviderName } from "../generated/contract.ts";
+import type { PaymentSettings } from "./payments/provider.ts";
+import { providerTypes } from "./payments/providers.ts";
 
 /** A cancellation `hours` or more before the start (elapsed hours) refunds `percent` of what was paid. */
 export interface CancellationTier {
@@ -30,7 +33,13 @@ export interface Config {
   defaultCurrency: string;
   /** Longest notice first. */
   cancellationTiers: CancellationTier[];
-  paymentProvider: "none";
+  paymentProvider: "none" | PaymentProviderName;
+  /** What the provider needs, by the names of its variables. */
+  paymentSettings: PaymentSettings;
+  /** Where people go on after a checkout; undefined means `publicUrl`. */
+  checkoutReturnUrl: string | undefined;
+  /** For how long a booking that is not paid holds its timeslot. */
+  holdMinutes: number;
   /** For links we hand out; undefined means the address we listen on. */
   publicUrl: string | undefined;
   /** Origins (`https://app.example`) of pages that may use this server from elsewhere. */
@@ -106,6 +115,9 @@ const tiers = z.string().transform((value, context): CancellationTier[] => {
   return found.sort((a, b) => b.hours - a.hours);
 });
 
+// The keys of the record are those of its type.
+const providerNames = Object.keys(providerTypes) as PaymentProviderName[];
+
 const variables = z.object({
   HOST: z.string().default("127.0.0.1"),
   PORT: wholeNumber(0, 65535).prefault("8000"),
@@ -129,7 +141,9 @@ const variables = z.object({
   DEFAULT_TIME_ZONE: z.string().refine(isTimeZone, "must be an IANA time zone such as Europe/Berlin").default("UTC"),
   DEFAULT_CURRENCY: z.string().refine(isCurrency, "must be an ISO 4217 code such as EUR").default("EUR"),
   CANCELLATION_TIERS: tiers.prefault("24:100,12:50"),
-  PAYMENT_PROVIDER: z.enum(["none"]).default("none"),
+  PAYMENT_PROVIDER: z.enum(["none", ...providerNames], `must be none, ${providerNames.join(" or ")}`).optional(),
+  CHECKOUT_RETURN_URL: url.optional(),
+  HOLD_MINUTES: wholeNumber(1, 10_080).prefault("15"),
   PUBLIC_URL: url.optional(),
   CORS_ORIGINS: origins.optional(),
   REMINDER_LEAD_MINUTES: wholeNumber(0, 525_600).prefault("60"),
@@ -158,19 +172,28 @@ export function parseConfig(
   if (serves && has("DATABASE_URL") && !has("AUTH_JWT_SECRET") && !has("AUTH_JWKS_URL")) {
     faults.push("AUTH_JWT_SECRET: with DATABASE_URL, set this or AUTH_JWKS_URL, so that tokens can be verified");
   }
-  if (!success || faults.length > 0) {
+  const isSandbox = success ? data.SANDBOX ?? !has("DATABASE_URL") : false;
+  const provider = present.PAYMENT_PROVIDER ?? (isSandbox ? "sandbox" : "none");
+  if (success && provider === "sandbox" && !isSandbox) {
+    faults.push("PAYMENT_PROVIDER: sandbox takes no money, so it needs SANDBOX=true");
+  }
+  const chosen = providerNames.find((name) => name === provider);
+  const settings = z.object(chosen === undefined || !serves ? {} : providerTypes[chosen].variables).safeParse(present);
+  for (const { path, message } of settings.error?.issues ?? []) {
+    faults.push(`${path.join(".")}: ${message} (PAYMENT_PROVIDER is ${provider})`);
+  }
+  if (!success || !settings.success || faults.length > 0) {
     throw new ConfigError(`The configuration is not valid:\n${faults.map((fault) => `  ${fault}`).join("\n")}`);
   }
 
-  const sandbox = data.SANDBOX ?? data.DATABASE_URL === undefined;
   return {
     host: data.HOST,
     port: data.PORT,
     databaseUrl: data.DATABASE_URL,
     dataDir: data.DATA_DIR,
     databasePool: data.DATABASE_POOL,
-    sandbox,
-    demoData: data.DEMO_DATA ?? sandbox,
+    sandbox: isSandbox,
+    demoData: data.DEMO_DATA ?? isSandbox,
     auth: {
       secret: data.AUTH_JWT_SECRET,
       jwksUrl: data.AUTH_JWKS_URL,
@@ -180,7 +203,10 @@ export function parseConfig(
     defaultTimeZone: data.DEFAULT_TIME_ZONE,
     defaultCurrency: data.DEFAULT_CURRENCY,
     cancellationTiers: data.CANCELLATION_TIERS,
-    paymentProvider: data.PAYMENT_PROVIDER,
+    paymentProvider: chosen ?? "none",
+    paymentSettings: settings.data,
+    checkoutReturnUrl: data.CHECKOUT_RETURN_URL,
+    holdMinutes: data.HOLD_MINUTES,
     corsOrigins: data.CORS_ORIGINS ?? [],
     reminderLeadMinutes: data.REMINDER_LEAD_MINUTES,
     eventRetentionDays: data.EVENT_RETENTION_DAYS,

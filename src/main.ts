@@ -9,10 +9,11 @@ import { adoptFeed } from "./events/queries.ts";
 import { exitAfter } from "./exit.ts";
 import { Intake } from "./http/intake.ts";
 import { createLog } from "./http/log.ts";
+import { Worker } from "./jobs/worker.ts";
 import { openDatabase, withSecret } from "./open_database.ts";
-import { paymentProvider } from "./payments/provider.ts";
+import { Repeater } from "./repeater.ts";
+import { SandboxClock } from "./sandbox/clock.ts";
 import { fillInDemo, findFreeTimeslot } from "./sandbox/demo.ts";
-import { Sweeper } from "./sweeps.ts";
 
 /**
  * After SIGTERM, in milliseconds: how long bodies may still take to arrive and clients to close their sockets, and then
@@ -21,6 +22,8 @@ import { Sweeper } from "./sweeps.ts";
 const arrivalLimitMs = 3_000;
 const closeLimitMs = 3_000;
 const drainLimitMs = 10_000;
+/** Milliseconds between two looks at what time has made due. */
+const sweepIntervalMs = 5_000;
 const sandboxTokenSeconds = 30 * 24 * 60 * 60;
 
 async function start(): Promise<void> {
@@ -35,31 +38,42 @@ async function start(): Promise<void> {
     const ran = await migrate(url);
     if (ran.length > 0) log.info("migrated", { migrations: ran });
     if (await adoptFeed(db)) log.warn("the database was moved here, so every subscriber is told to read afresh");
-    const rules = { db, clock: systemClock, config };
-    if (config.demoData) await fillInDemo(rules);
+    const clock = config.sandbox ? new SandboxClock() : systemClock;
+    if (config.demoData) await fillInDemo({ db, clock, config });
 
     const tokens = config.sandbox && config.auth.secret !== undefined ? await sandboxTokens(config) : undefined;
     const intake = new Intake();
     const feed = new EventFeed({ db, url, log });
     await feed.start();
-    const sweeper = new Sweeper({ ...rules, log, announce: () => feed.announce() });
+    let address = config.publicUrl ?? "";
     const app = createApp({
-      ...rules,
+      config,
+      db,
+      clock,
       log,
-      payments: paymentProvider(config),
       verify: await createTokenVerifier(config.auth),
       feed,
+      publicUrl: () => address,
       docsToken: tokens?.user,
       intake,
     });
-    sweeper.start();
     const server = Deno.serve({ hostname: config.host, port: config.port, onListen: () => {} }, app.fetch);
-    const address = config.publicUrl ?? addressOf(server.addr);
+    address = config.publicUrl ?? addressOf(server.addr);
+    const worker = new Worker({ db, url, log, tasks: app.tasks });
+    const sweeper = new Repeater(app.sweep, sweepIntervalMs);
+    sweeper.start();
+    worker.start();
     log.info("listening", { address });
     if (tokens !== undefined) console.log(await welcome(address, tokens, await findFreeTimeslot(db, new Date())));
 
     log.info("draining", { signal: await stop.promise });
-    await Promise.all([sweeper.stop(), app.sockets.close(closeLimitMs), feed.close(), intake.close(arrivalLimitMs)]);
+    await Promise.all([
+      sweeper.stop(),
+      worker.stop(),
+      app.sockets.close(closeLimitMs),
+      feed.close(),
+      intake.close(arrivalLimitMs),
+    ]);
     await Promise.race([server.shutdown(), new Promise((done) => setTimeout(done, drainLimitMs))]);
   } finally {
     await database.close();
@@ -101,6 +115,8 @@ function welcome(
       "",
       "Make a booking:",
       `curl -X POST ${address}/api/v1/bookings -H 'Authorization: Bearer ${user}' -H 'Content-Type: application/json' -d '${body}'`,
+      "",
+      "Open the checkoutUrl of the answer in a browser to pay it.",
     );
   }
   return [...lines, ""].join("\n");

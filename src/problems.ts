@@ -32,13 +32,19 @@ export const catalogue: Record<ProblemCode, { status: number; title: string }> =
   room_inactive: { status: 400, title: "Room is deactivated" },
   booking_not_cancellable: { status: 400, title: "Booking cannot be cancelled" },
   booking_not_reschedulable: { status: 400, title: "Booking cannot be rescheduled" },
+  booking_not_payable: { status: 400, title: "Booking cannot be paid" },
   price_differs: { status: 400, title: "Price differs" },
   invalid_status_transition: { status: 400, title: "Invalid status transition" },
   invalid_date_range: { status: 400, title: "Date range is not valid" },
   too_many_timeslots: { status: 400, title: "Too many timeslots" },
   timeslot_has_bookings: { status: 400, title: "Timeslot has bookings" },
+  no_failed_refund: { status: 400, title: "No refund has failed" },
+  webhook_invalid: { status: 400, title: "Webhook is not valid" },
+  payment_provider_not_found: { status: 404, title: "Payment provider not found" },
+  clock_goes_forward: { status: 400, title: "The clock goes forward only" },
   internal_error: { status: 500, title: "Internal error" },
   service_unavailable: { status: 503, title: "Service unavailable" },
+  payment_provider_unavailable: { status: 503, title: "Payment provider unavailable" },
 };
 
 /** A refusal. `detail` is shown to the caller: say what was wrong and what to do about it. `cause` is for the log. */

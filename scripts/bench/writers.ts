@@ -35,8 +35,9 @@ export async function databaseWriter(client: Client, room: BenchRoom, databaseUr
   const hints = new Hints({ db, url: databaseUrl, log: createLog("warn", console.error), onHint: () => {} });
   return {
     async book(timeslotId) {
-      const wish = { userId, roomId: room.id, timeslotId, notes: null, bookingType: null, cancellationTiers: [] };
-      const row = await insertBooking(db, { ...wish, now: new Date() });
+      const wish = { userId, roomId: room.id, timeslotId, notes: null, bookingType: null };
+      const terms = { cancellationTiers: [], checkout: null };
+      const row = await insertBooking(db, { ...wish, ...terms, now: new Date() });
       if (row === undefined) throw new Error(`timeslot ${timeslotId} was not booked`);
       hints.send();
       return row.id;

@@ -27,6 +27,8 @@ const OPERATION = [
   "security",
   "x-rate-limit",
   "x-websocket",
+  "x-raw-body",
+  "x-sandbox-only",
   "parameters",
   "requestBody",
   "responses",
@@ -37,14 +39,19 @@ function assertKnown(value: Node, known: string[], where: string): void {
   const unknown = Object.keys(value).find((key) => !known.includes(key));
   if (unknown !== undefined) fail(where, `\`${unknown}\` is outside our dialect`);
 }
+
+/** How an operation takes its body: as JSON that its schema is checked against, or as it came, for its signature. */
+type BodyKind = "none" | "json" | "raw";
+
 /** What every operation of its kind can answer, whatever it does. */
-export function impliedProblems(access: string, hasBody: boolean): string[] {
+export function impliedProblems(access: string, body: BodyKind): string[] {
   return [
     "validation_failed",
     "internal_error",
     ...(access === "public" ? [] : ["token_missing", "token_invalid", "token_expired", "service_unavailable"]),
     ...(access === "admin" ? ["admin_required"] : []),
-    ...(hasBody ? ["malformed_json", "body_too_large", "unsupported_media_type"] : []),
+    ...(body === "none" ? [] : ["malformed_json", "body_too_large"]),
+    ...(body === "json" ? ["unsupported_media_type"] : []),
   ];
 }
 
@@ -99,11 +106,18 @@ export function generateContract(document: Json): string {
   function typeCode(
     id: string,
     access: string,
-    { hasBody, upgrades, successes }: { hasBody: boolean; upgrades: boolean; successes: [string, string][] },
+    { bodyKind, upgrades, isSandboxOnly, successes }: {
+      bodyKind: BodyKind;
+      upgrades: boolean;
+      isSandboxOnly: boolean;
+      successes: [string, string][];
+    },
   ): string {
-    const body = hasBody
-      ? `z.output<typeof routes.${id}.request.body.content["application/json"]["schema"]>`
-      : "undefined";
+    const body = {
+      none: "undefined",
+      json: `z.output<typeof routes.${id}.request.body.content["application/json"]["schema"]>`,
+      raw: "string",
+    }[bodyKind];
     const answers = successes.map(([status, schema]) => `{ status: ${status}; body: z.input<typeof ${schema}> }`);
     if (upgrades) answers.push("{ status: 101; body: Response }");
     return `${id}: {
@@ -111,6 +125,8 @@ export function generateContract(document: Json): string {
       params: z.output<typeof routes.${id}.request.params>;
       query: z.output<typeof routes.${id}.request.query>;
       body: ${body};
+      bodyKind: ${text(bodyKind)};
+      isSandboxOnly: ${isSandboxOnly};
       answer: ${answers.join(" | ")};
     };`;
   }
@@ -149,6 +165,14 @@ export function generateContract(document: Json): string {
     if (body !== undefined && String(Object.keys(node(body.content, where))) !== "application/json") {
       fail(where, "a request body must be application/json");
     }
+    for (const flag of ["x-raw-body", "x-sandbox-only"]) {
+      if (![undefined, true].includes(operation[flag] as boolean | undefined)) {
+        fail(where, `${flag} is true or left out`);
+      }
+    }
+    if (operation["x-raw-body"] === true && body === undefined) fail(where, "x-raw-body needs a request body");
+    const bodyKind = body === undefined ? "none" : operation["x-raw-body"] === true ? "raw" : "json";
+    const isSandboxOnly = operation["x-sandbox-only"] === true;
 
     const upgrades = operation["x-websocket"] !== undefined;
     if (upgrades !== (node(operation.responses, where)["101"] !== undefined)) {
@@ -178,26 +202,35 @@ export function generateContract(document: Json): string {
       return `${status}: ${responseCode(response, at)}`;
     });
     if (successes.length === 0 && !upgrades) fail(where, "needs a success");
-    const missing = impliedProblems(access, body !== undefined).find((code) => !problems.includes(code));
+    const missing = impliedProblems(access, bodyKind).find((code) => !problems.includes(code));
     if (missing !== undefined) fail(where, `can answer ${missing}, so it has to say so`);
 
     const about = omit(operation, "parameters", "requestBody", "responses", "operationId");
+    // zod-openapi reads and parses what has a schema of zod, so a raw body keeps the one of the contract.
+    const content = body === undefined
+      ? undefined
+      : bodyKind === "raw"
+      ? text(body.content ?? null)
+      : contentCode(body.content, where);
+    const bodyCode = content === undefined ? "" : `body: { required: true, content: ${content} },`;
     routes.push(`${id}: createRoute({
       method: ${text(method)}, path: ${text(path)}, operationId: ${text(id)}, ...${text(about)},
       request: {
         params: ${parametersCode(parameters, "path", where)},
         query: ${parametersCode(parameters, "query", where)},
-        ${body === undefined ? "" : `body: { required: true, content: ${contentCode(body.content, where)} },`}
+        ${bodyCode}
       },
       responses: { ${answers.join(", ")} },
     }),`);
     const takesTicket = (operation.security as Node[]).some((way) => way.ticket !== undefined);
     operations.push(`${id}: {
       id: ${text(id)}, access: ${text(access)}, takesTicket: ${takesTicket}, rateLimit: ${text(rateLimit ?? null)},
-      hasBody: ${body !== undefined}, upgrades: ${upgrades}, problems: ${text(problems)},
+      bodyKind: ${text(bodyKind)}, upgrades: ${upgrades}, isSandboxOnly: ${
+      operation["x-sandbox-only"] === true
+    }, problems: ${text(problems)},
       answers: { ${successes.map(([status, schema]) => `${status}: ${schema}`).join(", ")} }, route: routes.${id},
     },`);
-    types.push(typeCode(id, access, { hasBody: body !== undefined, upgrades, successes }));
+    types.push(typeCode(id, access, { bodyKind, upgrades, isSandboxOnly, successes }));
   }
 
   assertKnown(node(document, "document"), DOCUMENT, "document");

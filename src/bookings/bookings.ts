@@ -1,22 +1,26 @@
 /** The rules of bookings. One statement decides each change; a second one, only after a refusal, finds out why. */
 import type { Kysely } from "kysely";
-import type { Booking, BookingStatus, CreateBooking } from "../../generated/contract.ts";
+import type { Booking, BookingStatus, Cancellation, CreateBooking } from "../../generated/contract.ts";
 import type { Caller } from "../auth/callers.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
 import { bookingTimeslotForeignKey, liveTimeslotKey } from "../database/constraints.ts";
 import type { Database } from "../database/connect.ts";
 import { retryConflicts, violates } from "../database/failures.ts";
+import type { Log } from "../http/log.ts";
+import { openCheckout } from "../payments/checkouts.ts";
 import type { PaymentProvider } from "../payments/provider.ts";
 import { Problem } from "../problems.ts";
 import { type BookingRow, bookingRowFromJson, findBooking, findWantedTimeslot } from "./queries.ts";
-import { cancelBooking, closeBooking, confirmBooking, insertBooking, moveBooking } from "./writes.ts";
+import { cancelBooking, closeBooking, confirmBooking, insertBooking, moveBooking, quoteRefund } from "./writes.ts";
 
 export interface BookingRules {
   db: Kysely<Database>;
   clock: Clock;
-  payments: PaymentProvider;
-  config: Pick<Config, "cancellationTiers" | "defaultTimeZone">;
+  log: Log;
+  /** Undefined when payments happen elsewhere. */
+  payments: PaymentProvider | undefined;
+  config: Pick<Config, "cancellationTiers" | "defaultTimeZone" | "holdMinutes">;
   /** Called after a change: there is something new in the feed of events. */
   announce: () => void;
 }
@@ -25,7 +29,8 @@ export interface BookingRules {
 const attempts = 10;
 
 /**
- * Books a timeslot for `caller` and opens a checkout when there is something to pay.
+ * Books a timeslot for `caller` and opens a checkout when there is something to pay online. When the provider fails the
+ * booking is made all the same: `checkoutFailed`.
  *
  * @throws {Problem} `unknown_timeslot`, `timeslot_not_in_room`, `timeslot_unavailable` or `room_inactive`.
  */
@@ -33,12 +38,17 @@ export async function book(
   rules: BookingRules,
   caller: Caller,
   request: CreateBooking,
-): Promise<{ booking: Booking; checkoutUrl: string | null }> {
+): Promise<{ booking: Booking; checkoutUrl: string | null; checkoutFailed: boolean }> {
   const { db, clock, config, payments } = rules;
   const { userId } = caller;
   const now = clock.now();
   const { cancellationTiers } = config;
-  const row = await retryConflicts(() => insertBooking(db, { ...request, userId, cancellationTiers, now }))
+  const holdExpiresAt = holdFrom(now, rules);
+  const checkout = payments === undefined || holdExpiresAt === null
+    ? null
+    : { id: crypto.randomUUID(), provider: payments.name, holdExpiresAt };
+  const terms = { cancellationTiers, checkout };
+  const row = await retryConflicts(() => insertBooking(db, { ...request, userId, ...terms, now }))
     .catch((failure: unknown) => {
       // The timeslot was deleted while we took it: it is refused as one that never was.
       if (violates(failure, bookingTimeslotForeignKey)) return undefined;
@@ -50,8 +60,16 @@ export async function book(
   }
   rules.announce();
   const booking = toBooking(row);
-  const checkoutUrl = booking.paymentStatus === "unpaid" ? await payments.createCheckout(booking) : null;
-  return { booking, checkoutUrl };
+  if (payments === undefined || checkout === null || booking.price === 0) {
+    return { booking, checkoutUrl: null, checkoutFailed: false };
+  }
+  const checkoutUrl = await openCheckout(rules, payments, { id: checkout.id, booking }) ?? null;
+  return { booking, checkoutUrl, checkoutFailed: checkoutUrl === null };
+}
+
+/** Until when a booking that is made now and paid online holds its timeslot. Null when payments happen elsewhere. */
+function holdFrom(now: Date, { payments, config }: Pick<BookingRules, "payments" | "config">): Date | null {
+  return payments === undefined ? null : new Date(now.getTime() + config.holdMinutes * 60_000);
 }
 
 /**
@@ -61,7 +79,7 @@ export async function book(
  */
 export async function getBooking({ db }: BookingRules, caller: Caller, id: number): Promise<Booking> {
   const row = await findBooking(db, id);
-  if (row === undefined) throw notFound(id);
+  if (row === undefined) throw bookingNotFound(id);
   if (caller.role !== "admin") assertOwner(row, caller);
   return toBooking(row);
 }
@@ -71,16 +89,47 @@ export async function getBooking({ db }: BookingRules, caller: Caller, id: numbe
  *
  * @throws {Problem} `booking_not_found`, `not_booking_owner` or `booking_not_cancellable`.
  */
-export async function cancelOwn(rules: BookingRules, caller: Caller, id: number): Promise<Booking> {
+export async function cancelOwn(
+  rules: BookingRules,
+  caller: Caller,
+  id: number,
+): Promise<{ booking: Booking; refundAmount: number }> {
   const { db, clock } = rules;
   const now = clock.now();
-  return await change(rules, id, {
+  const row = await change(rules, id, {
     attempt: () => cancelBooking(db, { id, cancellation: { by: "user", userId: caller.userId }, now }),
     refusal: (row) => {
       assertOwner(row, caller);
       return notLive(row, now, { code: "booking_not_cancellable", verb: "cancelled" });
     },
   });
+  return { booking: toBooking(row), refundAmount: Number(row.refund) };
+}
+
+/**
+ * What {@link cancelOwn} would refund now, and when that changes. Of the caller's own booking, or anybody's for an admin.
+ *
+ * @throws {Problem} `booking_not_found`, `not_booking_owner` or `booking_not_cancellable`.
+ */
+export async function quoteCancellation(rules: BookingRules, caller: Caller, id: number): Promise<Cancellation> {
+  const { db, clock } = rules;
+  const now = clock.now();
+  const [row, quote] = await Promise.all([findBooking(db, id), quoteRefund(db, { id, now })]);
+  if (row === undefined || quote === undefined) throw bookingNotFound(id);
+  if (caller.role !== "admin") assertOwner(row, caller);
+  const problem = notLive(row, now, { code: "booking_not_cancellable", verb: "cancelled" });
+  if (problem !== undefined) throw problem;
+  const tierHours = quote.hours === null ? null : Number(quote.hours);
+  const changes = tierHours !== null && tierHours > 0;
+  return {
+    bookingId: id,
+    refundAmount: Number(quote.refund),
+    currency: row.currency,
+    refundPercent: Number(quote.percent ?? 0),
+    tierHours,
+    nextTierAt: changes ? new Date(row.starts_at.getTime() - tierHours * 3_600_000).toISOString() : null,
+    nextRefundPercent: changes ? Number(quote.nextPercent ?? 0) : null,
+  };
 }
 
 /**
@@ -96,10 +145,11 @@ export async function reschedule(
 ): Promise<Booking> {
   const { db, clock } = rules;
   const now = clock.now();
-  return await change(rules, id, {
+  const holdExpiresAt = holdFrom(now, rules);
+  const row = await change(rules, id, {
     attempt: async () => {
       try {
-        return await moveBooking(db, { id, userId: caller.userId, newTimeslotId, now });
+        return await moveBooking(db, { id, userId: caller.userId, newTimeslotId, holdExpiresAt, now });
       } catch (failure) {
         if (violates(failure, liveTimeslotKey)) throw taken(newTimeslotId);
         if (violates(failure, bookingTimeslotForeignKey)) return undefined;
@@ -112,6 +162,7 @@ export async function reschedule(
         await timeslotRefusal(db, { timeslotId: newTimeslotId, roomId: row.room_id, now, booking: row });
     },
   });
+  return toBooking(row);
 }
 
 /**
@@ -126,7 +177,7 @@ export async function decide(
   const { db, clock } = rules;
   const now = clock.now();
   const transition = transitions.get(status);
-  return await change(rules, id, {
+  const row = await change(rules, id, {
     attempt: async () => await transition?.attempt(db, id, now),
     refusal: (row) => {
       if (
@@ -141,6 +192,7 @@ export async function decide(
       return new Problem("invalid_status_transition", detail);
     },
   });
+  return toBooking(row);
 }
 
 interface Transition {
@@ -169,33 +221,33 @@ const transitions = new Map<string, Transition>([
   }],
 ]);
 
-interface Change {
+interface Change<Row> {
   /** The statement that changes the booking if it may, else returns undefined. */
-  attempt(): Promise<BookingRow | undefined>;
+  attempt(): Promise<Row | undefined>;
   /** Why it may not; undefined when nothing stands in its way, which means that another change came in between. */
   refusal(row: BookingRow): Problem | undefined | Promise<Problem | undefined>;
 }
 
-async function change(
+async function change<Row extends BookingRow>(
   { db, announce }: BookingRules,
   id: number,
-  { attempt, refusal }: Change,
-): Promise<Booking> {
+  { attempt, refusal }: Change<Row>,
+): Promise<Row> {
   for (let left = attempts; left > 0; left--) {
     const changed = await retryConflicts(attempt);
     if (changed !== undefined) {
       announce();
-      return toBooking(changed);
+      return changed;
     }
     const row = await findBooking(db, id);
-    if (row === undefined) throw notFound(id);
+    if (row === undefined) throw bookingNotFound(id);
     const problem = await refusal(row);
     if (problem !== undefined) throw problem;
   }
   throw new Error(`booking ${id} was changed by others ${attempts} times in a row`);
 }
 
-function notFound(id: number): Problem {
+export function bookingNotFound(id: number): Problem {
   return new Problem("booking_not_found", `Booking not found: there is no booking ${id}.`);
 }
 
@@ -203,7 +255,7 @@ function taken(timeslotId: number): Problem {
   return new Problem("timeslot_unavailable", `Timeslot ${timeslotId} is taken. Choose another one.`);
 }
 
-function assertOwner(row: BookingRow, caller: Caller): void {
+export function assertOwner(row: BookingRow, caller: Caller): void {
   if (row.user_id === caller.userId) return;
   throw new Problem("not_booking_owner", "Access denied: the booking belongs to another user.");
 }
@@ -274,6 +326,8 @@ export function toBooking(row: BookingRow): Booking {
     paymentStatus: row.payment_status,
     amountPaid: Number(row.amount_paid),
     amountRefunded: Number(row.amount_refunded),
+    refundAmount: Number(row.refund_amount),
+    holdExpiresAt: row.hold_expires_at?.toISOString() ?? null,
     cancellationTiers: row.cancellation_tiers,
     cancellationReason: row.cancellation_reason,
     cancelledAt: row.cancelled_at?.toISOString() ?? null,

@@ -1,6 +1,15 @@
 import type { Booking } from "../../generated/contract.ts";
 import type { Handlers } from "../http/handlers.ts";
-import { book, type BookingRules, cancelOwn, decide, getBooking, reschedule, toBooking } from "./bookings.ts";
+import {
+  book,
+  type BookingRules,
+  cancelOwn,
+  decide,
+  getBooking,
+  quoteCancellation,
+  reschedule,
+  toBooking,
+} from "./bookings.ts";
 import { listBookings, listTimeZones } from "./queries.ts";
 import { hasWallTimes, parseRange, rangeByZone, rangeIn } from "./ranges.ts";
 import { bookingStats } from "./stats.ts";
@@ -9,6 +18,7 @@ type BookingOperations =
   | "createBooking"
   | "listBookings"
   | "getBooking"
+  | "getCancellation"
   | "cancelBooking"
   | "rescheduleBooking"
   | "listAllBookings"
@@ -21,8 +31,8 @@ export function bookingHandlers(rules: BookingRules): Pick<Handlers, BookingOper
   const { db, config } = rules;
   return {
     async createBooking({ caller, body }) {
-      const { booking, checkoutUrl } = await book(rules, caller, body);
-      return { status: 201, body: { booking, checkoutUrl, message: nextStep(booking) } };
+      const { booking, checkoutUrl, checkoutFailed } = await book(rules, caller, body);
+      return { status: 201, body: { booking, checkoutUrl, message: nextStep(booking, checkoutFailed) } };
     },
 
     async listBookings({ caller, query: { status, from_date, to_date, page, limit } }) {
@@ -37,10 +47,13 @@ export function bookingHandlers(rules: BookingRules): Pick<Handlers, BookingOper
       return { status: 200, body: await getBooking(rules, caller, bookingId) };
     },
 
+    async getCancellation({ caller, params: { bookingId } }) {
+      return { status: 200, body: await quoteCancellation(rules, caller, bookingId) };
+    },
+
     async cancelBooking({ caller, params: { bookingId } }) {
-      const booking = await cancelOwn(rules, caller, bookingId);
-      const message = "Booking cancelled successfully";
-      return { status: 200, body: { booking, refundAmount: booking.amountRefunded, message } };
+      const cancelled = await cancelOwn(rules, caller, bookingId);
+      return { status: 200, body: { ...cancelled, message: "Booking cancelled successfully" } };
     },
 
     async rescheduleBooking({ caller, params: { bookingId }, body: { newTimeslotId } }) {
@@ -67,7 +80,11 @@ export function bookingHandlers(rules: BookingRules): Pick<Handlers, BookingOper
   };
 }
 
-function nextStep({ status, paymentStatus }: Booking): string {
+function nextStep({ id, status, paymentStatus }: Booking, checkoutFailed: boolean): string {
+  if (checkoutFailed) {
+    return "Booking created, but the payment provider cannot be reached right now. " +
+      `Get a checkout with POST /api/v1/bookings/${id}/checkout and complete payment to confirm.`;
+  }
   if (status === "confirmed") return "Booking created and confirmed.";
   if (paymentStatus === "unpaid") return "Booking created. Complete payment to confirm.";
   return "Booking created. An admin will confirm it.";

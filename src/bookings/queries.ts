@@ -13,6 +13,7 @@ import type { BookingStatus } from "../../generated/contract.ts";
 import type { Bookings, DB, Rooms, Timeslots } from "../../generated/database.d.ts";
 import { type Bound, toPostgres } from "../calendar.ts";
 import type { Database } from "../database/connect.ts";
+import { roundMoney } from "../money.ts";
 import { totalFromPage } from "../database/paging.ts";
 import { isTaken } from "../timeslots/taken.ts";
 
@@ -32,6 +33,8 @@ const columns = [
   "b.payment_status",
   "b.amount_paid",
   "b.amount_refunded",
+  "b.refund_amount",
+  "b.hold_expires_at",
   "b.cancellation_tiers",
   "b.cancellation_reason",
   "b.cancelled_at",
@@ -59,14 +62,17 @@ export function selectColumns(query: WithRelations): Selected {
 
 export type BookingRow = Awaited<ReturnType<Selected["executeTakeFirstOrThrow"]>>;
 
-/** A booking as an event keeps it: a `BookingRow` as JSON, in which times are texts. */
+/**
+ * A booking as an event keeps it: a `BookingRow` as JSON, in which times are texts. Events from before a column was there
+ * lack it.
+ */
 export function bookingRowFromJson(json: Record<string, unknown>): BookingRow {
-  const times = ["cancelled_at", "created_at", "updated_at", "starts_at", "ends_at"].map((name) => {
+  const times = ["hold_expires_at", "cancelled_at", "created_at", "updated_at", "starts_at", "ends_at"].map((name) => {
     const time = json[name];
     return [name, typeof time === "string" ? new Date(time) : null];
   });
   // What was written from a row is one; the answer that is made of it is checked against the contract.
-  return { ...json, ...Object.fromEntries(times) } as unknown as BookingRow;
+  return { refund_amount: json.amount_refunded, ...json, ...Object.fromEntries(times) } as unknown as BookingRow;
 }
 
 function bookingsWithRelations(db: Kysely<Database>): WithRelations {
@@ -77,6 +83,16 @@ function bookingsWithRelations(db: Kysely<Database>): WithRelations {
 
 export function findBooking(db: Kysely<Database>, id: number): Promise<BookingRow | undefined> {
   return selectColumns(bookingsWithRelations(db)).where("b.id", "=", id).executeTakeFirst();
+}
+
+/** Bookings whose hold has expired by `now`, those that have waited longest first. */
+export async function listExpiredHolds(
+  db: Kysely<Database>,
+  { now, limit }: { now: Date; limit: number },
+): Promise<number[]> {
+  const rows = await db.selectFrom("bookings").select("id").where("hold_expires_at", "<=", now)
+    .orderBy("hold_expires_at").limit(limit).execute();
+  return rows.map(({ id }) => id);
 }
 
 /** A range, of instants if not said otherwise. Undefined ends are open. */
@@ -147,10 +163,10 @@ function startsWithin({ operator, at }: Bound<Temporal.Instant | InstantByZone>)
     : sql<SqlBool>`t.starts_at ${compared} (${at}::jsonb ->> r.time_zone)::timestamptz`;
 }
 
-/** hourlyRate x length, rounded half up to two places; no rate means 0. `slot` and `room` are aliases in the query. */
+/** hourlyRate x length, rounded half up; no rate means 0. `slot` is an alias in the query, of whose room `r` is one. */
 export function priceOf(slot: "t" | "n"): RawBuilder<string> {
   const length = sql`extract(epoch from ${sql.ref(`${slot}.ends_at`)} - ${sql.ref(`${slot}.starts_at`)})`;
-  return sql<string>`round(coalesce(r.hourly_rate, 0) * ${length} / 3600, 2)`;
+  return roundMoney(sql`coalesce(r.hourly_rate, 0) * ${length} / 3600`, sql`r.currency`);
 }
 
 /** A timeslot as somebody sees it who wants to book it for `roomId` or move there. */

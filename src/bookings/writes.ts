@@ -5,15 +5,18 @@
  * one therefore waits before it has a transaction id, and so the ids, by which the feed of events is ordered, follow the
  * order in which a booking and a timeslot were changed. (An UPDATE alone takes its id first and waits then.)
  */
-import { type Compilable, type Kysely, type QueryCreator, type RawBuilder, sql } from "kysely";
+import { type Compilable, type Kysely, type RawBuilder, sql } from "kysely";
 import type { BookingStatus } from "../../generated/contract.ts";
-import type { Bookings, DB, PaymentStatus } from "../../generated/database.d.ts";
+import type { PaymentStatus } from "../../generated/database.d.ts";
 import type { CancellationTier } from "../config.ts";
+import { arrayText } from "../database/array_text.ts";
 import type { Database } from "../database/connect.ts";
 import { prepared } from "../database/prepared.ts";
-import { bookingEvent, insertEvents, timeslotEvent } from "../events/record.ts";
+import { bookingEvent } from "../events/record.ts";
+import { roundMoney } from "../money.ts";
 import { isTaken } from "../timeslots/taken.ts";
-import { type BookingRow, priceOf, selectColumns } from "./queries.ts";
+import { answered, closeCheckouts, freed, newRefund, paidStatus, recorded, taken, unlessRefunding } from "./changes.ts";
+import { type BookingRow, priceOf } from "./queries.ts";
 
 const paymentStatusOf = (price: RawBuilder<string>) =>
   sql<PaymentStatus>`case when ${price} = 0 then 'not_required' else 'unpaid' end::payment_status`;
@@ -25,6 +28,8 @@ export interface NewBooking {
   notes: string | null;
   bookingType: string | null;
   cancellationTiers: CancellationTier[];
+  /** Where and until when it is paid if it costs something. Null when payments happen elsewhere. */
+  checkout: { id: string; provider: string; holdExpiresAt: Date } | null;
   now: Date;
 }
 
@@ -33,13 +38,44 @@ export interface NewBooking {
  * one through, the others get undefined.
  */
 export async function insertBooking(db: Kysely<Database>, booking: NewBooking): Promise<BookingRow | undefined> {
-  return (await insertion(db, booking))[0];
+  const { checkout, ...terms } = booking;
+  const rows = checkout === null
+    ? await insertion(db, terms)
+    : await insertionWithCheckout(db, { ...terms, ...checkout, checkoutId: checkout.id });
+  return rows[0];
 }
 
-const insertion = prepared((db, booking: NewBooking) => {
-  const { userId, roomId, timeslotId, notes, bookingType, cancellationTiers, now } = booking;
+type Terms = Omit<NewBooking, "checkout">;
+type OnlineTerms = Terms & { checkoutId: string; provider: string; holdExpiresAt: Date };
+
+const insertion = prepared((db, terms: Terms) => {
+  const changes = insertInto(db, terms, sql`null::timestamptz`);
+  return answered(changes, creationEvents(terms.now));
+});
+
+const insertionWithCheckout = prepared((db, terms: OnlineTerms) => {
+  const { checkoutId, provider, holdExpiresAt, now } = terms;
+  const changes = insertInto(db, terms, sql`case when slot.price > 0 then ${holdExpiresAt}::timestamptz end`)
+    .with("checkout", () =>
+      sql<{ id: string }>`(
+        insert into checkouts (id, booking_id, provider, created_at)
+        select ${checkoutId}::uuid, b.id, ${provider}::text, ${now}::timestamptz from b where b.price > 0
+        returning id
+      )`);
+  return answered(changes, creationEvents(now));
+});
+
+const creationEvents = (now: Date) => [
+  bookingEvent("created", "answer", now),
+  sql`${bookingEvent("confirmed", "answer", now)} where answer.status = 'confirmed'`,
+  taken(now),
+];
+
+/** `holdExpiresAt` is an expression over the `slot` that is taken. */
+function insertInto(db: Kysely<Database>, terms: Terms, holdExpiresAt: RawBuilder<Date | null>) {
+  const { userId, roomId, timeslotId, notes, bookingType, cancellationTiers, now } = terms;
   const price = sql<string>`slot.price`;
-  const changes = db.with("slot", (cte) =>
+  return db.with("slot", (cte) =>
     cte.selectFrom("timeslots as t").innerJoin("rooms as r", "r.id", "t.room_id")
       .select(["t.id", "t.room_id", "r.currency", "r.auto_confirm", priceOf("t").as("price")])
       .where("t.id", "=", timeslotId)
@@ -63,6 +99,8 @@ const insertion = prepared((db, booking: NewBooking) => {
           "payment_status",
           "amount_paid",
           "amount_refunded",
+          "refund_amount",
+          "hold_expires_at",
           "cancellation_tiers",
           "created_at",
           "updated_at",
@@ -84,6 +122,8 @@ const insertion = prepared((db, booking: NewBooking) => {
               paymentStatusOf(price).as("payment_status"),
               sql<string>`0`.as("amount_paid"),
               sql<string>`0`.as("amount_refunded"),
+              sql<string>`0`.as("refund_amount"),
+              holdExpiresAt.as("hold_expires_at"),
               sql<CancellationTier[]>`${cancellationTiers}::jsonb`.as("cancellation_tiers"),
               sql<Date>`${now}::timestamptz`.as("created_at"),
               sql<Date>`${now}::timestamptz`.as("updated_at"),
@@ -94,24 +134,23 @@ const insertion = prepared((db, booking: NewBooking) => {
           conflict.column("timeslot_id").where("status", "<>", sql.lit("cancelled")).doNothing()
         )
         .returningAll());
-  return answered(changes, [
-    bookingEvent("created", "answer", now),
-    sql`${bookingEvent("confirmed", "answer", now)} where answer.status = 'confirmed'`,
-    taken(now),
-  ]);
-});
+}
 
 /** Whose cancellation it is decides what is allowed and what is refunded. */
 export type Cancellation = { by: "user"; userId: number } | { by: "admin" };
 
+/** A booking, and what this cancellation gives back. */
+export type CancelledRow = BookingRow & { refund: string };
+
 /**
  * Cancels a booking that may be cancelled and writes what is refunded, or returns undefined. A user's own booking before
- * its start, refunded by its tiers; or, for an admin, any live booking, refunded in full.
+ * its start, refunded by its tiers; or, for an admin, any live booking, refunded in full. What was paid online goes back by
+ * a job; what was paid elsewhere is the operator's to pay back and counts as refunded.
  */
 export async function cancelBooking(
   db: Kysely<Database>,
   { id, cancellation, now }: { id: number; cancellation: Cancellation; now: Date },
-): Promise<BookingRow | undefined> {
+): Promise<CancelledRow | undefined> {
   const rows = cancellation.by === "admin"
     ? await adminCancellation(db, { id, now })
     : await ownCancellation(db, { id, now, userId: cancellation.userId });
@@ -128,8 +167,14 @@ const ownCancellation = prepared((db, values: { id: number; now: Date; userId: n
 function cancel(
   db: Kysely<Database>,
   { id, cancellation, now }: { id: number; cancellation: Cancellation; now: Date },
-): Compilable<BookingRow> {
-  const refund = cancellation.by === "admin" ? sql<string>`b.amount_paid` : tierRefund(now);
+): Compilable<CancelledRow> {
+  // Of `b` alone, which is what is updated: where a change had to be waited for, Postgres tries its constraints on the
+  // version of before first, in which all values have to be of one time.
+  const owed = cancellation.by === "admin" ? sql<string>`b.amount_paid` : tierRefund(now);
+  // The operator may have refunded some of it at the provider by hand.
+  const refunded = sql<string>`greatest(${owed}, b.amount_refunded)`;
+  const refund = sql<string>`(
+    case when b.payment_id is null then b.refund_amount else b.refund_amount - b.amount_refunded end)`;
   const changes = db.with("locked", (cte) => {
     const live = cte.selectFrom("bookings as b").innerJoin("timeslots as t", "t.id", "b.timeslot_id")
       .select(["b.id", "t.starts_at"])
@@ -147,33 +192,77 @@ function cancel(
           status: "cancelled",
           cancelled_at: now,
           cancellation_reason: cancellation.by === "admin" ? "admin_request" : "user_request",
-          amount_refunded: refund,
+          hold_expires_at: null,
+          refund_amount: refunded,
+          amount_refunded: sql<string>`case when b.payment_id is null then ${refunded} else b.amount_refunded end`,
           payment_status: sql<PaymentStatus>`case
-            when ${refund} = 0 then b.payment_status
-            when ${refund} = b.amount_paid then 'refunded'
-            else 'partially_refunded' end::payment_status`,
+            when ${refunded} = b.amount_refunded then b.payment_status
+            when b.payment_id is not null then 'refund_pending'
+            else ${unlessRefunding(paidStatus(sql`b.amount_paid`, refunded))} end`,
           updated_at: now,
         })
-        .returningAll("b"));
-  return answered(changes, [
+        .returningAll("b"))
+    .with("refund", () =>
+      newRefund(
+        sql`select b.payment_id, b.id as booking_id, ${refund} as amount, b.refund_amount as target
+          from b where b.payment_id is not null`,
+        now,
+      ));
+  return recorded(changes, [
     bookingEvent("cancelled", "answer", now),
+    sql`${bookingEvent("refunded", "answer", now)}, b where ${refund} > 0 and b.payment_id is null`,
     freed(sql`select timeslot_id, room_id, starts_at, ends_at from answer`, now),
-  ]);
+  ]).selectFrom("answer").selectAll().select(sql<string>`(select ${refund} from b)`.as("refund"));
 }
 
-/** Paid amount x percentage of the first tier whose hours still lie ahead, half up to two places; no tier means 0. */
-function tierRefund(now: Date): RawBuilder<string> {
-  return sql<string>`round(b.amount_paid * coalesce((
-    select tier.percent from jsonb_to_recordset(b.cancellation_tiers) as tier(hours numeric, percent numeric)
+/**
+ * The first tier of a booking `b` in timeslot `t` whose hours still lie ahead, in elapsed hours: a relation with `hours` and
+ * `percent`, empty when no tier applies.
+ */
+const tierNow = (now: Date) =>
+  sql`(
+    select tier.hours, tier.percent from jsonb_to_recordset(b.cancellation_tiers) as tier(hours numeric, percent numeric)
     where extract(epoch from t.starts_at - ${now}::timestamptz) >= tier.hours * 3600
     order by tier.hours desc limit 1
-  ), 0) / 100, 2)`;
+  )`;
+
+/** Paid amount x percentage of the tier, rounded half up; no tier means 0. */
+function tierRefund(now: Date): RawBuilder<string> {
+  const percent = sql`coalesce((select tier.percent from ${tierNow(now)} tier), 0)`;
+  return roundMoney(sql`b.amount_paid * ${percent} / 100`, sql`b.currency`);
+}
+
+export interface RefundQuote {
+  refund: string;
+  /** Of the tier that applies; null when none does. */
+  hours: string | null;
+  percent: string | null;
+  /** Of the tier that follows; null when none does. */
+  nextPercent: string | null;
+}
+
+/** What a cancellation by its user would refund now, as {@link cancelBooking} would decide it. */
+export async function quoteRefund(
+  db: Kysely<Database>,
+  { id, now }: { id: number; now: Date },
+): Promise<RefundQuote | undefined> {
+  const { rows } = await sql<RefundQuote>`
+    select greatest(${tierRefund(now)} - b.amount_refunded, 0) as refund, current.hours, current.percent, (
+      select next.percent from jsonb_to_recordset(b.cancellation_tiers) as next(hours numeric, percent numeric)
+      where next.hours < current.hours order by next.hours desc limit 1
+    ) as "nextPercent"
+    from bookings b join timeslots t on t.id = b.timeslot_id left join lateral ${tierNow(now)} current on true
+    where b.id = ${id}
+  `.execute(db);
+  return rows[0];
 }
 
 export interface Move {
   id: number;
   userId: number;
   newTimeslotId: number;
+  /** Until when the timeslot would be held, if the booking cost nothing before and is to be paid now. */
+  holdExpiresAt: Date | null;
   now: Date;
 }
 
@@ -189,7 +278,7 @@ export async function moveBooking(db: Kysely<Database>, move: Move): Promise<Boo
   return (await moving(db, move))[0];
 }
 
-const moving = prepared((db, { id, userId, newTimeslotId, now }: Move) => {
+const moving = prepared((db, { id, userId, newTimeslotId, holdExpiresAt, now }: Move) => {
   const price = priceOf("n");
   const changes = db.with(
     "locked",
@@ -228,13 +317,18 @@ const moving = prepared((db, { id, userId, newTimeslotId, now }: Move) => {
           timeslot_id: newTimeslotId,
           price: sql<string>`case when b.status = 'pending' then locked.price else b.price end`,
           currency: sql<string>`case when b.status = 'pending' then locked.currency else b.currency end`,
-          payment_status: sql<
-            PaymentStatus
-          >`case when b.status = 'pending' then ${paymentStatusOf(sql`locked.price`)} else b.payment_status end`,
+          payment_status: sql<PaymentStatus>`case
+            when b.status = 'pending' then ${unlessRefunding(paymentStatusOf(sql`locked.price`))}
+            else b.payment_status end`,
+          hold_expires_at: sql<Date | null>`case
+            when b.status = 'pending' and locked.price > 0 then coalesce(b.hold_expires_at, ${holdExpiresAt}::timestamptz)
+            end`,
           reminded_at: null,
           updated_at: now,
         })
-        .returningAll("b"));
+        .returningAll("b"))
+    // What is open was for another price, or at least another time.
+    .with("closed", () => closeCheckouts(sql`booking_id in (select id from b)`, now));
   return answered(changes, [
     bookingEvent("rescheduled", "answer", now),
     freed(
@@ -267,7 +361,10 @@ const confirmation = prepared((db, { id, now }: { id: number; now: Date }) => {
         .set({
           status: "confirmed",
           amount_paid: sql<string>`b.price`,
-          payment_status: sql<PaymentStatus>`case when b.price = 0 then 'not_required' else 'paid' end::payment_status`,
+          payment_status: unlessRefunding(
+            sql`case when b.price = 0 then 'not_required' else 'paid' end::payment_status`,
+          ),
+          hold_expires_at: null,
           updated_at: now,
         })
         .returningAll("b"));
@@ -335,44 +432,34 @@ export async function remindOfBookings(
   return count;
 }
 
-function taken(now: Date): RawBuilder<unknown> {
-  return timeslotEvent({
-    type: "taken",
-    roomId: sql`answer.room_id`,
-    timeslotId: sql`answer.timeslot_id`,
-    isAvailable: sql`false`,
-    startsAt: sql`answer.starts_at`,
-    endsAt: sql`answer.ends_at`,
-    from: sql`answer`,
-  }, now);
-}
-
-/** `slots` is a query for the timeslots that are no longer taken. */
-function freed(slots: RawBuilder<unknown>, now: Date): RawBuilder<unknown> {
-  return timeslotEvent({
-    type: "freed",
-    roomId: sql`slot.room_id`,
-    timeslotId: sql`slot.timeslot_id`,
-    isAvailable: sql`r.is_active and slot.starts_at > ${now}::timestamptz`,
-    startsAt: sql`slot.starts_at`,
-    endsAt: sql`slot.ends_at`,
-    from: sql`(${slots}) slot join rooms r on r.id = slot.room_id`,
-  }, now);
-}
-
-type Changes = Pick<QueryCreator<DB & { b: Bookings }>, "with">;
-
-/** `answer` is what a `with b as (…)` has made or changed, as it is answered; `events` are written of it. */
-function recorded(changes: Changes, events: RawBuilder<unknown>[]) {
-  return changes
-    .with("answer", (cte) =>
-      selectColumns(
-        cte.selectFrom("b").innerJoin("rooms as r", "r.id", "b.room_id")
-          .innerJoin("timeslots as t", "t.id", "b.timeslot_id"),
-      ))
-    .with("events", () => insertEvents(events));
-}
-
-function answered(changes: Changes, events: RawBuilder<unknown>[]): Compilable<BookingRow> {
-  return recorded(changes, events).selectFrom("answer").selectAll();
+/**
+ * Cancels those of the bookings whose hold has expired by `now`, frees their timeslots, and says how many. What another
+ * server is dealing with is left to it.
+ */
+export async function expireHolds(db: Kysely<Database>, { ids, now }: { ids: number[]; now: Date }): Promise<number> {
+  const changes = db.with(
+    "locked",
+    (cte) =>
+      cte.selectFrom("bookings as b").innerJoin("timeslots as t", "t.id", "b.timeslot_id").select("b.id")
+        .where(sql<boolean>`b.id = any(${arrayText(ids)}::text::bigint[])`)
+        .where("b.hold_expires_at", "<=", now)
+        .forNoKeyUpdate()
+        .skipLocked(),
+  )
+    .with("b", (cte) =>
+      cte.updateTable("bookings as b").from("locked")
+        .whereRef("b.id", "=", "locked.id")
+        .set({
+          status: "cancelled",
+          cancelled_at: now,
+          cancellation_reason: "hold_expired",
+          hold_expires_at: null,
+          updated_at: now,
+        })
+        .returningAll("b"));
+  const { count } = await recorded(changes, [
+    bookingEvent("cancelled", "answer", now),
+    freed(sql`select timeslot_id, room_id, starts_at, ends_at from answer`, now),
+  ]).selectFrom("answer").select((eb) => eb.fn.countAll<number>().as("count")).executeTakeFirstOrThrow();
+  return count;
 }

@@ -1,14 +1,18 @@
 /** Bringing a database up to date, and knowing whether it is. */
 import type { Kysely } from "kysely";
 import { type Migration, Migrator } from "kysely/migration";
+import { Logger, runMigrations } from "../jobs/graphile_worker.ts";
+import { queueUrl } from "../jobs/queue_url.ts";
 import { connect, type Database } from "./connect.ts";
 import * as m0001 from "./migrations/0001_rooms_timeslots_bookings.ts";
 import * as m0002 from "./migrations/0002_events.ts";
+import * as m0003 from "./migrations/0003_payments.ts";
 
 /** In order. One that has landed is never edited; a change is a new one. */
 const migrations: Record<string, Migration> = {
   "0001_rooms_timeslots_bookings": m0001,
   "0002_events": m0002,
+  "0003_payments": m0003,
 };
 
 function migratorOf(db: Kysely<Database>): Migrator {
@@ -25,6 +29,8 @@ export async function migrate(url: string): Promise<string[]> {
   try {
     const { error, results = [] } = await migratorOf(db).migrateToLatest();
     if (error !== undefined) throw new Error("The database could not be migrated", { cause: error });
+    // The queue of jobs has a schema and migrations of its own. What it says while it runs them is no news.
+    await runMigrations({ connectionString: queueUrl(url), logger: new Logger(() => () => {}) });
     return results.map((result) => result.migrationName);
   } finally {
     await db.destroy();

@@ -6,17 +6,24 @@ type OperationId = keyof Operations;
 
 type CallerOf<Access> = Access extends "public" ? { caller?: undefined } : { caller: Caller };
 
-/** The request itself, for an operation that turns it into a WebSocket. */
-type RequestOf<Answer> = Extract<Answer, { status: 101 }> extends never ? unknown : { request: Request };
+/** The request itself, for an operation that turns it into a WebSocket, or whose body is signed in a header. */
+type RequestOf<Operation extends Operations[OperationId]> = Operation["bodyKind"] extends "raw" ? { request: Request }
+  : Extract<Operation["answer"], { status: 101 }> extends never ? unknown
+  : { request: Request };
 
 /** What the handler of an operation is given. `caller` is there wherever the contract asks for a token. */
 export type Input<Id extends OperationId> =
   & Pick<Operations[Id], "params" | "query" | "body">
   & CallerOf<Operations[Id]["access"]>
-  & RequestOf<Operations[Id]["answer"]>;
+  & RequestOf<Operations[Id]>;
+
+type Handler<Id extends OperationId> = (input: Input<Id>) => Promise<Operations[Id]["answer"]>;
+type SandboxOperation = { [Id in OperationId]: Operations[Id]["isSandboxOnly"] extends true ? Id : never }[OperationId];
 
 /**
  * One handler per operationId. A missing one, a wrong body or a status that the contract does not declare fails the type
- * check. A refusal is thrown as a `Problem`.
+ * check. A refusal is thrown as a `Problem`. Outside of the sandbox those of the sandbox are left out.
  */
-export type Handlers = { [Id in OperationId]: (input: Input<Id>) => Promise<Operations[Id]["answer"]> };
+export type Handlers =
+  & { [Id in Exclude<OperationId, SandboxOperation>]: Handler<Id> }
+  & { [Id in SandboxOperation]?: Handler<Id> };

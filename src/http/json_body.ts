@@ -22,7 +22,12 @@ export async function readJsonBody(request: HonoRequest): Promise<void> {
   request.bodyCache.json = Promise.resolve(parsed);
 }
 
-async function readText(request: Request): Promise<string> {
+/**
+ * Reads a body as it came.
+ *
+ * @throws {Problem} `body_too_large`, or `malformed_json` when it breaks off or is not UTF-8.
+ */
+export async function readText(request: Request): Promise<string> {
   const tooLarge = new Problem("body_too_large", `The body is over ${bodyLimit} bytes.`);
   if (Number(request.headers.get("Content-Length") ?? 0) > bodyLimit) throw tooLarge;
   const chunks: Uint8Array<ArrayBuffer>[] = [];

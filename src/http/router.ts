@@ -9,7 +9,7 @@ import type { Authenticate, Caller } from "../auth/callers.ts";
 import { Problem } from "../problems.ts";
 import type { Handlers } from "./handlers.ts";
 import type { Intake } from "./intake.ts";
-import { readJsonBody } from "./json_body.ts";
+import { readJsonBody, readText } from "./json_body.ts";
 import type { Log } from "./log.ts";
 import { answerFailure, problemResponse } from "./problem_response.ts";
 import { validationProblem } from "./validation.ts";
@@ -17,7 +17,7 @@ import { validationProblem } from "./validation.ts";
 type Operation = typeof operations[keyof typeof operations];
 
 export interface AppEnv {
-  Variables: { requestId: string; operation?: Operation; caller?: Caller };
+  Variables: { requestId: string; operation?: Operation; caller?: Caller; rawBody?: string };
 }
 
 export interface RouterOptions {
@@ -51,7 +51,10 @@ export function createRouter(options: RouterOptions): OpenAPIHono<AppEnv> {
     c.header("Allow", methods.join(", "));
     return problemResponse(c, new Problem("method_not_allowed", `Use ${methods.join(" or ")} at ${c.req.path}.`));
   });
-  for (const operation of Object.values(operations)) addOperation(app, operation, options);
+  for (const operation of Object.values(operations)) {
+    // Outside of the sandbox there is nothing where its operations are.
+    if (!operation.isSandboxOnly || options.handlers[operation.id] !== undefined) addOperation(app, operation, options);
+  }
   return app;
 }
 
@@ -74,7 +77,8 @@ function addOperation(
         throw new Problem("admin_required", "Only an admin may do this.");
       }
     }
-    if (operation.hasBody) await readJsonBody(c.req);
+    if (operation.bodyKind === "json") await readJsonBody(c.req);
+    if (operation.bodyKind === "raw") c.set("rawBody", await readText(c.req.raw));
   };
   const beforeValidation: MiddlewareHandler<AppEnv> = async (c, next) => {
     await intake.receive(receive(c));
@@ -92,7 +96,7 @@ function addOperation(
     const { status, body } = await handle({
       params: valid("param"),
       query: valid("query"),
-      body: operation.hasBody ? valid("json") : undefined,
+      body: operation.bodyKind === "json" ? valid("json") : c.get("rawBody"),
       caller: c.get("caller"),
       request: c.req.raw,
     });

@@ -1,21 +1,106 @@
-/** Where payments are taken. */
+/**
+ * What a payment provider is. One more is a file beside this one that exports a {@link PaymentProviderType}, and its line in
+ * `providers.ts`.
+ */
+import type { z } from "zod";
 import type { Booking } from "../../generated/contract.ts";
-import type { Config } from "../config.ts";
 
-/** A way to be paid. Providers are never called inside a database transaction. */
-export interface PaymentProvider {
-  name: Config["paymentProvider"];
-  /** Where the person pays for `booking`; null when payment happens outside of Slotkeeper. */
-  createCheckout(booking: Booking): Promise<string | null>;
+/** Money is counted in hundredths of the currency's main unit, whatever units the provider counts in. */
+export interface CheckoutRequest {
+  /**
+   * A UUID of ours, which nobody can guess. The provider sends it back with everything that it says about the payment, and
+   * asking again with the same one makes nothing twice.
+   */
+  id: string;
+  booking: Booking;
+  cents: number;
+  /** For how long the timeslot is still held; null when it is held without an end. */
+  heldForMs: number | null;
 }
 
-/**
- * No online payment: an admin confirms a booking when it was paid, and pays back by hand what a cancellation refunds.
- */
-export const noPayments: PaymentProvider = { name: "none", createCheckout: () => Promise.resolve(null) };
+export interface Checkout {
+  /** The provider's name for it. */
+  reference: string;
+  /** Where the person pays. */
+  url: string;
+}
 
-const providers: Record<Config["paymentProvider"], PaymentProvider> = { none: noPayments };
+export interface RefundRequest {
+  /**
+   * A UUID of ours. There is at most one refund of it, however often it is asked for, and with whatever key: an answer may
+   * have been lost long ago.
+   */
+  id: string;
+  /** Changes with the amount, and when an admin has it tried again after it had failed for good. */
+  idempotencyKey: string;
+  /** The provider's name for the payment. */
+  payment: string;
+  cents: number;
+  currency: string;
+}
 
-export function paymentProvider({ paymentProvider }: Pick<Config, "paymentProvider">): PaymentProvider {
-  return providers[paymentProvider];
+/** What a provider tells us about a checkout of ours. Facts, that hold in whatever order they arrive. */
+export type PaymentNotice =
+  & {
+    /** The provider's id of this message. It may be delivered more than once. */
+    eventId: string;
+    /** The `id` of the {@link CheckoutRequest}. */
+    checkoutId: string;
+  }
+  & (
+    | { kind: "paid"; payment: string; cents: number; currency: string }
+    /** An attempt to pay failed; the checkout can still be used. */
+    | { kind: "failed" }
+    /** The checkout can no longer be used. */
+    | { kind: "expired" }
+    /** How much of a payment has been given back so far, in all. */
+    | { kind: "refunded"; payment: string; cents: number; currency: string }
+  );
+
+/** A message of the provider as it came, which its signature is of. */
+export interface Webhook {
+  body: string;
+  headers: Headers;
+}
+
+/** A way to be paid online. It is never asked inside a database transaction, and always through `askProvider`. */
+export interface PaymentProvider {
+  readonly name: string;
+  createCheckout(request: CheckoutRequest): Promise<Checkout>;
+  /** Makes sure that a checkout can no longer be paid. One that is paid, expired or closed already is left as it is. */
+  closeCheckout(reference: string): Promise<void>;
+  /**
+   * Gives money back and returns the provider's name for the refund.
+   *
+   * @throws {RefundRefused} when asking again would not help.
+   */
+  refund(request: RefundRequest): Promise<string>;
+  /**
+   * Verifies signature and age, and tells what the message says; undefined when it says nothing about a checkout of ours.
+   *
+   * @throws {Problem} `webhook_invalid`.
+   */
+  readWebhook(webhook: Webhook): Promise<PaymentNotice | undefined>;
+}
+
+/** The provider understood, and will not do it. */
+export class RefundRefused extends Error {
+  override name = "RefundRefused";
+}
+
+/** Addresses that a provider sends people to. */
+export interface PaymentLinks {
+  /** `path` on this server, as the outside sees it. */
+  page(path: string): string;
+  /** Where a person goes on after a checkout of this booking. */
+  afterCheckout(bookingId: number, outcome: "paid" | "declined" | "cancelled"): string;
+}
+
+export type PaymentSettings = Record<string, string | undefined>;
+
+/** A kind of provider, and what it needs from the environment. */
+export interface PaymentProviderType {
+  /** Environment variables by name. Those of the provider that is chosen are parsed at the start. */
+  variables: Record<string, z.ZodType<string | undefined, string | undefined>>;
+  open(settings: PaymentSettings, links: PaymentLinks): PaymentProvider;
 }

@@ -48,6 +48,7 @@ Deno.test("cancelBooking refunds a confirmed booking and says so in the booking 
         paymentStatus,
         amountPaid: 60,
         amountRefunded: refund,
+        refundAmount: refund,
         cancellationReason: "user_request",
         cancelledAt: at,
         updatedAt: at,

@@ -1,5 +1,6 @@
 /** listEvents: the feed over HTTP. */
 import assert from "node:assert/strict";
+import { sql } from "kysely";
 import type { EventPage, FeedEvent } from "../../generated/contract.ts";
 import { confirm, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
 import { type Call, startServer, type TestServer } from "../support/server.ts";
@@ -222,4 +223,17 @@ Deno.test("a cursor from before what is kept, of another feed, or from the futur
   const future = `${generation}.${(parseInt(transaction, 36) + 1_000_000).toString(36)}.1`;
   await server.refused("cursor_expired", "listEvents", { token, query: { after: future } });
   await server.refused("cursor_expired", "listEvents", { token, query: { after: `zzzzzzzz.${transaction}.0` } });
+});
+
+Deno.test("events from before bookings had holds and refunds are still told", async () => {
+  await using server = await startServer();
+  await threeChanges(server);
+  await sql`update booking_events set data = data - 'hold_expires_at' - 'refund_amount'`.execute(server.db);
+  const { items } = await read(server, "bob");
+  assert.deepEqual(kinds(items), ["booking_update created", "booking_update cancelled"]);
+  for (const { data } of items) {
+    assert("booking" in data);
+    const { holdExpiresAt, refundAmount, amountRefunded } = data.booking;
+    assert.deepEqual([holdExpiresAt, refundAmount, amountRefunded], [null, 0, 0]);
+  }
 });

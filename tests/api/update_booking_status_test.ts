@@ -137,6 +137,7 @@ Deno.test("updateBookingStatus cancelled refunds everything, also a second befor
         paymentStatus: "refunded",
         amountPaid: 60,
         amountRefunded: 60,
+        refundAmount: 60,
         cancellationReason: "admin_request",
         cancelledAt: now,
         updatedAt: now,

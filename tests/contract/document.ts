@@ -93,6 +93,16 @@ export const httpOperations: ContractOperation[] = contractOperations.filter(({ 
   !operations[operationId].upgrades
 );
 
+/** Those that take a JSON body. One whose body is signed by another program has tests of its own. */
+export const jsonBodyOperations: ContractOperation[] = contractOperations.filter(({ operationId }) =>
+  operations[operationId].bodyKind === "json"
+);
+
+/** Those that can be called with the contract's example alone: nobody but the payment provider can sign its events. */
+export const exampleOperations: ContractOperation[] = httpOperations.filter(({ operationId }) =>
+  operations[operationId].bodyKind !== "raw"
+);
+
 /** What `security` says, in the words of `operations`. */
 export function accessOf({ security }: ContractOperation): string {
   const [first] = security;

@@ -143,6 +143,8 @@ Deno.test("every example of the contract is valid and comes out of its generated
   assert(bodies.length > 0 && all.length > bodies.length);
   for (const { path, media } of all) {
     const { $ref } = object(media.schema);
+    // A body that is taken as it comes has no schema of a name.
+    if ($ref === undefined && path.includes("/api/v1/payments/webhook/{provider}")) continue;
     const schema = schemaNamed(String($ref).replace("#/components/schemas/", ""));
     const examples = media.example === undefined
       ? Object.values(object(withoutRefs(contract, media.examples ?? {}))).map((example) => child(example, "value"))

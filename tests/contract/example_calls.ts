@@ -9,13 +9,37 @@ import { accessOf, type ContractOperation, type Json, type JsonObject } from "./
 /** Ids by the names that parameters and fields have in the contract. */
 export type Ids = Record<string, number>;
 
-/** A room, a pending booking of alice in it, and a free timeslot at the same price. */
+/**
+ * A room, a pending booking of alice in it, of which a second payment could not be given back, and a free timeslot at the
+ * same price.
+ */
 export async function newExampleRows(server: TestServer): Promise<Ids> {
+  // The example of another operation may have moved it.
+  await server.ok("resetSandboxClock", { token: await server.token("admin", "admin") });
   const room = await newRoom(server);
   const [booked, free] = await newTimeslots(server, room, { date: "2026-03-20" });
   assert(booked && free);
   const { id: bookingId, userId } = await newBooking(server, "alice", booked);
+  await failedRefund(server.db, bookingId);
   return { roomId: room.id, userId, bookingId, timeslotId: free.id, newTimeslotId: free.id };
+}
+
+async function failedRefund(db: Kysely<Database>, bookingId: number): Promise<void> {
+  await sql`
+    with checkout as (
+      insert into checkouts (id, booking_id, provider, created_at, closed_at)
+      values (gen_random_uuid(), ${bookingId}, 'sandbox', '2026-03-02Z', '2026-03-02Z') returning id, booking_id
+    ),
+    payment as (
+      insert into payments
+        (provider, reference, checkout_id, booking_id, currency, amount, pays_booking, reported_refunded, paid_at)
+      select 'sandbox', id::text, id, booking_id, 'EUR', 50, false, 0, '2026-03-02Z'::timestamptz from checkout
+      returning id, booking_id
+    )
+    insert into refunds (id, payment_id, booking_id, amount, target, status, idempotency_key, job_id, requested_at)
+    select gen_random_uuid(), id, booking_id, 50, 50, 'failed', gen_random_uuid(), 0, '2026-03-02Z' from payment
+  `.execute(db);
+  await sql`update bookings set payment_status = 'refund_failed' where id = ${bookingId}`.execute(db);
 }
 
 export interface ExampleCall {

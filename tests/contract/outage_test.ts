@@ -6,6 +6,7 @@ import { mintToken } from "../../src/auth/tokens.ts";
 import { newApp } from "../support/app.ts";
 import { connect } from "../../src/database/connect.ts";
 import { EventFeed } from "../../src/events/feed.ts";
+import { isSandboxPayments } from "../../src/payments/sandbox.ts";
 import { createLog } from "../../src/http/log.ts";
 import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
 import { eventually } from "../support/process.ts";
@@ -87,13 +88,17 @@ async function newLine(databaseUrl: string): Promise<Line> {
   return line;
 }
 
-Deno.test("while the database is gone, whatever needs it answers 503 at once and says when to try again", async () => {
+/** An address at which nobody listens. */
+function nowhere(): string {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const url = `postgres://nobody:nothing@127.0.0.1:${listener.addr.port}/nowhere`;
   listener.close();
-  await using app = await newClient(url);
+  return `postgres://nobody:nothing@127.0.0.1:${listener.addr.port}/nowhere`;
+}
+
+Deno.test("while the database is gone, whatever needs it answers 503 at once and says when to try again", async () => {
+  await using app = await newClient(nowhere());
   const ids = { roomId: 1, bookingId: 1, timeslotId: 1, newTimeslotId: 1 };
-  for (const operation of contractOperations) {
+  for (const operation of contractOperations.filter((each) => each.operationId !== "receivePaymentEvent")) {
     const { operationId: id, method } = operation;
     const { body, ...call } = exampleCall(operation, ids);
     const init = { method, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
@@ -102,6 +107,14 @@ Deno.test("while the database is gone, whatever needs it answers 503 at once and
     if (problems.includes("service_unavailable")) await assertUnavailable(response);
     else assert.equal(response.status, 200, id);
   }
+});
+
+Deno.test("while the database is gone a payment event answers 503, so that the provider sends it again", async () => {
+  await using app = await newApp(nowhere());
+  assert(isSandboxPayments(app.payments));
+  const webhook = await app.payments.sign({ id: "event", type: "failed", checkout: crypto.randomUUID() });
+  const request = new Request("http://localhost/api/v1/payments/webhook/sandbox", { method: "POST", ...webhook });
+  await assertUnavailable(await app.fetch(request));
 });
 
 const rooms = "/api/v1/bookings/rooms";

@@ -55,7 +55,8 @@ async function write(server: TestServer, db: Kysely<Database>, work: Work): Prom
   const change = (trx: Kysely<Database>, { id = 0, timeslotId }: { id?: number; timeslotId: number | undefined }) => {
     if (timeslotId !== undefined) {
       const userId = userIds[random(userIds.length)] ?? 0;
-      const rest = { notes: null, bookingType: null, cancellationTiers: [], now };
+      const terms = { cancellationTiers: [], checkout: null };
+      const rest = { notes: null, bookingType: null, ...terms, now };
       return insertBooking(trx, { userId, roomId, timeslotId, ...rest });
     }
     if (random(2) === 0) return confirmBooking(trx, { id, now });
@@ -144,7 +145,7 @@ function readNaively(db: Kysely<Database>): { told: (Told & { userId: number })[
 
 Deno.test("20 subscribers who drop and resume at random see each of 5,000 events of 8 writers once; a reader by id alone does not", async () => {
   await using server = await startServer();
-  const room = await newRoom(server);
+  const room = await newRoom(server, { hourlyRate: null });
   for (let day = 10; day < 22; day++) {
     const hours = { workingHours: { start: "00:00", end: "24:00" }, slotDuration: 5 };
     await newTimeslots(server, room, { date: `2026-03-${day}`, ...hours });

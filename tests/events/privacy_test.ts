@@ -128,8 +128,11 @@ class Story {
     this.bookings[index] = booking;
     const freed = toChange(old.timeslot, "freed");
     if (step.does === "confirm") await this.tell([{ type: "confirmed", booking }]);
-    else if (step.does === "cancel") await this.tell([{ type: "cancelled", booking }, freed]);
-    else await this.tell([{ type: "rescheduled", booking }, freed, toChange(booking.timeslot, "taken")]);
+    else if (step.does === "cancel") {
+      // What was paid elsewhere counts as refunded at once.
+      const refunded = booking.amountRefunded > 0 ? [{ type: "refunded" as const, booking }] : [];
+      await this.tell([{ type: "cancelled", booking }, ...refunded, freed]);
+    } else await this.tell([{ type: "rescheduled", booking }, freed, toChange(booking.timeslot, "taken")]);
   }
 
   /** Notes whose due this is, and waits until it was handed out: the witness hears everything. */

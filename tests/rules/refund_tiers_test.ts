@@ -5,7 +5,6 @@ import { createApp } from "../../src/app.ts";
 import { createTokenVerifier } from "../../src/auth/tokens.ts";
 import { parseConfig } from "../../src/config.ts";
 import { createLog } from "../../src/http/log.ts";
-import { noPayments } from "../../src/payments/provider.ts";
 import { confirm, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
 import { send, startServer, testSecret, type TestServer } from "../support/server.ts";
 
@@ -113,6 +112,18 @@ Deno.test("half a cent is refunded as a cent", async (t) => {
   }
 });
 
+Deno.test("in a currency without fractions prices and refunds are whole", async (t) => {
+  await using server = await startServer({ env: { CANCELLATION_TIERS: "1:50" } });
+  const cases = [[1_001, 1_001, 501], [1_000.5, 1_001, 501], [999.49, 999, 500], [0.4, 0, 0]] as const;
+  for (const [hourlyRate, price, refund] of cases) {
+    await t.step(`${hourlyRate} JPY an hour`, async () => {
+      const { timeslot } = await newRoomWithTimeslot(server, { hourlyRate, currency: "JPY" });
+      const cancelled = await refundOf(server, { timeslot, ahead: 2 * hour });
+      assert.deepEqual([cancelled.booking.price, cancelled.refundAmount], [price, refund]);
+    });
+  }
+});
+
 /** Another server on the database and the clock of `first`, with an environment of its own. */
 async function startBeside(first: TestServer, env: Record<string, string>): Promise<AsyncDisposable & { url: string }> {
   const config = parseConfig({ AUTH_JWT_SECRET: testSecret, DATABASE_URL: first.databaseUrl, ...env });
@@ -122,7 +133,7 @@ async function startBeside(first: TestServer, env: Record<string, string>): Prom
     clock: first.clock,
     feed: first.feed,
     log: createLog("error", () => {}),
-    payments: noPayments,
+    publicUrl: () => first.url,
     verify: await createTokenVerifier(config.auth),
     docsToken: undefined,
   });

@@ -20,7 +20,10 @@ const defaults: Config = {
   defaultTimeZone: "UTC",
   defaultCurrency: "EUR",
   cancellationTiers: [{ hours: 24, percent: 100 }, { hours: 12, percent: 50 }],
-  paymentProvider: "none",
+  paymentProvider: "sandbox",
+  paymentSettings: {},
+  checkoutReturnUrl: undefined,
+  holdMinutes: 15,
   publicUrl: undefined,
   corsOrigins: [],
   reminderLeadMinutes: 60,
@@ -50,9 +53,9 @@ Deno.test("variables that are set to nothing, or that are not ours, change nothi
   assert.deepEqual(parseConfig(env), defaults);
 });
 
-Deno.test("with DATABASE_URL a server is in production: no sandbox, no demo", () => {
-  const expected = { ...defaults, databaseUrl, sandbox: false, demoData: false, auth: { ...defaults.auth, secret } };
-  assert.deepEqual(parseConfig(production), expected);
+Deno.test("with DATABASE_URL a server is in production: no sandbox, no demo, no payments that are none", () => {
+  const expected: Config = { ...defaults, databaseUrl, sandbox: false, demoData: false, paymentProvider: "none" };
+  assert.deepEqual(parseConfig(production), { ...expected, auth: { ...defaults.auth, secret } });
 });
 
 const readings: { env: Environment; gives: Partial<Config> }[] = [
@@ -62,8 +65,8 @@ const readings: { env: Environment; gives: Partial<Config> }[] = [
   { env: { DATA_DIR: "/var/lib/slotkeeper" }, gives: { dataDir: "/var/lib/slotkeeper" } },
   { env: { DATABASE_POOL: "1" }, gives: { databasePool: 1 } },
   { env: { DATABASE_POOL: "1000" }, gives: { databasePool: 1_000 } },
-  { env: { SANDBOX: "false" }, gives: { sandbox: false, demoData: false } },
-  { env: { SANDBOX: "false", DEMO_DATA: "true" }, gives: { sandbox: false, demoData: true } },
+  { env: { SANDBOX: "false" }, gives: { sandbox: false, demoData: false, paymentProvider: "none" } },
+  { env: { SANDBOX: "false", DEMO_DATA: "true" }, gives: { sandbox: false, demoData: true, paymentProvider: "none" } },
   { env: { DEMO_DATA: "false" }, gives: { sandbox: true, demoData: false } },
   { env: { AUTH_JWT_SECRET: secret }, gives: { auth: { ...defaults.auth, secret } } },
   { env: { AUTH_JWT_SECRET: "ü".repeat(16) }, gives: { auth: { ...defaults.auth, secret: "ü".repeat(16) } } },
@@ -90,6 +93,20 @@ const readings: { env: Environment; gives: Partial<Config> }[] = [
     gives: { cancellationTiers: [{ hours: 72, percent: 100 }, { hours: 1.5, percent: 20 }, { hours: 0, percent: 10 }] },
   },
   { env: { PAYMENT_PROVIDER: "none" }, gives: { paymentProvider: "none" } },
+  { env: { PAYMENT_PROVIDER: "sandbox" }, gives: {} },
+  {
+    env: { PAYMENT_PROVIDER: "stripe", STRIPE_SECRET_KEY: "sk_test_1", STRIPE_WEBHOOK_SECRET: "whsec_1" },
+    gives: {
+      paymentProvider: "stripe",
+      paymentSettings: { STRIPE_SECRET_KEY: "sk_test_1", STRIPE_WEBHOOK_SECRET: "whsec_1" },
+    },
+  },
+  {
+    env: { CHECKOUT_RETURN_URL: "https://app.example/paid" },
+    gives: { checkoutReturnUrl: "https://app.example/paid" },
+  },
+  { env: { HOLD_MINUTES: "1" }, gives: { holdMinutes: 1 } },
+  { env: { HOLD_MINUTES: "10080" }, gives: { holdMinutes: 10_080 } },
   { env: { REMINDER_LEAD_MINUTES: "0" }, gives: { reminderLeadMinutes: 0 } },
   { env: { REMINDER_LEAD_MINUTES: "1440" }, gives: { reminderLeadMinutes: 1_440 } },
   { env: { EVENT_RETENTION_DAYS: "1" }, gives: { eventRetentionDays: 1 } },
@@ -132,6 +149,8 @@ const refusals: Record<string, string[]> = {
   DEFAULT_CURRENCY: ["eur", "EURO", "ZZZ", "€"],
   CANCELLATION_TIERS: ["rubbish", "24", "24:100,", "24:101", "-1:100", "24:100,24:50", "24:100;12:50", "24:-5"],
   PAYMENT_PROVIDER: ["paypal", "None"],
+  CHECKOUT_RETURN_URL: ["app.example", "/paid"],
+  HOLD_MINUTES: ["0", "10081", "soon"],
   REMINDER_LEAD_MINUTES: ["-1", "an hour", "525601"],
   EVENT_RETENTION_DAYS: ["0", "3661", "for ever"],
   CORS_ORIGINS: ["*", "app.example", "https://app.example/", "https://app.example/path", "https://a.example,", "null"],
@@ -153,6 +172,21 @@ Deno.test("all faults are reported together, those between variables too", () =>
   const env = { PORT: "x", LOG_LEVEL: "loud", AUTH_JWT_SECRET: secret, AUTH_JWKS_URL: "https://issuer.example/keys" };
   const named = faultsOf(env).map((fault) => fault.trim().split(":")[0]);
   assert.deepEqual(named, ["PORT", "LOG_LEVEL", "AUTH_JWT_SECRET"]);
+});
+
+Deno.test("a provider's own variables are asked for when it is chosen, together with all other faults", () => {
+  const faults = faultsOf({ ...production, PORT: "x", PAYMENT_PROVIDER: "stripe", STRIPE_WEBHOOK_SECRET: "a b" });
+  assert.deepEqual(faults.map((fault) => fault.trim().split(":")[0]), [
+    "PORT",
+    "STRIPE_SECRET_KEY",
+    "STRIPE_WEBHOOK_SECRET",
+  ]);
+  assert.deepEqual(faultsOf({ ...production, STRIPE_WEBHOOK_SECRET: "a b" }), []);
+});
+
+Deno.test("payments that take no money are for the sandbox only", () => {
+  assert.match(faultsOf({ ...production, PAYMENT_PROVIDER: "sandbox" }).join(), /PAYMENT_PROVIDER: .*SANDBOX=true/);
+  assert.deepEqual(faultsOf({ ...production, PAYMENT_PROVIDER: "sandbox", SANDBOX: "true" }), []);
 });
 
 Deno.test("DATABASE_URL needs a way to verify tokens, unless nothing is served", () => {

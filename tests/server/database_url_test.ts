@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import { connect } from "../../src/database/connect.ts";
+import { queueUrl } from "../../src/jobs/queue_url.ts";
 import { newDatabase } from "../support/database.ts";
 
 for (const { query, keeps } of [{ query: "", keeps: true }, { query: "?prepare=false", keeps: false }]) {
@@ -16,3 +17,14 @@ for (const { query, keeps } of [{ query: "", keeps: true }, { query: "?prepare=f
     }
   });
 }
+
+Deno.test("of the options of DATABASE_URL the queue of jobs takes the one for TLS, in words of its own driver", () => {
+  const urls = {
+    "postgres://u:p%40ss@db.example:5433/slots?prepare=false": "postgres://u:p%40ss@db.example:5433/slots",
+    "postgresql://db.example/slots?sslmode=require&prepare=false":
+      "postgresql://db.example/slots?sslmode=require&uselibpqcompat=true",
+    "postgres://db.example/slots?ssl=prefer": "postgres://db.example/slots?sslmode=prefer&uselibpqcompat=true",
+    "postgres://db.example/slots?ssl=true": "postgres://db.example/slots?sslmode=verify-full&uselibpqcompat=true",
+  };
+  for (const [given, expected] of Object.entries(urls)) assert.equal(queueUrl(given), expected);
+});

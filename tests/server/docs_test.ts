@@ -7,7 +7,6 @@ import { createApp } from "../../src/app.ts";
 import { createTokenVerifier } from "../../src/auth/tokens.ts";
 import { parseConfig } from "../../src/config.ts";
 import { createLog } from "../../src/http/log.ts";
-import { noPayments } from "../../src/payments/provider.ts";
 import { newRoomWithTimeslot } from "../support/builders.ts";
 import { startServer, testSecret, type TestServer } from "../support/server.ts";
 
@@ -31,7 +30,7 @@ async function serveDocs(server: TestServer, subject: string): Promise<AsyncDisp
     ...server,
     config,
     log: createLog("error", () => {}),
-    payments: noPayments,
+    publicUrl: () => server.url,
     verify: await createTokenVerifier(config.auth),
     docsToken: await server.token(subject),
   });

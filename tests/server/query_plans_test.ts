@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { type CompiledQuery, type LogEvent, sql } from "kysely";
 import postgres from "postgres";
 import { operations } from "../../generated/contract.ts";
+import { isSandboxPayments } from "../../src/payments/sandbox.ts";
 import { type Call, type OperationId, startServer } from "../support/server.ts";
 
 const rooms = 20;
@@ -10,7 +11,7 @@ const slotsPerRoom = 2_000;
 
 /** How many bookings there are at all, or of a status, cannot be known without reading most of something. */
 const countsAll = /^select count\(\*\) as "total" from "bookings" as "b" where (1 = 1|"b"\."status" = \$1)$/;
-const large = new Set<unknown>(["bookings", "timeslots", "booking_events"]);
+const large = new Set<unknown>(["bookings", "timeslots", "booking_events", "checkouts", "payments", "refunds"]);
 
 /** The tables that a plan reads from end to end. */
 function scannedTables(plan: unknown): unknown[] {
@@ -22,7 +23,7 @@ function scannedTables(plan: unknown): unknown[] {
 Deno.test("no operation and no sweep scans bookings, timeslots or events sequentially", async () => {
   const statements: CompiledQuery[] = [];
   const log = (event: LogEvent) => void statements.push(event.query);
-  await using server = await startServer({ log });
+  await using server = await startServer({ log, env: { PAYMENT_PROVIDER: "sandbox" } });
   const { db } = server;
   const direct = postgres(server.databaseUrl, { max: 1 });
   await sql`
@@ -45,10 +46,24 @@ Deno.test("no operation and no sweep scans bookings, timeslots or events sequent
   // The last slot of each room stays free.
   await sql`
     insert into bookings (user_id, room_id, timeslot_id, status, price, currency, payment_status, amount_paid,
-      amount_refunded, cancellation_tiers, created_at, updated_at)
-    select 1 + t.id % 1000, t.room_id, t.id, 'pending', 60, 'EUR', 'unpaid', 0, 0, '[]',
+      amount_refunded, refund_amount, hold_expires_at, cancellation_tiers, created_at, updated_at)
+    select 1 + t.id % 1000, t.room_id, t.id, 'pending', 60, 'EUR', 'unpaid', 0, 0, 0,
+      case when t.id % 100 = 0 then timestamptz '2026-03-02T10:15:00Z' end, '[]',
       t.starts_at - interval '30 days', t.starts_at - interval '30 days'
     from timeslots t where t.id % ${slotsPerRoom} <> 0
+  `.execute(db);
+  await sql`
+    insert into checkouts (id, booking_id, provider, reference, created_at, closed_at)
+    select gen_random_uuid(), id, 'sandbox', id, created_at, case when hold_expires_at is null and id <> 20 then created_at end
+    from bookings
+  `.execute(db);
+  await sql`
+    insert into payments (provider, reference, checkout_id, booking_id, currency, amount, pays_booking, reported_refunded, paid_at)
+    select 'sandbox', id, id, booking_id, 'EUR', 60, true, 0, created_at from checkouts
+  `.execute(db);
+  await sql`
+    insert into refunds (id, payment_id, booking_id, amount, target, status, idempotency_key, job_id, requested_at)
+    select gen_random_uuid(), id, booking_id, 60, 60, 'succeeded', gen_random_uuid(), id, paid_at from payments
   `.execute(db);
   await sql`
     insert into booking_events (transaction_id, type, user_id, room_id, booking_id, occurred_at, data)
@@ -76,6 +91,9 @@ Deno.test("no operation and no sweep scans bookings, timeslots or events sequent
       { token: user, query: { status: "pending", from_date: "2026-03-01", to_date: "2026-03-20T10:00:00Z" } },
     ],
     getBooking: [{ token: user, params: { bookingId } }],
+    getCancellation: [{ token: user, params: { bookingId } }],
+    createCheckout: [{ token: user, params: { bookingId } }],
+    receivePaymentEvent: [],
     rescheduleBooking: [{ token: user, params: { bookingId }, body: { newTimeslotId: 2 * slotsPerRoom } }],
     cancelBooking: [{ token: user, params: { bookingId } }, { token: user, params: { bookingId } }],
     listEvents: [
@@ -101,6 +119,10 @@ Deno.test("no operation and no sweep scans bookings, timeslots or events sequent
       { token: admin, query: { fromDate: "2026-02-01", toDate: "2026-02-02" } },
     ],
     updateBookingStatus: [{ token: admin, params: { bookingId: 20 }, body: { status: "confirmed" } }],
+    retryRefund: [{ token: admin, params: { bookingId: 20 } }],
+    getSandboxClock: [{ token: admin }],
+    setSandboxClock: [{ token: admin, body: { now: "2026-03-02T10:20:00Z" } }],
+    resetSandboxClock: [{ token: admin }],
     getBookingStats: [{ token: admin, query: { fromDate: "2026-02-01", toDate: "2026-02-02" } }],
     getHealth: [{}],
     getReadiness: [{}],
@@ -123,6 +145,20 @@ Deno.test("no operation and no sweep scans bookings, timeslots or events sequent
         await assertPlans(`${id} ${JSON.stringify(call)}`);
       }
     }
+    const checkout = await db.selectFrom("checkouts").select("id").where("booking_id", "=", 20)
+      .executeTakeFirstOrThrow();
+    const told = { checkout: checkout.id, payment: "sandbox_payment", cents: 6_000, currency: "EUR" };
+    for (const type of ["failed", "paid", "refunded", "expired"] as const) {
+      statements.length = 0;
+      assert(isSandboxPayments(server.payments));
+      const webhook = await server.payments.sign({ id: type, type, ...told });
+      const response = await fetch(`${server.url}/api/v1/payments/webhook/sandbox`, { method: "POST", ...webhook });
+      assert.deepEqual([response.status, await response.json()], [200, { message: "Event stored" }]);
+      await assertPlans(`a payment event: ${type}`);
+    }
+    statements.length = 0;
+    await server.work();
+    await assertPlans("the jobs");
     statements.length = 0;
     await server.sweep();
     assert(statements.length >= 3);

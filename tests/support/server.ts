@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { type Kysely, type LogConfig, sql } from "kysely";
 import type { z } from "zod";
 import { type Operations, operations, Problem, type ProblemCode } from "../../generated/contract.ts";
-import { createApp } from "../../src/app.ts";
+import { type App, createApp } from "../../src/app.ts";
 import { createTokenVerifier, mintToken, type Role } from "../../src/auth/tokens.ts";
 import type { Clock } from "../../src/clock.ts";
 import { parseConfig } from "../../src/config.ts";
@@ -15,8 +15,8 @@ import { createLog } from "../../src/http/log.ts";
 import { isBehind } from "../../src/events/cursors.ts";
 import { EventFeed } from "../../src/events/feed.ts";
 import type { SocketLimits, Sockets } from "../../src/events/sockets.ts";
-import { noPayments } from "../../src/payments/provider.ts";
-import { sweep } from "../../src/sweeps.ts";
+import { Worker } from "../../src/jobs/worker.ts";
+import { SandboxClock } from "../../src/sandbox/clock.ts";
 import { eventually } from "./process.ts";
 import { newDatabase, type TestDatabase } from "./database.ts";
 
@@ -61,8 +61,12 @@ export interface TestServer extends AsyncDisposable {
    * Postgres.
    */
   settled(): Promise<void>;
+  /** Undefined unless `PAYMENT_PROVIDER` is set. */
+  payments: App["payments"];
   /** Does what time has made due, which nothing else does in tests. */
   sweep(): Promise<void>;
+  /** Does the jobs that wait, also those that wait to be tried again. Nothing else does them in tests. */
+  work(): Promise<void>;
   /** Calls an operation. Fails unless the contract declares the status and the body fits its schema. */
   call(id: OperationId, call?: Call): Promise<Answer>;
   /** Calls an operation that must succeed. */
@@ -87,7 +91,8 @@ export async function startServer(
 ): Promise<TestServer> {
   const own = shared === undefined ? await newDatabase() : undefined;
   const database = shared ?? own ?? { url: "" };
-  const config = parseConfig({ AUTH_JWT_SECRET: testSecret, DATABASE_URL: database.url, ...env });
+  const defaults = { AUTH_JWT_SECRET: testSecret, SANDBOX: "true", PAYMENT_PROVIDER: "none" };
+  const config = parseConfig({ ...defaults, DATABASE_URL: database.url, ...env });
   const db = connect({ url: database.url, pool, ...(log === undefined ? {} : { log }) });
   let time = new Date(now);
   const clock: ManualClock = { now: () => time, set: (text) => time = new Date(text) };
@@ -95,19 +100,21 @@ export async function startServer(
   const serverLog = createLog("debug", (line) => logged.push(line));
   const feed = new EventFeed({ db, url: database.url, log: serverLog });
   await feed.start();
+  let url = config.publicUrl ?? "";
   const app = createApp({
     config,
     db,
-    clock,
+    clock: config.sandbox ? new SandboxClock(clock) : clock,
     log: serverLog,
     feed,
     ...(socketLimits === undefined ? {} : { socketLimits }),
-    payments: noPayments,
+    publicUrl: () => url,
     verify: await createTokenVerifier(config.auth),
     docsToken: undefined,
   });
   const http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, app.fetch);
-  const url = `http://127.0.0.1:${http.addr.port}`;
+  url = `http://127.0.0.1:${http.addr.port}`;
+  const worker = new Worker({ db, url: database.url, log: serverLog, tasks: app.tasks });
 
   const call = async (id: OperationId, request: Call = {}): Promise<Answer> => {
     const { status, headers, text } = await send(url, id, request);
@@ -149,7 +156,12 @@ export async function startServer(
         return Promise.resolve(!isBehind({ transactionId: last.xid, id: last.id }, feed.position));
       });
     },
-    sweep: () => sweep({ db, clock, config, log: serverLog, announce: () => feed.announce() }),
+    payments: app.payments,
+    sweep: app.sweep,
+    async work() {
+      await sql`update graphile_worker._private_jobs set run_at = now() where run_at > now()`.execute(db);
+      await worker.work();
+    },
     call,
     async ok(id, request) {
       const { status, body } = await call(id, request);
@@ -164,7 +176,7 @@ export async function startServer(
       return problem;
     },
     async [Symbol.asyncDispose]() {
-      await Promise.all([app.sockets.close(1_000), feed.close()]);
+      await Promise.all([app.sockets.close(1_000), feed.close(), worker.stop()]);
       await http.shutdown();
       await db.destroy();
       await own?.[Symbol.asyncDispose]();

@@ -1,0 +1,37 @@
+/** Amounts of money. The database and the API have decimals with two places, the code counts hundredths. */
+import { type RawBuilder, sql } from "kysely";
+
+/** ISO 4217 currencies whose minor unit is the main unit itself; of MGA the fifths are not used. */
+const withoutFractions = [
+  "BIF",
+  "CLP",
+  "DJF",
+  "GNF",
+  "ISK",
+  "JPY",
+  "KMF",
+  "KRW",
+  "MGA",
+  "PYG",
+  "RWF",
+  "UGX",
+  "UYI",
+  "VND",
+  "VUV",
+  "XAF",
+  "XOF",
+  "XPF",
+];
+
+/** An amount in hundredths of the main unit. */
+export function toCents(amount: string | number): number {
+  return Math.round(Number(amount) * 100);
+}
+
+/** An amount rounded half up to what can be paid in the currency: two places, or none. Both are expressions. */
+export function roundMoney(amount: RawBuilder<unknown>, currency: RawBuilder<string>): RawBuilder<string> {
+  const places = sql`case when ${currency} in (${
+    sql.join(withoutFractions.map((code) => sql.lit(code)))
+  }) then 0 else 2 end`;
+  return sql<string>`round(${amount}, ${places})::numeric(12, 2)`;
+}

@@ -1,0 +1,255 @@
+/** The rules of payments: what follows from what a provider tells, and what a provider is asked for. */
+import type { Kysely, Transaction } from "kysely";
+import type { Booking } from "../../generated/contract.ts";
+import type { Caller } from "../auth/callers.ts";
+import { assertOwner, bookingNotFound, toBooking } from "../bookings/bookings.ts";
+import { type BookingRow, findBooking } from "../bookings/queries.ts";
+import type { Clock } from "../clock.ts";
+import type { Database } from "../database/connect.ts";
+import { retryConflicts } from "../database/failures.ts";
+import type { Log } from "../http/log.ts";
+import { freeAbandonedJobs, listGivenUpJobs, removeJobs } from "../jobs/queue.ts";
+import type { WorkerOptions } from "../jobs/worker.ts";
+import { Problem } from "../problems.ts";
+import { askProvider } from "./ask.ts";
+import { openCheckout } from "./checkouts.ts";
+import { toCents } from "../money.ts";
+import { type PaymentNotice, type PaymentProvider, RefundRefused, type Webhook } from "./provider.ts";
+import { findCheckout, findRefund, findRefundOfJob, listStrayCheckouts } from "./queries.ts";
+import {
+  closeCheckoutsOf,
+  failRefund,
+  insertCheckout,
+  lockBooking,
+  lockBookingOfCheckout,
+  lockBookingOfRefund,
+  lockTimeslotOf,
+  recordFailure,
+  recordPayment,
+  recordReportedRefund,
+  retryFailedRefunds,
+  settleRefund,
+} from "./writes.ts";
+
+export interface PaymentRules {
+  db: Kysely<Database>;
+  clock: Clock;
+  log: Log;
+  /** Undefined when payments happen elsewhere. */
+  payments: PaymentProvider | undefined;
+  /** Called after a change: there is something new in the feed of events. */
+  announce: () => void;
+}
+
+/**
+ * Opens a fresh checkout for the caller's own booking while it waits for its payment, and closes those before.
+ *
+ * @throws {Problem} `booking_not_found`, `not_booking_owner`, `booking_not_payable` or `payment_provider_unavailable`.
+ */
+export async function createCheckout(
+  rules: PaymentRules,
+  caller: Caller,
+  bookingId: number,
+): Promise<{ booking: Booking; checkoutUrl: string }> {
+  const { db, clock, payments } = rules;
+  const now = clock.now();
+  const id = crypto.randomUUID();
+  const row = payments === undefined ? undefined : await retryConflicts(() =>
+    db.transaction().execute(async (trx) => {
+      await lockBooking(trx, bookingId);
+      return await insertCheckout(trx, { id, bookingId, userId: caller.userId, provider: payments.name, now });
+    })
+  );
+  if (payments === undefined || row === undefined) throw await paymentRefusal(rules, caller, bookingId);
+  const booking = toBooking(row);
+  const checkoutUrl = await openCheckout(rules, payments, { id, booking });
+  if (checkoutUrl === undefined) {
+    const detail = "The payment provider cannot be reached right now. Try again in a moment.";
+    throw new Problem("payment_provider_unavailable", detail);
+  }
+  return { booking, checkoutUrl };
+}
+
+async function paymentRefusal({ db, payments }: PaymentRules, caller: Caller, bookingId: number): Promise<Problem> {
+  const row = await findBooking(db, bookingId);
+  if (row === undefined) return bookingNotFound(bookingId);
+  assertOwner(row, caller);
+  return new Problem("booking_not_payable", whyNotPayable(row, payments));
+}
+
+function whyNotPayable({ status, price }: BookingRow, payments: PaymentProvider | undefined): string {
+  if (status !== "pending") return `The booking is ${status}, so there is nothing to pay.`;
+  if (Number(price) === 0) return "The booking costs nothing.";
+  if (payments === undefined) return "Payments happen elsewhere. An admin confirms the booking when it is paid.";
+  return "The hold of the booking has expired. Book the timeslot again.";
+}
+
+/** A checkout with its booking, for the provider whose page is ours. */
+export async function findCheckoutPage(
+  { db, payments }: PaymentRules,
+  id: string,
+): Promise<{ booking: Booking; isClosed: boolean } | undefined> {
+  const checkout = await findCheckout(db, id);
+  if (checkout === undefined || checkout.provider !== payments?.name) return undefined;
+  const row = await findBooking(db, checkout.bookingId);
+  return row === undefined ? undefined : { booking: toBooking(row), isClosed: checkout.isClosed };
+}
+
+/**
+ * Takes a message of the provider, and stores it with all that follows from it. One that is known, or is about no checkout of
+ * ours, changes nothing.
+ *
+ * @throws {Problem} `payment_provider_not_found` or `webhook_invalid`.
+ */
+export async function receive(rules: PaymentRules, provider: string, webhook: Webhook): Promise<void> {
+  const { payments, log, announce } = rules;
+  if (payments?.name !== provider) {
+    throw new Problem("payment_provider_not_found", `The payment provider ${provider} is not configured here.`);
+  }
+  const notice = await payments.readWebhook(webhook);
+  if (notice === undefined) return;
+  const stored = await retryConflicts(() => store(rules, provider, notice));
+  if (stored) announce();
+  else log.warn("a payment event is about no checkout that we know", { provider, eventId: notice.eventId });
+}
+
+function store({ db, clock, log }: PaymentRules, provider: string, notice: PaymentNotice): Promise<boolean> {
+  const now = clock.now();
+  return db.transaction().execute(async (trx) => {
+    const bookingId = await lockBookingOfCheckout(trx, { ...notice, provider });
+    if (bookingId === undefined) return false;
+    const told = { ...notice, bookingId, provider, now };
+    switch (told.kind) {
+      case "paid": {
+        await lockTimeslotOf(trx, bookingId);
+        const outcome = await recordPayment(trx, told);
+        if (outcome?.settles === false) {
+          log.warn("a payment does not settle its booking and goes back", { bookingId, payment: told.payment });
+        }
+        break;
+      }
+      case "refunded":
+        await recordReportedRefund(trx, told);
+        break;
+      default:
+        await recordFailure(trx, told);
+    }
+    return true;
+  });
+}
+
+/**
+ * Has the failed refunds of a booking tried again.
+ *
+ * @throws {Problem} `booking_not_found` or `no_failed_refund`.
+ */
+export async function retryRefund(
+  { db, clock, announce }: PaymentRules,
+  bookingId: number,
+): Promise<{ booking: Booking; refundAmount: number }> {
+  const row = await retryConflicts(() =>
+    db.transaction().execute(async (trx) => {
+      await lockBooking(trx, bookingId);
+      return await retryFailedRefunds(trx, { bookingId, now: clock.now() });
+    })
+  );
+  if (row !== undefined) {
+    announce();
+    return { booking: toBooking(row), refundAmount: Number(row.refund) };
+  }
+  const found = await findBooking(db, bookingId);
+  if (found === undefined) throw bookingNotFound(bookingId);
+  const detail = `No refund of booking ${bookingId} has failed: its payment is ${found.payment_status}.`;
+  throw new Problem("no_failed_refund", detail);
+}
+
+/** What the queue of jobs asks for. Each may be done twice, since a server may die before it has said that it is done. */
+export function paymentTasks(rules: PaymentRules): WorkerOptions["tasks"] {
+  return {
+    refund_payment: (id) => refund(rules, id),
+    close_checkout: (id, { attempt }) => closeCheckout(rules, id, attempt),
+  };
+}
+
+async function refund(rules: PaymentRules, id: string): Promise<void> {
+  const { db, payments } = rules;
+  const row = await findRefund(db, id);
+  if (row?.status !== "pending") return;
+  const { payment, currency, idempotencyKey } = row;
+  const cents = toCents(row.owed);
+  if (cents === 0) return await settle(rules, id, null);
+  if (payments?.name !== row.provider) throw new Error(`the payment provider ${row.provider} is not configured`);
+  try {
+    // Another amount is another question.
+    const question = { id, idempotencyKey: `${idempotencyKey}-${cents}`, payment, cents, currency };
+    const reference = await askProvider(() => payments.refund(question));
+    await settle(rules, id, reference);
+  } catch (failure) {
+    if (!(failure instanceof RefundRefused)) throw failure;
+    await giveUp(rules, id, failure.message);
+  }
+}
+
+async function settle(rules: PaymentRules, id: string, reference: string | null): Promise<void> {
+  await withLockedRefund(rules, id, (trx, now) => settleRefund(trx, { id, reference, now }));
+}
+
+async function giveUp(rules: PaymentRules, id: string, failure: string): Promise<void> {
+  await withLockedRefund(rules, id, (trx, now) => failRefund(trx, { id, failure, now }));
+  rules.log.error("a refund has failed", { refundId: id, failure });
+}
+
+/** Changes a refund that is still pending when its booking is locked. */
+async function withLockedRefund(
+  { db, clock, announce }: PaymentRules,
+  id: string,
+  change: (trx: Transaction<Database>, now: Date) => Promise<void>,
+): Promise<void> {
+  await retryConflicts(() =>
+    db.transaction().execute(async (trx) => {
+      if (await lockBookingOfRefund(trx, id) !== undefined) await change(trx, clock.now());
+    })
+  );
+  announce();
+}
+
+/** Attempts after which the provider has answered the request for a checkout, or never will. */
+const attemptsForReference = 4;
+
+async function closeCheckout({ db, payments }: PaymentRules, id: string, attempt: number): Promise<void> {
+  const row = await findCheckout(db, id);
+  // With another provider than before nobody can be told; it will expire by itself.
+  if (row === undefined || payments?.name !== row.provider) return;
+  const { reference } = row;
+  if (reference !== null) return await askProvider(() => payments.closeCheckout(reference));
+  if (attempt < attemptsForReference) throw new Error("the provider has not told yet what it calls the checkout");
+}
+
+/** Checkouts a statement. */
+const chunkSize = 100;
+
+/**
+ * Closes what is still open of bookings that are confirmed, cancelled or expired. A payment that comes before that goes back,
+ * so this need not be part of the change itself, and misses nothing that was opened at the same moment.
+ */
+export async function closeStrayCheckouts({ db, clock }: PaymentRules): Promise<void> {
+  for (;;) {
+    const ids = await listStrayCheckouts(db, { limit: chunkSize });
+    if (ids.length === 0) return;
+    await retryConflicts(() => closeCheckoutsOf(db, { ids, now: clock.now() }));
+  }
+}
+
+/** Frees jobs of servers that died, and deals with those that had their last try: a refund among them has failed. */
+export async function tendJobs(rules: PaymentRules): Promise<void> {
+  const { db, log } = rules;
+  await freeAbandonedJobs(db);
+  const jobs = await listGivenUpJobs(db);
+  if (jobs.length === 0) return;
+  for (const { id, name, lastError } of jobs) {
+    const refund = await findRefundOfJob(db, id);
+    if (refund !== undefined) await giveUp(rules, refund.id, lastError ?? "no answer");
+    else log.warn("a job was given up", { name, lastError });
+  }
+  await removeJobs(db, jobs.map(({ id }) => id));
+}

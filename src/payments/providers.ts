@@ -1,0 +1,32 @@
+/** The payment providers that there are, by the names of `PAYMENT_PROVIDER`. */
+import type { PaymentProviderName } from "../../generated/contract.ts";
+import type { Config } from "../config.ts";
+import type { PaymentLinks, PaymentProvider, PaymentProviderType } from "./provider.ts";
+import { sandboxPayments } from "./sandbox.ts";
+import { stripePayments } from "./stripe.ts";
+
+export const providerTypes: Record<PaymentProviderName, PaymentProviderType> = {
+  sandbox: sandboxPayments,
+  stripe: stripePayments,
+};
+
+/** The provider that is configured. Undefined with `none`: payments happen elsewhere, and an admin confirms. */
+export function openPaymentProvider(
+  { paymentProvider, paymentSettings }: Pick<Config, "paymentProvider" | "paymentSettings">,
+  links: PaymentLinks,
+): PaymentProvider | undefined {
+  return paymentProvider === "none" ? undefined : providerTypes[paymentProvider].open(paymentSettings, links);
+}
+
+/** Links of a server that the outside sees at `publicUrl`. People go on at `returnUrl` after a checkout. */
+export function paymentLinks(publicUrl: () => string, returnUrl: string | undefined): PaymentLinks {
+  return {
+    page: (path) => `${publicUrl()}${path}`,
+    afterCheckout(bookingId, outcome) {
+      const url = new URL(returnUrl ?? publicUrl());
+      url.searchParams.set("bookingId", String(bookingId));
+      url.searchParams.set("checkout", outcome);
+      return url.href;
+    },
+  };
+}

@@ -1,0 +1,61 @@
+/** Looking up what payments need to know. What changes them is in `writes.ts`. */
+import { type Kysely, sql } from "kysely";
+import type { RefundStatus } from "../../generated/database.d.ts";
+import type { Database } from "../database/connect.ts";
+
+export interface CheckoutRow {
+  bookingId: number;
+  provider: string;
+  /** The provider's name for it; null while the provider has not answered, or when it never did. */
+  reference: string | null;
+  isClosed: boolean;
+}
+
+export function findCheckout(db: Kysely<Database>, id: string): Promise<CheckoutRow | undefined> {
+  return db.selectFrom("checkouts")
+    .select(["booking_id as bookingId", "provider", "reference", sql<boolean>`closed_at is not null`.as("isClosed")])
+    .where("id", "=", id)
+    .executeTakeFirst();
+}
+
+export interface RefundRow {
+  bookingId: number;
+  status: RefundStatus;
+  provider: string;
+  payment: string;
+  /** What is still to be given back: by what the provider has reported it may be less than was decided, or nothing. */
+  owed: string;
+  currency: string;
+  idempotencyKey: string;
+}
+
+export async function findRefund(db: Kysely<Database>, id: string): Promise<RefundRow | undefined> {
+  return await db.selectFrom("refunds as r").innerJoin("payments as p", "p.id", "r.payment_id")
+    .select([
+      "r.booking_id as bookingId",
+      "r.status",
+      "p.provider",
+      "p.reference as payment",
+      sql<string>`greatest(least(r.amount, r.target - p.reported_refunded), 0)`.as("owed"),
+      "p.currency",
+      "r.idempotency_key as idempotencyKey",
+    ])
+    .where("r.id", "=", id)
+    .executeTakeFirst();
+}
+
+/** The pending refund that this job was to ask for. */
+export function findRefundOfJob(db: Kysely<Database>, jobId: number): Promise<{ id: string } | undefined> {
+  return db.selectFrom("refunds").select("id").where("job_id", "=", jobId).where("status", "=", "pending")
+    .executeTakeFirst();
+}
+
+/** Open checkouts of bookings that no longer wait for a payment. */
+export async function listStrayCheckouts(db: Kysely<Database>, { limit }: { limit: number }): Promise<string[]> {
+  // The booking of each is looked up. As a join it might read all bookings, of which most no longer wait.
+  const rows = await db.selectFrom("checkouts as c").select("c.id")
+    .where("c.closed_at", "is", null)
+    .where((eb) => eb(eb.selectFrom("bookings").select("status").whereRef("id", "=", "c.booking_id"), "<>", "pending"))
+    .limit(limit).execute();
+  return rows.map(({ id }) => id);
+}

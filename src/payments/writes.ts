@@ -1,0 +1,393 @@
+/**
+ * What changes because of a payment: the fact itself, what follows for its booking, and the events of that, in one statement.
+ *
+ * Those that are told by a provider, or by a refund, run in a transaction that has locked the booking before. The statement
+ * therefore sees all that was decided about it until now, also in other tables, and is the only one that decides.
+ */
+import { type Kysely, type RawBuilder, type Selectable, sql, type Transaction } from "kysely";
+import type { Bookings, PaymentStatus } from "../../generated/database.d.ts";
+import {
+  answered,
+  closeCheckouts,
+  newRefund,
+  paidStatus,
+  recorded,
+  taken,
+  unlessRefunding,
+  withAnswer,
+} from "../bookings/changes.ts";
+import type { BookingRow } from "../bookings/queries.ts";
+import type { Database } from "../database/connect.ts";
+import { prepared } from "../database/prepared.ts";
+import { bookingEvent } from "../events/record.ts";
+import { enqueue } from "../jobs/enqueue.ts";
+import { isTaken } from "../timeslots/taken.ts";
+
+type Booking = Selectable<Bookings>;
+
+export interface NewCheckout {
+  id: string;
+  bookingId: number;
+  userId: number;
+  provider: string;
+  now: Date;
+}
+
+/**
+ * Replaces the checkouts of a user's booking that waits for its payment. Undefined when it does not. The booking has to be
+ * locked.
+ */
+export async function insertCheckout(
+  trx: Transaction<Database>,
+  checkout: NewCheckout,
+): Promise<BookingRow | undefined> {
+  return (await checkoutInsertion(trx, checkout))[0];
+}
+
+const checkoutInsertion = prepared((db, { id, bookingId, userId, provider, now }: NewCheckout) => {
+  const changes = db.with("b", (cte) =>
+    cte.selectFrom("bookings").selectAll()
+      .where("id", "=", bookingId)
+      .where("user_id", "=", userId)
+      .where("status", "=", "pending")
+      .where("price", ">", "0")
+      .where((eb) => eb.or([eb("hold_expires_at", "is", null), eb("hold_expires_at", ">", now)])))
+    .with("closed", () => closeCheckouts(sql`booking_id in (select id from b)`, now))
+    .with("checkout", () =>
+      sql<{ id: string }>`(
+        insert into checkouts (id, booking_id, provider, created_at)
+        select ${id}::uuid, b.id, ${provider}::text, ${now}::timestamptz from b
+        returning id
+      )`);
+  return withAnswer(changes).selectFrom("answer").selectAll();
+});
+
+/** Notes what the provider calls a checkout. */
+export async function setCheckoutReference(
+  db: Kysely<Database>,
+  { id, reference }: { id: string; reference: string },
+): Promise<void> {
+  await db.updateTable("checkouts").set({ reference }).where("id", "=", id).execute();
+}
+
+/** Closes these checkouts. */
+export async function closeCheckoutsOf(
+  db: Kysely<Database>,
+  { ids, now }: { ids: string[]; now: Date },
+): Promise<void> {
+  await db.with("closed", () => closeCheckouts(sql`id in (${sql.join(ids)})`, now)).selectNoFrom(sql`1`.as("one"))
+    .execute();
+}
+
+/** Closes a checkout that the provider did not open: there is nothing to tell it. */
+export async function abandonCheckout(db: Kysely<Database>, { id, now }: { id: string; now: Date }): Promise<void> {
+  await db.updateTable("checkouts").set({ closed_at: now }).where("id", "=", id).where("closed_at", "is", null)
+    .execute();
+}
+
+export async function lockBooking(trx: Transaction<Database>, id: number): Promise<void> {
+  await trx.selectFrom("bookings").select("id").where("id", "=", id).forNoKeyUpdate().execute();
+}
+
+/** The id of the booking of a checkout, which is locked by then. */
+export async function lockBookingOfCheckout(
+  trx: Transaction<Database>,
+  { checkoutId, provider }: { checkoutId: string; provider: string },
+): Promise<number | undefined> {
+  const row = await trx.selectFrom("checkouts as c").innerJoin("bookings as b", "b.id", "c.booking_id").select("b.id")
+    .where("c.id", "=", checkoutId).where("c.provider", "=", provider).forNoKeyUpdate("b").executeTakeFirst();
+  return row?.id;
+}
+
+/** The same by a refund that is pending. */
+export async function lockBookingOfRefund(trx: Transaction<Database>, refundId: string): Promise<number | undefined> {
+  const row = await trx.selectFrom("refunds as r").innerJoin("bookings as b", "b.id", "r.booking_id").select("b.id")
+    .where("r.id", "=", refundId).where("r.status", "=", "pending").forNoKeyUpdate("b").executeTakeFirst();
+  return row?.id;
+}
+
+/**
+ * Locks the timeslot of a booking that is locked. It is asked for after the booking, since a booking that is moved meanwhile
+ * would else be looked for in its old timeslot.
+ */
+export async function lockTimeslotOf(trx: Transaction<Database>, bookingId: number): Promise<void> {
+  await trx.selectFrom("timeslots").select("id")
+    .where("id", "=", (eb) => eb.selectFrom("bookings").select("timeslot_id").where("id", "=", bookingId))
+    .forNoKeyUpdate().execute();
+}
+
+interface Told {
+  bookingId: number;
+  checkoutId: string;
+  provider: string;
+  eventId: string;
+  now: Date;
+}
+
+/** `insert into payment_events …`, for a `with`: a row if the message is new. */
+function newEvent(kind: RawBuilder<unknown>, { provider, eventId, bookingId, now }: Told): RawBuilder<{ id: number }> {
+  return sql<{ id: number }>`(
+    insert into payment_events (provider, event_id, kind, booking_id, received_at)
+    values (${provider}, ${eventId}, ${kind}, ${bookingId}, ${now}) on conflict do nothing
+    returning booking_id as id
+  )`;
+}
+
+export type ToldPayment = Told & { payment: string; cents: number; currency: string };
+
+/** What became of a payment. */
+export interface PaymentOutcome {
+  /** Whether it confirmed the booking. */
+  settles: boolean;
+  /** What goes back because it did not. */
+  due: string;
+}
+
+/**
+ * Writes that a payment was made. It pays its booking if that has been paid by nothing yet and it is of the booking's price.
+ * Then a pending booking is confirmed, and one whose hold has expired takes its timeslot again if that is still free. What
+ * does not confirm the booking goes back at once. Undefined when the payment, or the message, is known already.
+ *
+ * The booking and its timeslot have to be locked.
+ */
+export async function recordPayment(
+  trx: Transaction<Database>,
+  told: ToldPayment,
+): Promise<PaymentOutcome | undefined> {
+  return (await payment(trx, told))[0];
+}
+
+const payment = prepared((db, told: ToldPayment) => {
+  const { checkoutId, provider, payment: reference, cents, currency, now } = told;
+  const changes = db.with("fresh", () => newEvent(sql`'paid'`, told))
+    .with("target", () =>
+      sql`(
+        select b.id, b.status, b.price = ${cents}::numeric / 100 and b.currency = ${currency}::text and b.amount_paid = 0
+            as is_price,
+          b.status = 'cancelled' and b.cancellation_reason = 'hold_expired' and t.starts_at > ${now}::timestamptz
+            and r.is_active and not ${isTaken("t.id")} as can_return
+        from fresh join bookings b on b.id = fresh.id
+          join timeslots t on t.id = b.timeslot_id join rooms r on r.id = b.room_id
+      )`)
+    .with("payment", () =>
+      sql`(
+        insert into payments
+          (provider, reference, checkout_id, booking_id, currency, amount, pays_booking, reported_refunded, paid_at)
+        select ${provider}, ${reference}, ${checkoutId}, id, ${currency}, ${cents}::numeric / 100, is_price, 0, ${now}
+        from target
+        on conflict (provider, reference) do update set
+          amount = excluded.amount, currency = excluded.currency, pays_booking = excluded.pays_booking,
+          paid_at = excluded.paid_at
+        where payments.amount is null
+        returning id, amount, pays_booking, least(reported_refunded, amount) as given_back
+      )`)
+    .with("decision", () =>
+      sql<{ settles: boolean; due: string }>`(
+        select target.id, target.status, payment.id as payment_id, amount, pays_booking, given_back, settles,
+          case when settles then 0 else amount - given_back end as due
+        from target, payment, lateral (select pays_booking and (status = 'pending' or can_return) as settles) s
+      )`)
+    .with("b", () =>
+      sql<Booking>`(
+        update bookings b set
+          status = case when settles then 'confirmed' else b.status end,
+          cancelled_at = case when settles then null else b.cancelled_at end,
+          cancellation_reason = case when settles then null else b.cancellation_reason end,
+          hold_expires_at = case when settles then null else b.hold_expires_at end,
+          payment_id = case when pays_booking then decision.payment_id else b.payment_id end,
+          amount_paid = case when pays_booking then amount else b.amount_paid end,
+          amount_refunded = case when pays_booking then given_back else b.amount_refunded end,
+          refund_amount = case when pays_booking then given_back + due else b.refund_amount end,
+          payment_status = case
+            when due > 0 then 'refund_pending'
+            when pays_booking then ${unlessRefunding(paidStatus(sql`amount`, sql`given_back`))}
+            else b.payment_status end,
+          updated_at = ${now}
+        from decision where b.id = decision.id
+        returning b.*
+      )`)
+    .with(
+      "refund",
+      () => newRefund(sql`select payment_id, id as booking_id, due as amount, amount as target from decision`, now),
+    )
+    .with("done", () => sql`(update checkouts set closed_at = ${now} where id = ${checkoutId} and closed_at is null)`);
+  return recorded(changes, [
+    sql`${bookingEvent("confirmed", "answer", now)}, decision where settles`,
+    sql`${bookingEvent("refunded", "answer", now)}, decision where pays_booking and given_back > 0 and due = 0`,
+    sql`${bookingEvent("payment_failed", "answer", now)}, decision
+      where not pays_booking and decision.status = 'pending'`,
+    sql`${taken(now)}, decision where settles and decision.status = 'cancelled'`,
+  ]).selectFrom(sql<PaymentOutcome>`decision`.as("decision")).select(["settles", "due"]);
+});
+
+/** Writes that an attempt to pay failed, or that a checkout has expired. The booking, which has to be locked, waits on. */
+export async function recordFailure(
+  trx: Transaction<Database>,
+  told: Told & { kind: "failed" | "expired" },
+): Promise<void> {
+  await failure(trx, told);
+}
+
+const failure = prepared((db, told: Told & { kind: "failed" | "expired" }) => {
+  const { kind, checkoutId, now } = told;
+  const changes = db.with("fresh", () => newEvent(sql`${kind}::payment_event_kind`, told))
+    .with("closed", () =>
+      sql`(
+        update checkouts set closed_at = ${now}
+        where id = ${checkoutId} and closed_at is null and ${kind}::text = 'expired' and exists (select from fresh)
+      )`)
+    .with("b", (cte) =>
+      cte.selectFrom("bookings").selectAll()
+        .where("status", "=", "pending")
+        .where(sql<boolean>`id in (select id from fresh)`)
+        // Of one that is closed nobody expects anything any more.
+        .where(sql<boolean>`exists (select from checkouts where id = ${checkoutId} and closed_at is null)`));
+  return answered(changes, [bookingEvent("payment_failed", "answer", now)]);
+});
+
+/**
+ * Writes how much of a payment the provider says has been given back in all, by us or by the operator's own hand. A refund of
+ * ours that has failed is done when that is enough. The booking has to be locked; its status stays.
+ */
+export async function recordReportedRefund(trx: Transaction<Database>, told: ToldPayment): Promise<void> {
+  await reportedRefund(trx, told);
+}
+
+const reportedRefund = prepared((db, told: ToldPayment) => {
+  const { bookingId, checkoutId, provider, payment: reference, cents, currency, now } = told;
+  const refunded = refundedOf(sql`payment.reported_refunded`);
+  const changes = db.with("fresh", () => newEvent(sql`'refunded'`, told))
+    .with("payment", () =>
+      sql`(
+        insert into payments (provider, reference, checkout_id, booking_id, currency, pays_booking, reported_refunded)
+        select ${provider}, ${reference}, ${checkoutId}, id, ${currency}, false, ${cents}::numeric / 100 from fresh
+        on conflict (provider, reference) do update set
+          reported_refunded = greatest(payments.reported_refunded, excluded.reported_refunded)
+        returning id, reported_refunded
+      )`)
+    .with("refund", () =>
+      sql<{ id: string }>`(
+        update refunds r set status = 'succeeded', failure = null, settled_at = ${now}
+        from payment where r.payment_id = payment.id and r.status = 'failed' and r.target <= payment.reported_refunded
+        returning r.id
+      )`)
+    .with("b", () =>
+      sql<Booking>`(
+        update bookings b set
+          amount_refunded = ${refunded},
+          refund_amount = greatest(b.refund_amount, ${refunded}),
+          payment_status = ${statusWithout(sql`select id from refund`, refunded)},
+          updated_at = ${now}
+        from payment
+        where b.id = ${bookingId} and (b.amount_refunded < ${refunded} or exists (select from refund))
+        returning b.*
+      )`);
+  return answered(changes, [
+    // While a refund of ours is under way, it will tell.
+    sql`${bookingEvent("refunded", "answer", now)} where answer.payment_status <> 'refund_pending'`,
+  ]);
+});
+
+/** How much of what a booking `b` paid has been given back, when that is so much of a `payment`, which may not be its own. */
+function refundedOf(givenBack: RawBuilder<unknown>): RawBuilder<unknown> {
+  return sql`(case
+    when b.payment_id = payment.id then greatest(b.amount_refunded, least(${givenBack}, b.amount_paid))
+    else b.amount_refunded end)`;
+}
+
+/** The payment status of a booking `b` when the refunds that `settled` selects are done. */
+function statusWithout(settled: RawBuilder<unknown>, refunded: RawBuilder<unknown>): RawBuilder<PaymentStatus> {
+  const other = (status: string) =>
+    sql`exists (
+      select from refunds where booking_id = b.id and status = ${sql.lit(status)} and id not in (${settled})
+    )`;
+  return sql<PaymentStatus>`case
+    when ${other("failed")} then 'refund_failed'
+    when ${other("pending")} then 'refund_pending'
+    when b.amount_paid > 0 then ${paidStatus(sql`b.amount_paid`, refunded)}
+    when b.price > 0 then 'unpaid'
+    else 'not_required' end`;
+}
+
+export interface SettledRefund {
+  id: string;
+  /** The provider's name for it; null when the provider had given the money back already. */
+  reference: string | null;
+  now: Date;
+}
+
+/** Writes that the provider has taken a pending refund on. The booking has to be locked. */
+export async function settleRefund(trx: Transaction<Database>, refund: SettledRefund): Promise<void> {
+  await settlement(trx, refund);
+}
+
+const settlement = prepared((db, { id, reference, now }: SettledRefund) => {
+  const refunded = refundedOf(sql`greatest(payment.reported_refunded, payment.target)`);
+  const changes = db.with("refund", () =>
+    sql`(
+      update refunds set status = 'succeeded', reference = ${reference}, failure = null, settled_at = ${now}
+      where id = ${id} and status = 'pending'
+      returning id, payment_id, booking_id, target
+    )`)
+    .with("payment", () =>
+      sql`(
+        select p.id, p.reported_refunded, refund.booking_id, refund.target
+        from refund join payments p on p.id = refund.payment_id
+      )`)
+    .with("b", () =>
+      sql<Booking>`(
+        update bookings b set
+          amount_refunded = ${refunded},
+          refund_amount = greatest(b.refund_amount, ${refunded}),
+          payment_status = ${statusWithout(sql`select id from refund`, refunded)},
+          updated_at = ${now}
+        from payment where b.id = payment.booking_id
+        returning b.*
+      )`);
+  return answered(changes, [bookingEvent("refunded", "answer", now)]);
+});
+
+/** Writes that a pending refund has failed for good. The booking has to be locked. */
+export async function failRefund(
+  trx: Transaction<Database>,
+  { id, failure, now }: { id: string; failure: string; now: Date },
+): Promise<void> {
+  await sql`
+    with refund as (
+      update refunds set status = 'failed', failure = ${failure}::text, settled_at = ${now}
+      where id = ${id} and status = 'pending' returning booking_id
+    )
+    update bookings set payment_status = ${"refund_failed" satisfies PaymentStatus}, updated_at = ${now}
+    from refund where bookings.id = refund.booking_id
+  `.execute(trx);
+}
+
+/** A booking with failed refunds, and what is asked for again. */
+export type RetriedRow = BookingRow & { refund: string };
+
+/** Has the failed refunds of a booking tried again. Undefined when there is none. The booking has to be locked. */
+export async function retryFailedRefunds(
+  trx: Transaction<Database>,
+  { bookingId, now }: { bookingId: number; now: Date },
+): Promise<RetriedRow | undefined> {
+  return (await retrial(trx, { bookingId, now }))[0];
+}
+
+const retrial = prepared((db, { bookingId, now }: { bookingId: number; now: Date }) => {
+  const changes = db.with("refund", () =>
+    sql<{ amount: string }>`(
+      update refunds set status = 'pending', settled_at = null, failure = null,
+        idempotency_key = gen_random_uuid(), job_id = ${enqueue("refund_payment", sql`id`)}
+      where booking_id = ${bookingId} and status = 'failed'
+      returning amount
+    )`)
+    .with("b", () =>
+      sql<Booking>`(
+        update bookings set payment_status = 'refund_pending', updated_at = ${now}
+        where id = ${bookingId} and exists (select from refund)
+        returning *
+      )`);
+  return withAnswer(changes).selectFrom("answer").selectAll().select(
+    sql<string>`(select sum(amount) from refund)`.as("refund"),
+  );
+});

@@ -1,0 +1,41 @@
+/** A clock that can be moved, so that nobody has to wait to see what time does. */
+import type { SandboxClock as ClockState } from "../../generated/contract.ts";
+import { type Clock, systemClock } from "../clock.ts";
+import { invalidFields, Problem } from "../problems.ts";
+
+/** Beyond it some things that lie ahead have no date that Postgres and the API could write. */
+const end = new Date("9999-01-01T00:00:00Z");
+
+export class SandboxClock implements Clock {
+  private aheadMs = 0;
+
+  constructor(private readonly real: Clock = systemClock) {}
+
+  now(): Date {
+    return new Date(this.real.now().getTime() + this.aheadMs);
+  }
+
+  /**
+   * Goes on from `time`.
+   *
+   * @throws {Problem} `clock_goes_forward` when it is later than that, `validation_failed` from the year 9999 on.
+   */
+  moveTo(time: Date): void {
+    if (time >= end) throw invalidFields([{ in: "body", path: "now", message: "must be before the year 9999" }]);
+    const now = this.now();
+    if (time < now) {
+      const detail = `It is ${now.toISOString()} already. Choose a later time, or reset the clock first.`;
+      throw new Problem("clock_goes_forward", detail);
+    }
+    this.aheadMs += time.getTime() - now.getTime();
+  }
+
+  /** Goes by the real time again. */
+  reset(): void {
+    this.aheadMs = 0;
+  }
+
+  state(): ClockState {
+    return { now: this.now().toISOString(), isMoved: this.aheadMs !== 0 };
+  }
+}

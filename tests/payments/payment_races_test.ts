@@ -1,0 +1,120 @@
+/** What happens to a booking at the same moment as its payment is told: whichever comes first, the money adds up. */
+import assert from "node:assert/strict";
+import type { Timeslot } from "../../generated/contract.ts";
+import { newRoom, newTimeslots } from "../support/builders.ts";
+import type { Answer, Call } from "../support/server.ts";
+import {
+  afterHold,
+  countJobs,
+  deliver,
+  freshCheckout,
+  givenBack,
+  givenBackInFull,
+  type Held,
+  hold,
+  moneyOf,
+  openTill,
+  paidInFull,
+  restart,
+  type Till,
+} from "./paying.ts";
+
+/** One server for all tests here: each has bookings of its own. */
+let till: Till;
+Deno.test.beforeAll(async () => {
+  till = await openTill();
+});
+Deno.test.afterAll(async () => await till[Symbol.asyncDispose]());
+Deno.test.beforeEach(() => restart(till));
+
+const rounds = 4;
+
+interface Rival {
+  /** Gets ready, and gives what is done at the same moment. */
+  prepare(till: Till, held: Held, other: Timeslot): Promise<() => Promise<Answer | void>>;
+  /** Cents of all that was paid which stay in the end, by the status that the rival was answered with. */
+  kept: Record<string, number>;
+}
+
+/** A request about alice's booking. */
+async function request({ server }: Till, { booking }: Held, role: "user" | "admin", body?: unknown): Promise<Call> {
+  const token = await server.token(role === "admin" ? "admin" : "alice", role);
+  return { token, params: { bookingId: booking.id }, ...(body === undefined ? {} : { body }) };
+}
+
+const rivals: Record<string, Rival> = {
+  "its user cancels it": {
+    async prepare(till, held) {
+      const call = await request(till, held, "user");
+      return () => till.server.call("cancelBooking", call);
+    },
+    kept: { 200: 0 },
+  },
+  "an admin cancels it": {
+    async prepare(till, held) {
+      const call = await request(till, held, "admin", { status: "cancelled" });
+      return () => till.server.call("updateBookingStatus", call);
+    },
+    kept: { 200: 0 },
+  },
+  "an admin confirms it": {
+    async prepare(till, held) {
+      const call = await request(till, held, "admin", { status: "confirmed" });
+      return () => till.server.call("updateBookingStatus", call);
+    },
+    // It was paid elsewhere, and what was paid here goes back; or it was paid here, and the admin is refused.
+    kept: { 200: 0, 400: 6_000 },
+  },
+  "its hold expires": {
+    prepare({ server }) {
+      server.clock.set(afterHold);
+      return Promise.resolve(() => server.sweep());
+    },
+    kept: { none: 6_000 },
+  },
+  "its user moves it": {
+    async prepare(till, held, { id: newTimeslotId }) {
+      const call = await request(till, held, "user", { newTimeslotId });
+      return () => till.server.call("rescheduleBooking", call);
+    },
+    kept: { 200: 6_000 },
+  },
+  "its user pays a second time": {
+    async prepare(till, held) {
+      const session = await freshCheckout(till, held);
+      till.stripe.pay(session);
+      const completed = await till.stripe.completed(session);
+      return () => deliver(till, completed);
+    },
+    kept: { none: 6_000 },
+  },
+};
+
+for (const [name, { prepare, kept }] of Object.entries(rivals)) {
+  Deno.test(`a booking is paid and at the same moment ${name}: the money adds up`, async () => {
+    const { server, stripe } = till;
+    const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
+    for (let round = 0; round < rounds; round++) {
+      restart(till);
+      const [slot, other] = slots.splice(0, 2);
+      assert(slot && other);
+      const held = await hold(till, slot);
+      const known = stripe.payments.size;
+      stripe.pay(held.session);
+      const completed = await stripe.completed(held.session);
+      const act = await prepare(till, held, other);
+      const paid = stripe.payments.values().toArray().slice(known);
+      // Each is the first to be sent in half of the rounds.
+      const early = round % 2 === 0 ? act() : undefined;
+      const delivered = deliver(till, completed);
+      const [answer] = await Promise.all([early ?? act(), delivered]);
+      await server.work();
+      const money = await moneyOf(till, held);
+      const left = paid.reduce((sum, payment) => sum + payment.amount - givenBack(till, payment), 0);
+      const status = String(answer?.status ?? "none");
+      const expected = money.status === "cancelled" ? givenBackInFull : paidInFull;
+      assert.deepEqual({ status, money, left }, { status, money: expected, left: kept[status] });
+      assert.equal(await countJobs(till), 0);
+    }
+  });
+}

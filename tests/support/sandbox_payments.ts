@@ -1,0 +1,71 @@
+/** The sandbox's payment provider in the hand of a test: what people do at its page, and what it tells the server. */
+import assert from "node:assert/strict";
+import type { Booking, Timeslot } from "../../generated/contract.ts";
+import { isSandboxPayments, type SandboxEvent } from "../../src/payments/sandbox.ts";
+import type { TestServer } from "./server.ts";
+
+export interface NewCheckout {
+  booking: Booking;
+  checkoutUrl: string;
+  /** By which the provider knows it. */
+  checkout: string;
+}
+
+/** A pending booking of `subject`, and where it is paid. */
+export async function newCheckout(
+  server: TestServer,
+  subject: string,
+  { id: timeslotId, roomId }: Timeslot,
+): Promise<NewCheckout> {
+  const token = await server.token(subject);
+  const { booking, checkoutUrl } = await server.ok("createBooking", { token, body: { roomId, timeslotId } });
+  assert(checkoutUrl !== null);
+  return { booking, checkoutUrl, checkout: checkoutIn(checkoutUrl) };
+}
+
+/** By which the provider knows the checkout of this address. */
+export function checkoutIn(checkoutUrl: string): string {
+  return new URL(checkoutUrl).pathname.split("/").at(-1) ?? "";
+}
+
+/** Delivers an event as the provider does, signed. */
+export async function tell(server: TestServer, event: SandboxEvent): Promise<void> {
+  assert(isSandboxPayments(server.payments), "the server has PAYMENT_PROVIDER=sandbox");
+  const { body, headers } = await server.payments.sign(event);
+  const signature = { "Sandbox-Signature": headers.get("Sandbox-Signature") ?? "" };
+  await server.ok("receivePaymentEvent", { params: { provider: "sandbox" }, body, headers: signature });
+}
+
+let events = 0;
+/** An id that no event of this test file has had. */
+export function newEventId(): string {
+  return `event_${++events}`;
+}
+
+/** Pays a booking in full. */
+export async function pay(server: TestServer, { checkout, booking: { price, currency } }: NewCheckout): Promise<void> {
+  const payment = { payment: `payment_of_${checkout}`, cents: Math.round(price * 100), currency };
+  await tell(server, { id: newEventId(), type: "paid", checkout, ...payment });
+}
+
+/** Says that so many cents of the payment by {@link pay} have been given back in all. */
+export async function reportRefund(
+  server: TestServer,
+  { checkout, booking: { currency } }: NewCheckout,
+  cents: number,
+): Promise<void> {
+  const payment = { payment: `payment_of_${checkout}`, cents, currency };
+  await tell(server, { id: newEventId(), type: "refunded", checkout, ...payment });
+}
+
+/** Types of the events of a booking, in their order. */
+export async function eventTypes(server: TestServer, { id }: Booking): Promise<string[]> {
+  await server.settled();
+  const { items } = await server.ok("listEvents", {
+    token: await server.token("admin", "admin"),
+    query: { limit: 1000 },
+  });
+  return items.flatMap((event) =>
+    event.event === "booking_update" && event.data.booking.id === id ? [event.data.type] : []
+  );
+}
