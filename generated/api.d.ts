@@ -228,7 +228,8 @@ export interface paths {
      * @description For the payment provider alone, which signs what it sends: the signature is verified over the body as it came,
      *     together with its age (at most 5 minutes). `stripe` signs in the header `Stripe-Signature`, `sandbox` in
      *     `Sandbox-Signature`. An event is dealt with once, however often it is delivered, and events may come in any order.
-     *     200 means that everything that follows from it is stored; what is about no booking of ours is answered 200, too.
+     *     200 means that everything that follows from it is stored. What is about no checkout of this server is answered 200,
+     *     too, since others may use the same account of the provider.
      */
     post: operations["receivePaymentEvent"];
     delete?: never;
@@ -606,7 +607,7 @@ export interface components {
     /**
      * @description `not_required`: the booking costs nothing. `unpaid`: its price waits to be paid, or never was. `paid`, `refunded`,
      *     `partially_refunded`: as they say. `refund_pending`: money goes back, and the payment provider has not taken that on
-     *     yet. `refund_failed`: it would not take it on; an admin can have it tried again.
+     *     yet. `refund_failed`: it would not take it on, of which no event tells; an admin can have it tried again.
      * @enum {string}
      */
     PaymentStatus:
@@ -840,8 +841,6 @@ export interface components {
       /** @description What the next tier refunds of what was paid. Null when there is no next one. */
       nextRefundPercent: number | null;
     };
-    /** @enum {string} */
-    PaymentProviderName: "sandbox" | "stripe";
     SandboxClock: {
       /** Format: date-time */
       now: string;
@@ -2190,10 +2189,10 @@ export interface operations {
       header?: never;
       path: {
         /**
-         * @description The provider that is configured.
+         * @description The provider that is configured, `stripe` or `sandbox`.
          * @example stripe
          */
-        provider: components["schemas"]["PaymentProviderName"];
+        provider: string;
       };
       cookie?: never;
     };
@@ -2216,7 +2215,7 @@ export interface operations {
       };
     };
     responses: {
-      /** @description The event is stored. */
+      /** @description The event is stored, as far as it is about a checkout of this server. */
       200: {
         headers: {
           [name: string]: unknown;
@@ -2224,7 +2223,7 @@ export interface operations {
         content: {
           /**
            * @example {
-           *       "message": "Event stored"
+           *       "message": "Event received"
            *     }
            */
           "application/json": components["schemas"]["Message"];

@@ -47,7 +47,7 @@ export const PaymentStatus = z.enum([
   "refund_failed",
 ]).openapi({
   "description":
-    "`not_required`: the booking costs nothing. `unpaid`: its price waits to be paid, or never was. `paid`, `refunded`,\n`partially_refunded`: as they say. `refund_pending`: money goes back, and the payment provider has not taken that on\nyet. `refund_failed`: it would not take it on; an admin can have it tried again.\n",
+    "`not_required`: the booking costs nothing. `unpaid`: its price waits to be paid, or never was. `paid`, `refunded`,\n`partially_refunded`: as they say. `refund_pending`: money goes back, and the payment provider has not taken that on\nyet. `refund_failed`: it would not take it on, of which no event tells; an admin can have it tried again.\n",
 }).openapi("PaymentStatus");
 export type PaymentStatus = z.output<typeof PaymentStatus>;
 
@@ -238,9 +238,6 @@ export const Cancellation = z.object({
   }),
 }).openapi("Cancellation");
 export type Cancellation = z.output<typeof Cancellation>;
-
-export const PaymentProviderName = z.enum(["sandbox", "stripe"]).openapi("PaymentProviderName");
-export type PaymentProviderName = z.output<typeof PaymentProviderName>;
 
 export const SandboxClock = z.object({
   "now": z.iso.datetime({ offset: true }),
@@ -1937,15 +1934,15 @@ const routes = {
       "tags": ["Payments"],
       "summary": "Receive an event of the payment provider",
       "description":
-        "For the payment provider alone, which signs what it sends: the signature is verified over the body as it came,\ntogether with its age (at most 5 minutes). `stripe` signs in the header `Stripe-Signature`, `sandbox` in\n`Sandbox-Signature`. An event is dealt with once, however often it is delivered, and events may come in any order.\n200 means that everything that follows from it is stored; what is about no booking of ours is answered 200, too.\n",
+        "For the payment provider alone, which signs what it sends: the signature is verified over the body as it came,\ntogether with its age (at most 5 minutes). `stripe` signs in the header `Stripe-Signature`, `sandbox` in\n`Sandbox-Signature`. An event is dealt with once, however often it is delivered, and events may come in any order.\n200 means that everything that follows from it is stored. What is about no checkout of this server is answered 200,\ntoo, since others may use the same account of the provider.\n",
       "security": [],
       "x-rate-limit": "public",
       "x-raw-body": true,
     },
     request: {
       params: z.strictObject({
-        "provider": PaymentProviderName.openapi({
-          param: { "description": "The provider that is configured.", "example": "stripe" },
+        "provider": z.string().min(1).max(50).openapi({
+          param: { "description": "The provider that is configured, `stripe` or `sandbox`.", "example": "stripe" },
         }),
       }),
       query: z.strictObject({}),
@@ -1965,8 +1962,8 @@ const routes = {
     },
     responses: {
       200: {
-        description: "The event is stored.",
-        content: { "application/json": { schema: Message, example: { "message": "Event stored" } } },
+        description: "The event is stored, as far as it is about a checkout of this server.",
+        content: { "application/json": { schema: Message, example: { "message": "Event received" } } },
       },
       400: {
         description: "The request is invalid, or not signed by the provider within the last 5 minutes.",

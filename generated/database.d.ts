@@ -66,7 +66,7 @@ export interface Bookings {
   updated_at: ColumnType<Date, Date, Date>;
   reminded_at: ColumnType<Date, Date, Date> | null;
   hold_expires_at: ColumnType<Date, Date, Date> | null;
-  refund_amount: ColumnType<string, string | number, string | number>;
+  refund_amount: ColumnType<string, string | number | undefined, string | number>;
   payment_id: number | null;
 }
 

@@ -1,8 +1,7 @@
 /** Configuration: everything comes from the environment, is read once, and all faults are reported together. */
 import { z } from "zod";
-import type { PaymentProviderName } from "../generated/contract.ts";
 import type { PaymentSettings } from "./payments/provider.ts";
-import { providerTypes } from "./payments/providers.ts";
+import { type PaymentProviderName, providerTypes } from "./payments/providers.ts";
 
 /** A cancellation `hours` or more before the start (elapsed hours) refunds `percent` of what was paid. */
 export interface CancellationTier {
@@ -83,6 +82,8 @@ const url = z.string().refine(
   "must be a URL with http or https",
 );
 
+const plainUrl = url.refine((value) => !/[?#]/.test(value), "must have no query and no fragment");
+
 const origins = z.string().transform((value, context): string[] => {
   const list = value.split(",").map((origin) => origin.trim());
   if (list.every((origin) => URL.canParse(origin) && new URL(origin).origin === origin)) return list;
@@ -144,7 +145,7 @@ const variables = z.object({
   PAYMENT_PROVIDER: z.enum(["none", ...providerNames], `must be none, ${providerNames.join(" or ")}`).optional(),
   CHECKOUT_RETURN_URL: url.optional(),
   HOLD_MINUTES: wholeNumber(1, 10_080).prefault("15"),
-  PUBLIC_URL: url.optional(),
+  PUBLIC_URL: plainUrl.optional(),
   CORS_ORIGINS: origins.optional(),
   REMINDER_LEAD_MINUTES: wholeNumber(0, 525_600).prefault("60"),
   EVENT_RETENTION_DAYS: wholeNumber(1, 3_660).prefault("30"),
@@ -176,6 +177,9 @@ export function parseConfig(
   const provider = present.PAYMENT_PROVIDER ?? (isSandbox ? "sandbox" : "none");
   if (success && provider === "sandbox" && !isSandbox) {
     faults.push("PAYMENT_PROVIDER: sandbox takes no money, so it needs SANDBOX=true");
+  }
+  if (serves && provider === "stripe" && !has("PUBLIC_URL") && !has("CHECKOUT_RETURN_URL")) {
+    faults.push("CHECKOUT_RETURN_URL: with Stripe, set this or PUBLIC_URL, so that people come back to you");
   }
   const chosen = providerNames.find((name) => name === provider);
   const settings = z.object(chosen === undefined || !serves ? {} : providerTypes[chosen].variables).safeParse(present);

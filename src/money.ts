@@ -23,6 +23,16 @@ const withoutFractions = [
   "XPF",
 ];
 
+/** Whether amounts of the currency are whole. */
+export function hasNoFractions(currency: string): boolean {
+  return withoutFractions.includes(currency);
+}
+
+/** An amount as a person reads it, for example `EUR 45.00`. */
+export function formatMoney(amount: number, currency: string): string {
+  return `${currency} ${amount.toFixed(hasNoFractions(currency) ? 0 : 2)}`;
+}
+
 /** An amount in hundredths of the main unit. */
 export function toCents(amount: string | number): number {
   return Math.round(Number(amount) * 100);

@@ -1,7 +1,8 @@
 /** Steady writes, through the API or beside it, and how long after each its events are heard of. */
 import type { BookingEventType } from "../../generated/contract.ts";
 import { connect } from "../../src/database/connect.ts";
-import { cancelBooking, insertBooking } from "../../src/bookings/writes.ts";
+import { cancelBooking } from "../../src/bookings/cancellation_writes.ts";
+import { insertBooking } from "../../src/bookings/writes.ts";
 import { Hints } from "../../src/events/hints.ts";
 import { createLog } from "../../src/http/log.ts";
 import { delay } from "./processes.ts";

@@ -47,7 +47,11 @@ export async function generateDatabaseTypes(): Promise<string> {
         if (type === undefined) throw new Error(`${name}.${column.name} is ${column.dataType}; say how it is read`);
         const nullable = column.isNullable ? `${type} | null` : type;
         const generated = column.isAutoIncrementing || column.hasDefaultValue;
-        return `${column.name}: ${generated ? `Generated<${nullable}>` : nullable};`;
+        // What may be left out is the second of a ColumnType's three.
+        const optional = nullable.startsWith("ColumnType<")
+          ? nullable.replace(/, (.+), /, ", $1 | undefined, ")
+          : `Generated<${nullable}>`;
+        return `${column.name}: ${generated ? optional : nullable};`;
       });
       return `export interface ${pascalCase(name)} { ${fields.join("\n")} }\n`;
     });

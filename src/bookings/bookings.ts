@@ -8,11 +8,12 @@ import { bookingTimeslotForeignKey, liveTimeslotKey } from "../database/constrai
 import type { Database } from "../database/connect.ts";
 import { retryConflicts, violates } from "../database/failures.ts";
 import type { Log } from "../http/log.ts";
-import { openCheckout } from "../payments/checkouts.ts";
+import { openCheckout, type OpenedCheckout } from "../payments/checkouts.ts";
 import type { PaymentProvider } from "../payments/provider.ts";
 import { Problem } from "../problems.ts";
 import { type BookingRow, bookingRowFromJson, findBooking, findWantedTimeslot } from "./queries.ts";
-import { cancelBooking, closeBooking, confirmBooking, insertBooking, moveBooking, quoteRefund } from "./writes.ts";
+import { cancelBooking, quoteRefund } from "./cancellation_writes.ts";
+import { closeBooking, confirmBooking, insertBooking, moveBooking } from "./writes.ts";
 
 export interface BookingRules {
   db: Kysely<Database>;
@@ -30,7 +31,7 @@ const attempts = 10;
 
 /**
  * Books a timeslot for `caller` and opens a checkout when there is something to pay online. When the provider fails the
- * booking is made all the same: `checkoutFailed`.
+ * booking is made all the same.
  *
  * @throws {Problem} `unknown_timeslot`, `timeslot_not_in_room`, `timeslot_unavailable` or `room_inactive`.
  */
@@ -38,7 +39,7 @@ export async function book(
   rules: BookingRules,
   caller: Caller,
   request: CreateBooking,
-): Promise<{ booking: Booking; checkoutUrl: string | null; checkoutFailed: boolean }> {
+): Promise<{ booking: Booking; checkout: OpenedCheckout | undefined }> {
   const { db, clock, config, payments } = rules;
   const { userId } = caller;
   const now = clock.now();
@@ -61,10 +62,9 @@ export async function book(
   rules.announce();
   const booking = toBooking(row);
   if (payments === undefined || checkout === null || booking.price === 0) {
-    return { booking, checkoutUrl: null, checkoutFailed: false };
+    return { booking, checkout: undefined };
   }
-  const checkoutUrl = await openCheckout(rules, payments, { id: checkout.id, booking }) ?? null;
-  return { booking, checkoutUrl, checkoutFailed: checkoutUrl === null };
+  return { booking, checkout: await openCheckout(rules, payments, { id: checkout.id, booking }) };
 }
 
 /** Until when a booking that is made now and paid online holds its timeslot. Null when payments happen elsewhere. */
@@ -326,7 +326,8 @@ export function toBooking(row: BookingRow): Booking {
     paymentStatus: row.payment_status,
     amountPaid: Number(row.amount_paid),
     amountRefunded: Number(row.amount_refunded),
-    refundAmount: Number(row.refund_amount),
+    // A server of the version before decides refunds without the former.
+    refundAmount: Math.max(Number(row.refund_amount), Number(row.amount_refunded)),
     holdExpiresAt: row.hold_expires_at?.toISOString() ?? null,
     cancellationTiers: row.cancellation_tiers,
     cancellationReason: row.cancellation_reason,

@@ -1,5 +1,6 @@
 import type { Booking } from "../../generated/contract.ts";
 import type { Handlers } from "../http/handlers.ts";
+import type { OpenedCheckout } from "../payments/checkouts.ts";
 import {
   book,
   type BookingRules,
@@ -31,8 +32,11 @@ export function bookingHandlers(rules: BookingRules): Pick<Handlers, BookingOper
   const { db, config } = rules;
   return {
     async createBooking({ caller, body }) {
-      const { booking, checkoutUrl, checkoutFailed } = await book(rules, caller, body);
-      return { status: 201, body: { booking, checkoutUrl, message: nextStep(booking, checkoutFailed) } };
+      const { booking, checkout } = await book(rules, caller, body);
+      return {
+        status: 201,
+        body: { booking, checkoutUrl: checkout?.url ?? null, message: nextStep(booking, checkout) },
+      };
     },
 
     async listBookings({ caller, query: { status, from_date, to_date, page, limit } }) {
@@ -80,10 +84,12 @@ export function bookingHandlers(rules: BookingRules): Pick<Handlers, BookingOper
   };
 }
 
-function nextStep({ id, status, paymentStatus }: Booking, checkoutFailed: boolean): string {
-  if (checkoutFailed) {
-    return "Booking created, but the payment provider cannot be reached right now. " +
-      `Get a checkout with POST /api/v1/bookings/${id}/checkout and complete payment to confirm.`;
+function nextStep({ id, status, paymentStatus }: Booking, checkout: OpenedCheckout | undefined): string {
+  if (checkout?.url === null) {
+    return checkout.because === "refused"
+      ? "Booking created, but the payment provider does not take this payment. Ask the operator to confirm the booking."
+      : "Booking created, but the payment provider cannot be reached right now. " +
+        `Get a checkout with POST /api/v1/bookings/${id}/checkout and complete payment to confirm.`;
   }
   if (status === "confirmed") return "Booking created and confirmed.";
   if (paymentStatus === "unpaid") return "Booking created. Complete payment to confirm.";

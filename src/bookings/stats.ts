@@ -1,6 +1,7 @@
 /** Counting bookings and their revenue. */
 import type { BookingStats } from "../../generated/contract.ts";
 import { type Bound, instantIn } from "../calendar.ts";
+import { toCents } from "../money.ts";
 import type { BookingRules } from "./bookings.ts";
 import { type BookingTotals, type Range, totalBookings } from "./queries.ts";
 import { rangeIn } from "./ranges.ts";
@@ -22,7 +23,7 @@ function toStats(totals: BookingTotals[]): BookingStats {
   const cents: Record<string, number> = {};
   for (const { status, currency, count, revenue } of totals) {
     byStatus[status] += count;
-    cents[currency] = (cents[currency] ?? 0) + Math.round(Number(revenue) * 100);
+    cents[currency] = (cents[currency] ?? 0) + toCents(revenue);
   }
   const sum = (amounts: number[]) => amounts.reduce((total, amount) => total + amount, 0);
   return {

@@ -27,10 +27,14 @@ export async function migrate(url: string): Promise<string[]> {
   // One connection, because the lock belongs to it.
   const db = connect({ url, pool: 1 });
   try {
+    // The queue of jobs has a schema and migrations of its own. They come first: where they may not run, nothing has changed.
+    // What they say meanwhile is no news.
+    await runMigrations({ connectionString: await queueUrl(url), logger: new Logger(() => () => {}) })
+      .catch((cause) => {
+        throw new Error("The schema of the queue of jobs could not be made or migrated", { cause });
+      });
     const { error, results = [] } = await migratorOf(db).migrateToLatest();
     if (error !== undefined) throw new Error("The database could not be migrated", { cause: error });
-    // The queue of jobs has a schema and migrations of its own. What it says while it runs them is no news.
-    await runMigrations({ connectionString: queueUrl(url), logger: new Logger(() => () => {}) });
     return results.map((result) => result.migrationName);
   } finally {
     await db.destroy();

@@ -7,7 +7,6 @@ import os from "node:os";
 
 const { homedir } = os;
 os.homedir = () => Deno.cwd();
-const loaded = await import("graphile-worker");
-os.homedir = homedir;
+const loaded = await import("graphile-worker").finally(() => os.homedir = homedir);
 
 export const { Logger, runMigrations, runTaskListOnce } = loaded;

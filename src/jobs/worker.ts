@@ -33,16 +33,13 @@ export interface WorkerOptions {
 
 /** Looks for jobs when it is told to, so that no connection is held for a queue that is mostly empty. */
 export class Worker {
-  private readonly pool: pg.Pool;
-  private readonly days: Repeater;
+  private pool: pg.Pool | undefined;
+  private readonly rounds: Repeater;
   private running: ReturnType<typeof runTaskListOnce> | undefined;
 
   constructor(private readonly options: WorkerOptions) {
-    this.pool = new pg.Pool({ connectionString: queueUrl(options.url), max: 1, idleTimeoutMillis: 10_000 });
-    // A connection that breaks while nobody uses it. Whoever needs the next one is told if that fails, too.
-    this.pool.on("error", () => {});
     const { log } = options;
-    this.days = new Repeater(
+    this.rounds = new Repeater(
       () => this.work().catch((failure) => log.error("no jobs can be done", { failure: describeFailure(failure) })),
       intervalMs,
     );
@@ -50,14 +47,14 @@ export class Worker {
 
   /** Works now and again. */
   start(): void {
-    this.days.start();
+    this.rounds.start();
   }
 
   /** Does all jobs that are due, one after the other. What fails is logged, and left in the queue. */
   async work(): Promise<void> {
     const { db, log, tasks } = this.options;
     if (!await hasDueJobs(db)) return;
-    const client = await this.pool.connect();
+    const client = await (await this.connected()).connect();
     // That it broke is told to the statement that is under way, or to the next one.
     const ignore = () => {};
     client.on("error", ignore);
@@ -82,12 +79,21 @@ export class Worker {
 
   /** Lets the job that is being done end, or breaks it off after 5 seconds, and begins no other. */
   async stop(): Promise<void> {
-    const ended = this.days.stop();
+    const ended = this.rounds.stop();
     const { log } = this.options;
     await Promise.resolve(this.running?.gracefulShutdown("the server stops"))
       .catch((failure: unknown) => log.warn("a job was broken off", { failure: describeFailure(failure) }));
     await ended;
-    await this.pool.end();
+    await this.pool?.end();
+  }
+
+  private async connected(): Promise<pg.Pool> {
+    if (this.pool !== undefined) return this.pool;
+    const connectionString = await queueUrl(this.options.url);
+    this.pool = new pg.Pool({ connectionString, max: 1, idleTimeoutMillis: 10_000 });
+    // A connection that breaks while nobody uses it. Whoever needs the next one is told if that fails, too.
+    this.pool.on("error", () => {});
+    return this.pool;
   }
 }
 

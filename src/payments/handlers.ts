@@ -12,7 +12,7 @@ export function paymentHandlers(rules: PaymentRules): Pick<Handlers, PaymentOper
 
     async receivePaymentEvent({ params: { provider }, body, request: { headers } }) {
       await receive(rules, provider, { body, headers });
-      return { status: 200, body: { message: "Event stored" } };
+      return { status: 200, body: { message: "Event received" } };
     },
 
     async retryRefund({ params: { bookingId } }) {

@@ -14,7 +14,7 @@ import { Problem } from "../problems.ts";
 import { askProvider } from "./ask.ts";
 import { openCheckout } from "./checkouts.ts";
 import { toCents } from "../money.ts";
-import { type PaymentNotice, type PaymentProvider, RefundRefused, type Webhook } from "./provider.ts";
+import { type PaymentNotice, type PaymentProvider, ProviderRefusal, type Webhook } from "./provider.ts";
 import { findCheckout, findRefund, findRefundOfJob, listStrayCheckouts } from "./queries.ts";
 import {
   closeCheckoutsOf,
@@ -29,6 +29,7 @@ import {
   recordReportedRefund,
   retryFailedRefunds,
   settleRefund,
+  wasOvertaken,
 } from "./writes.ts";
 
 export interface PaymentRules {
@@ -62,12 +63,14 @@ export async function createCheckout(
   );
   if (payments === undefined || row === undefined) throw await paymentRefusal(rules, caller, bookingId);
   const booking = toBooking(row);
-  const checkoutUrl = await openCheckout(rules, payments, { id, booking });
-  if (checkoutUrl === undefined) {
-    const detail = "The payment provider cannot be reached right now. Try again in a moment.";
-    throw new Problem("payment_provider_unavailable", detail);
+  const opened = await openCheckout(rules, payments, { id, booking });
+  if (opened.url !== null) return { booking, checkoutUrl: opened.url };
+  if (opened.because === "refused") {
+    const detail = "The payment provider does not take this payment. Ask the operator to confirm the booking.";
+    throw new Problem("booking_not_payable", detail);
   }
-  return { booking, checkoutUrl };
+  const detail = "The payment provider cannot be reached right now. Try again in a moment.";
+  throw new Problem("payment_provider_unavailable", detail);
 }
 
 async function paymentRefusal({ db, payments }: PaymentRules, caller: Caller, bookingId: number): Promise<Problem> {
@@ -102,26 +105,49 @@ export async function findCheckoutPage(
  * @throws {Problem} `payment_provider_not_found` or `webhook_invalid`.
  */
 export async function receive(rules: PaymentRules, provider: string, webhook: Webhook): Promise<void> {
-  const { payments, log, announce } = rules;
+  const { payments } = rules;
   if (payments?.name !== provider) {
     throw new Problem("payment_provider_not_found", `The payment provider ${provider} is not configured here.`);
   }
   const notice = await payments.readWebhook(webhook);
   if (notice === undefined) return;
-  const stored = await retryConflicts(() => store(rules, provider, notice));
-  if (stored) announce();
-  else log.warn("a payment event is about no checkout that we know", { provider, eventId: notice.eventId });
+  await store(rules, provider, notice);
 }
 
-function store({ db, clock, log }: PaymentRules, provider: string, notice: PaymentNotice): Promise<boolean> {
+/** Thrown to roll a transaction back that has to begin again. */
+class Overtaken extends Error {
+  override name = "Overtaken";
+}
+
+/** Attempts at storing a payment that others keep getting in the way of. */
+const attempts = 10;
+
+async function store(rules: PaymentRules, provider: string, notice: PaymentNotice): Promise<void> {
+  for (let left = attempts; left > 0; left--) {
+    try {
+      const stored = await retryConflicts(() => storeOnce(rules, provider, notice));
+      if (stored) rules.announce();
+      else rules.log.warn("a payment event is about no checkout that we know", { provider, eventId: notice.eventId });
+      return;
+    } catch (failure) {
+      if (!(failure instanceof Overtaken)) throw failure;
+    }
+  }
+  throw new Error(`payment event ${notice.eventId} was overtaken ${attempts} times in a row`);
+}
+
+function storeOnce({ db, clock, log }: PaymentRules, provider: string, notice: PaymentNotice): Promise<boolean> {
   const now = clock.now();
   return db.transaction().execute(async (trx) => {
-    const bookingId = await lockBookingOfCheckout(trx, { ...notice, provider });
-    if (bookingId === undefined) return false;
+    const booking = await lockBookingOfCheckout(trx, { ...notice, provider });
+    if (booking === undefined) return false;
+    const bookingId = booking.id;
     const told = { ...notice, bookingId, provider, now };
     switch (told.kind) {
       case "paid": {
         await lockTimeslotOf(trx, bookingId);
+        // Only one that is cancelled may take its timeslot again.
+        if (booking.status === "cancelled" && await wasOvertaken(trx, bookingId)) throw new Overtaken();
         const outcome = await recordPayment(trx, told);
         if (outcome?.settles === false) {
           log.warn("a payment does not settle its booking and goes back", { bookingId, payment: told.payment });
@@ -185,8 +211,8 @@ async function refund(rules: PaymentRules, id: string): Promise<void> {
     const reference = await askProvider(() => payments.refund(question));
     await settle(rules, id, reference);
   } catch (failure) {
-    if (!(failure instanceof RefundRefused)) throw failure;
-    await giveUp(rules, id, failure.message);
+    if (!(failure instanceof ProviderRefusal)) throw failure;
+    await giveUp(rules, { id, jobId: row.jobId, failure: failure.message });
   }
 }
 
@@ -194,9 +220,15 @@ async function settle(rules: PaymentRules, id: string, reference: string | null)
   await withLockedRefund(rules, id, (trx, now) => settleRefund(trx, { id, reference, now }));
 }
 
-async function giveUp(rules: PaymentRules, id: string, failure: string): Promise<void> {
-  await withLockedRefund(rules, id, (trx, now) => failRefund(trx, { id, failure, now }));
-  rules.log.error("a refund has failed", { refundId: id, failure });
+interface GivenUpRefund {
+  id: string;
+  jobId: number;
+  failure: string;
+}
+
+async function giveUp(rules: PaymentRules, refund: GivenUpRefund): Promise<void> {
+  await withLockedRefund(rules, refund.id, (trx, now) => failRefund(trx, { ...refund, now }));
+  rules.log.error("a refund has failed", { refundId: refund.id, failure: refund.failure });
 }
 
 /** Changes a refund that is still pending when its booking is locked. */
@@ -216,12 +248,16 @@ async function withLockedRefund(
 /** Attempts after which the provider has answered the request for a checkout, or never will. */
 const attemptsForReference = 4;
 
-async function closeCheckout({ db, payments }: PaymentRules, id: string, attempt: number): Promise<void> {
+async function closeCheckout(rules: PaymentRules, id: string, attempt: number): Promise<void> {
+  const { db, payments } = rules;
   const row = await findCheckout(db, id);
   // With another provider than before nobody can be told; it will expire by itself.
   if (row === undefined || payments?.name !== row.provider) return;
   const { reference } = row;
-  if (reference !== null) return await askProvider(() => payments.closeCheckout(reference));
+  if (reference !== null) {
+    const paid = await askProvider(() => payments.closeCheckout(reference));
+    return paid === undefined ? undefined : await store(rules, row.provider, paid);
+  }
   if (attempt < attemptsForReference) throw new Error("the provider has not told yet what it calls the checkout");
 }
 
@@ -236,7 +272,8 @@ export async function closeStrayCheckouts({ db, clock }: PaymentRules): Promise<
   for (;;) {
     const ids = await listStrayCheckouts(db, { limit: chunkSize });
     if (ids.length === 0) return;
-    await retryConflicts(() => closeCheckoutsOf(db, { ids, now: clock.now() }));
+    const count = await retryConflicts(() => closeCheckoutsOf(db, { ids, now: clock.now() }));
+    if (count === 0) return;
   }
 }
 
@@ -245,11 +282,10 @@ export async function tendJobs(rules: PaymentRules): Promise<void> {
   const { db, log } = rules;
   await freeAbandonedJobs(db);
   const jobs = await listGivenUpJobs(db);
-  if (jobs.length === 0) return;
   for (const { id, name, lastError } of jobs) {
     const refund = await findRefundOfJob(db, id);
-    if (refund !== undefined) await giveUp(rules, refund.id, lastError ?? "no answer");
+    if (refund !== undefined) await giveUp(rules, { id: refund.id, jobId: id, failure: lastError ?? "no answer" });
     else log.warn("a job was given up", { name, lastError });
+    await removeJobs(db, [id]);
   }
-  await removeJobs(db, jobs.map(({ id }) => id));
 }

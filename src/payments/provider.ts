@@ -8,8 +8,8 @@ import type { Booking } from "../../generated/contract.ts";
 /** Money is counted in hundredths of the currency's main unit, whatever units the provider counts in. */
 export interface CheckoutRequest {
   /**
-   * A UUID of ours, which nobody can guess. The provider sends it back with everything that it says about the payment, and
-   * asking again with the same one makes nothing twice.
+   * A UUID of ours, which nobody can guess. The provider sends it back with everything that it says about the payment. It
+   * is also the key by which a request that is sent twice makes nothing twice.
    */
   id: string;
   booking: Booking;
@@ -66,26 +66,31 @@ export interface Webhook {
 /** A way to be paid online. It is never asked inside a database transaction, and always through `askProvider`. */
 export interface PaymentProvider {
   readonly name: string;
+  /** @throws {ProviderRefusal} when it will not take this payment. */
   createCheckout(request: CheckoutRequest): Promise<Checkout>;
-  /** Makes sure that a checkout can no longer be paid. One that is paid, expired or closed already is left as it is. */
-  closeCheckout(reference: string): Promise<void>;
+  /**
+   * Makes sure that a checkout can no longer be paid. One that is expired or closed already is left as it is. For one that
+   * is paid it tells so, in case its own message never arrived.
+   */
+  closeCheckout(reference: string): Promise<PaymentNotice | undefined>;
   /**
    * Gives money back and returns the provider's name for the refund.
    *
-   * @throws {RefundRefused} when asking again would not help.
+   * @throws {ProviderRefusal} when it will not.
    */
   refund(request: RefundRequest): Promise<string>;
   /**
    * Verifies signature and age, and tells what the message says; undefined when it says nothing about a checkout of ours.
+   * Fails when it is about one, but cannot be read: it will be sent again.
    *
    * @throws {Problem} `webhook_invalid`.
    */
   readWebhook(webhook: Webhook): Promise<PaymentNotice | undefined>;
 }
 
-/** The provider understood, and will not do it. */
-export class RefundRefused extends Error {
-  override name = "RefundRefused";
+/** The provider understood, and will not do it, also when it is asked again. */
+export class ProviderRefusal extends Error {
+  override name = "ProviderRefusal";
 }
 
 /** Addresses that a provider sends people to. */

@@ -1,14 +1,14 @@
 /** The payment providers that there are, by the names of `PAYMENT_PROVIDER`. */
-import type { PaymentProviderName } from "../../generated/contract.ts";
 import type { Config } from "../config.ts";
 import type { PaymentLinks, PaymentProvider, PaymentProviderType } from "./provider.ts";
 import { sandboxPayments } from "./sandbox.ts";
 import { stripePayments } from "./stripe.ts";
 
-export const providerTypes: Record<PaymentProviderName, PaymentProviderType> = {
-  sandbox: sandboxPayments,
-  stripe: stripePayments,
-};
+export const providerTypes = { sandbox: sandboxPayments, stripe: stripePayments } satisfies Record<
+  string,
+  PaymentProviderType
+>;
+export type PaymentProviderName = keyof typeof providerTypes;
 
 /** The provider that is configured. Undefined with `none`: payments happen elsewhere, and an admin confirms. */
 export function openPaymentProvider(

@@ -19,8 +19,8 @@ export function findCheckout(db: Kysely<Database>, id: string): Promise<Checkout
 }
 
 export interface RefundRow {
-  bookingId: number;
   status: RefundStatus;
+  jobId: number;
   provider: string;
   payment: string;
   /** What is still to be given back: by what the provider has reported it may be less than was decided, or nothing. */
@@ -32,8 +32,8 @@ export interface RefundRow {
 export async function findRefund(db: Kysely<Database>, id: string): Promise<RefundRow | undefined> {
   return await db.selectFrom("refunds as r").innerJoin("payments as p", "p.id", "r.payment_id")
     .select([
-      "r.booking_id as bookingId",
       "r.status",
+      "r.job_id as jobId",
       "p.provider",
       "p.reference as payment",
       sql<string>`greatest(least(r.amount, r.target - p.reported_refunded), 0)`.as("owed"),

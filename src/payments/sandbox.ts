@@ -9,6 +9,7 @@ import type { PaymentNotice, PaymentProvider, PaymentProviderType, Webhook } fro
 /** Seconds after which a signature is no longer taken, so that a message that was caught cannot be sent again. */
 const toleranceSeconds = 300;
 const header = "Sandbox-Signature";
+const name = "sandbox";
 
 const place = { id: z.string().min(1), checkout: z.uuid() };
 const money = { payment: z.string().min(1), cents: z.int().min(0), currency: z.string() };
@@ -38,10 +39,10 @@ export const sandboxPayments: SandboxPaymentsType = {
     const signedPart = (time: string, body: string) => new TextEncoder().encode(`${time}.${body}`);
 
     return {
-      name: "sandbox",
+      name,
       createCheckout: ({ id }) => Promise.resolve({ reference: id, url: links.page(`/sandbox/checkout/${id}`) }),
       // The page looks at the booking each time.
-      closeCheckout: () => Promise.resolve(),
+      closeCheckout: () => Promise.resolve(undefined),
       refund: ({ id }) => Promise.resolve(`sandbox_refund_${id}`),
 
       async sign(event, { signedAt = Date.now() } = {}) {
@@ -67,7 +68,7 @@ export const sandboxPayments: SandboxPaymentsType = {
 
 /** Whether payments are those of the sandbox, which has a page of its own. */
 export function isSandboxPayments(payments: PaymentProvider | undefined): payments is SandboxPayments {
-  return payments !== undefined && "sign" in payments;
+  return payments?.name === name;
 }
 
 function toNotice({ id: eventId, checkout: checkoutId, type: kind, ...rest }: SandboxEvent): PaymentNotice {

@@ -2,6 +2,7 @@
 import type { Stripe } from "stripe";
 import { z } from "zod";
 import type { Booking } from "../../generated/contract.ts";
+import { hasNoFractions } from "../money.ts";
 import { Problem } from "../problems.ts";
 import {
   type Checkout,
@@ -11,7 +12,7 @@ import {
   type PaymentProvider,
   type PaymentProviderType,
   type PaymentSettings,
-  RefundRefused,
+  ProviderRefusal,
   type RefundRequest,
 } from "./provider.ts";
 
@@ -34,9 +35,10 @@ export class InexpressibleAmount extends Error {
   override name = "InexpressibleAmount";
 }
 
-// From https://docs.stripe.com/currencies. That lists UGX as without decimals too, but its special cases go before.
-const withoutDecimals = new Set("BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF".split(" "));
-const withoutDecimalsYetInHundredths = new Set(["ISK", "UGX"]);
+// From https://docs.stripe.com/currencies. Currencies without fractions are counted in whole units, but for these, whose
+// special case goes before the list of those without decimals.
+const wholeYetInHundredths = new Set(["ISK", "UGX"]);
+const isInWholeUnits = (currency: string) => hasNoFractions(currency) && !wholeYetInHundredths.has(currency);
 const withThreeDecimals = new Set(["BHD", "JOD", "KWD", "OMR", "TND"]);
 
 /**
@@ -45,12 +47,11 @@ const withThreeDecimals = new Set(["BHD", "JOD", "KWD", "OMR", "TND"]);
  * @throws {InexpressibleAmount} for half a yen and the like.
  */
 export function toStripeAmount(cents: number, currency: string): number {
-  const isWhole = withoutDecimals.has(currency) || withoutDecimalsYetInHundredths.has(currency);
-  if (!Number.isSafeInteger(cents) || (isWhole && cents % 100 !== 0)) {
+  if (!Number.isSafeInteger(cents) || (hasNoFractions(currency) && cents % 100 !== 0)) {
     throw new InexpressibleAmount(`${cents / 100} ${currency} cannot be paid: ${currency} has no such fractions.`);
   }
   if (withThreeDecimals.has(currency)) return cents * 10;
-  return withoutDecimals.has(currency) ? cents / 100 : cents;
+  return isInWholeUnits(currency) ? cents / 100 : cents;
 }
 
 /**
@@ -59,7 +60,7 @@ export function toStripeAmount(cents: number, currency: string): number {
  * @throws {InexpressibleAmount} for thousandths, which Stripe itself never takes.
  */
 export function fromStripeAmount(amount: number, currency: string): number {
-  const cents = withoutDecimals.has(currency) ? amount * 100 : withThreeDecimals.has(currency) ? amount / 10 : amount;
+  const cents = isInWholeUnits(currency) ? amount * 100 : withThreeDecimals.has(currency) ? amount / 10 : amount;
   if (Number.isSafeInteger(cents)) return cents;
   throw new InexpressibleAmount(`Stripe's amount ${amount} ${currency} is not whole in hundredths.`);
 }
@@ -85,24 +86,26 @@ function describeTimeslot({ timeslot, room: { timeZone } }: Booking): string {
 const message = { id: z.string().min(1) };
 // Others may use the same account: what does not carry a checkout of ours is theirs.
 const ours = { metadata: z.object({ slotkeeper_checkout: z.uuid() }) };
-const payment = { ...ours, payment_intent: z.string().min(1), currency: z.string().length(3).toUpperCase() };
+const payment = {
+  ...ours,
+  payment_intent: z.union([z.string().min(1), z.object({ id: z.string().min(1) }).transform(({ id }) => id)]),
+  currency: z.string().length(3).toUpperCase(),
+};
+const paidSession = z.object({ ...payment, payment_status: z.literal("paid"), amount_total: z.int() });
+// By a slow way to pay, a session is completed before its money is there; async_payment_succeeded follows.
+const unpaidSession = z.object({ ...ours, payment_status: z.enum(["unpaid", "no_payment_required"]) });
 
-/** All that concerns us of the events that do. One with any of it missing says nothing to us. */
+/** All that concerns us of the events that do. */
 const eventsOfInterest = z.discriminatedUnion("type", [
   z.object({
     ...message,
     type: z.enum(["checkout.session.completed", "checkout.session.async_payment_succeeded"]),
-    // By a slow way to pay, a session is completed before its money is there; async_payment_succeeded follows.
-    data: z.object({ object: z.object({ ...payment, payment_status: z.literal("paid"), amount_total: z.int() }) }),
+    data: z.object({ object: z.discriminatedUnion("payment_status", [paidSession, unpaidSession]) }),
   }),
   z.object({
     ...message,
-    type: z.literal("checkout.session.async_payment_failed"),
-    data: z.object({ object: z.object(ours) }),
-  }),
-  z.object({
-    ...message,
-    type: z.literal("checkout.session.expired"),
+    // A session whose payment fails days later is over by then.
+    type: z.enum(["checkout.session.async_payment_failed", "checkout.session.expired"]),
     data: z.object({ object: z.object(ours) }),
   }),
   z.object({
@@ -111,18 +114,29 @@ const eventsOfInterest = z.discriminatedUnion("type", [
     data: z.object({ object: z.object({ ...payment, amount_refunded: z.int() }) }),
   }),
 ]);
+const typesOfInterest = new Set<string>(
+  eventsOfInterest.options.flatMap(({ shape: { type } }) => "options" in type ? type.options : [type.value]),
+);
+/** What is about a checkout of ours, whatever else it says. */
+const aboutOurs = z.object({
+  type: z.string().refine((type) => typesOfInterest.has(type)),
+  data: z.object({ object: z.object(ours) }),
+});
 
+/** Undefined for what is not about us. Fails for what is, but cannot be read: Stripe sends it again, and shows the failure. */
 function toNotice(event: unknown): PaymentNotice | undefined {
-  const { data } = eventsOfInterest.safeParse(event);
-  if (data === undefined) return undefined;
+  const { data, error } = eventsOfInterest.safeParse(event);
+  if (data === undefined) {
+    if (!aboutOurs.safeParse(event).success) return undefined;
+    throw new Error("an event of Stripe about a checkout of ours is not as we know it", { cause: error });
+  }
   const about = { eventId: data.id, checkoutId: data.data.object.metadata.slotkeeper_checkout };
   switch (data.type) {
     case "checkout.session.completed":
     case "checkout.session.async_payment_succeeded": {
-      const { payment_intent: payment, amount_total: amount, currency } = data.data.object;
-      return { ...about, kind: "paid", payment, cents: fromStripeAmount(amount, currency), currency };
+      const session = data.data.object;
+      return session.payment_status === "paid" ? paidNotice(data.id, session) : undefined;
     }
-    // A session whose payment fails days later is over by then.
     case "checkout.session.async_payment_failed":
     case "checkout.session.expired":
       return { ...about, kind: "expired" };
@@ -133,8 +147,29 @@ function toNotice(event: unknown): PaymentNotice | undefined {
   }
 }
 
+function paidNotice(eventId: string, session: z.output<typeof paidSession>): PaymentNotice {
+  const { payment_intent: payment, amount_total: amount, currency, metadata } = session;
+  const cents = fromStripeAmount(amount, currency);
+  return { eventId, checkoutId: metadata.slotkeeper_checkout, kind: "paid", payment, cents, currency };
+}
+
 /** Refusals that time cures: the account gets money again. */
 const curable = new Set<string | undefined>(["balance_insufficient", "insufficient_funds"]);
+
+/** Whether Stripe understood and will not do it, also when it is asked again. */
+function isRefusal(error: unknown, errors: typeof Stripe.errors): error is Stripe.errors.StripeError {
+  return (error instanceof errors.StripeInvalidRequestError || error instanceof errors.StripeCardError) &&
+    !curable.has(error.code);
+}
+
+function expressible(cents: number, currency: string): number {
+  try {
+    return toStripeAmount(cents, currency);
+  } catch (error) {
+    if (error instanceof InexpressibleAmount) throw new ProviderRefusal(error.message, { cause: error });
+    throw error;
+  }
+}
 
 /** @param timeoutMs Of one attempt, with the body of its answer. One that fails is followed by another, 0.5 s later. */
 export function openStripe(
@@ -160,16 +195,6 @@ export function openStripe(
     }),
   }));
 
-  /** The session of a checkout that was asked for in the last 24 hours, for which Stripe keeps idempotency keys. */
-  async function findSession(checkoutId: string): Promise<Stripe.Checkout.Session | undefined> {
-    const { stripe } = await loading;
-    const created = { gte: Math.floor(Date.now() / 1_000) - 24 * 60 * 60 };
-    for await (const session of stripe.checkout.sessions.list({ created, limit: 100 })) {
-      if (session.metadata?.slotkeeper_checkout === checkoutId) return session;
-    }
-    return undefined;
-  }
-
   async function findRefund({ id, payment }: RefundRequest): Promise<Stripe.Refund | undefined> {
     const { stripe } = await loading;
     for await (const refund of stripe.refunds.list({ payment_intent: payment, limit: 100 })) {
@@ -189,7 +214,7 @@ export function openStripe(
         quantity: 1,
         price_data: {
           currency: booking.currency.toLowerCase(),
-          unit_amount: toStripeAmount(cents, booking.currency),
+          unit_amount: expressible(cents, booking.currency),
           product_data: { name: booking.room.name, description: describeTimeslot(booking) },
         },
       }],
@@ -199,11 +224,9 @@ export function openStripe(
       cancel_url: links.afterCheckout(booking.id, "cancelled"),
       expires_at: sessionExpiry(heldForMs, Date.now()),
     };
-    const session = await stripe.checkout.sessions.create(params, { idempotencyKey: id }).catch(async (error) => {
-      // Asked again, the hold is shorter than it was: to Stripe that is another request with the same key.
-      const known = error instanceof errors.StripeIdempotencyError ? await findSession(id) : undefined;
-      if (known === undefined) throw error;
-      return known;
+    const session = await stripe.checkout.sessions.create(params, { idempotencyKey: id }).catch((error: unknown) => {
+      if (isRefusal(error, errors)) throw new ProviderRefusal(error.message, { cause: error });
+      throw error;
     });
     if (typeof session.id !== "string" || typeof session.url !== "string") {
       throw new Error(`Stripe gives no address to pay at: its session ${session.id} is ${session.status}.`);
@@ -211,14 +234,16 @@ export function openStripe(
     return { reference: session.id, url: session.url };
   }
 
-  async function closeCheckout(reference: string): Promise<void> {
+  async function closeCheckout(reference: string): Promise<PaymentNotice | undefined> {
     const { stripe, errors } = await loading;
     try {
       await stripe.checkout.sessions.expire(reference);
     } catch (error) {
       if (!(error instanceof errors.StripeInvalidRequestError)) throw error;
-      const { status } = await stripe.checkout.sessions.retrieve(reference);
-      if (status !== "complete" && status !== "expired") throw error;
+      const session = await stripe.checkout.sessions.retrieve(reference);
+      if (session.status !== "complete" && session.status !== "expired") throw error;
+      const { data } = paidSession.safeParse(session);
+      return data === undefined ? undefined : paidNotice(`closed ${reference}`, data);
     }
   }
 
@@ -226,23 +251,20 @@ export function openStripe(
     const { stripe, errors } = await loading;
     const { id, payment, cents, currency, idempotencyKey } = request;
     try {
-      const amount = toStripeAmount(cents, currency);
+      const amount = expressible(cents, currency);
       // The key alone does not do: Stripe forgets it after 24 hours, and an admin has it tried again with another.
       const known = await findRefund(request);
       const params = { payment_intent: payment, amount, metadata: { slotkeeper_refund: id } };
       const made = known ?? await stripe.refunds.create(params, { idempotencyKey });
       if (made.status === "failed" || made.status === "canceled") {
-        throw new RefundRefused(
+        throw new ProviderRefusal(
           `Stripe's refund ${made.id} is ${made.status}: ${made.failure_reason ?? "no reason given"}.`,
         );
       }
       if (typeof made.id !== "string") throw new Error("Stripe's answer is no refund.");
       return made.id;
     } catch (error) {
-      const isRefusal = error instanceof errors.StripeInvalidRequestError || error instanceof errors.StripeCardError;
-      if ((isRefusal && !curable.has(error.code)) || error instanceof InexpressibleAmount) {
-        throw new RefundRefused(error.message, { cause: error });
-      }
+      if (isRefusal(error, errors)) throw new ProviderRefusal(error.message, { cause: error });
       throw error;
     }
   }

@@ -5,7 +5,7 @@
  * therefore sees all that was decided about it until now, also in other tables, and is the only one that decides.
  */
 import { type Kysely, type RawBuilder, type Selectable, sql, type Transaction } from "kysely";
-import type { Bookings, PaymentStatus } from "../../generated/database.d.ts";
+import type { Bookings, BookingStatus, PaymentStatus } from "../../generated/database.d.ts";
 import {
   answered,
   closeCheckouts,
@@ -70,16 +70,17 @@ export async function setCheckoutReference(
   await db.updateTable("checkouts").set({ reference }).where("id", "=", id).execute();
 }
 
-/** Closes these checkouts. */
+/** Closes those of these checkouts that nobody else is dealing with, and says how many. */
 export async function closeCheckoutsOf(
   db: Kysely<Database>,
   { ids, now }: { ids: string[]; now: Date },
-): Promise<void> {
-  await db.with("closed", () => closeCheckouts(sql`id in (${sql.join(ids)})`, now)).selectNoFrom(sql`1`.as("one"))
-    .execute();
+): Promise<number> {
+  const { count } = await db.with("closed", () => closeCheckouts(sql`id in (${sql.join(ids)})`, now))
+    .selectFrom("closed").select((eb) => eb.fn.countAll<number>().as("count")).executeTakeFirstOrThrow();
+  return count;
 }
 
-/** Closes a checkout that the provider did not open: there is nothing to tell it. */
+/** Closes a checkout whose address nobody was given. Should the provider have opened it, it expires there. */
 export async function abandonCheckout(db: Kysely<Database>, { id, now }: { id: string; now: Date }): Promise<void> {
   await db.updateTable("checkouts").set({ closed_at: now }).where("id", "=", id).where("closed_at", "is", null)
     .execute();
@@ -89,14 +90,16 @@ export async function lockBooking(trx: Transaction<Database>, id: number): Promi
   await trx.selectFrom("bookings").select("id").where("id", "=", id).forNoKeyUpdate().execute();
 }
 
-/** The id of the booking of a checkout, which is locked by then. */
-export async function lockBookingOfCheckout(
+/** The booking of a checkout, which is locked by then. */
+export function lockBookingOfCheckout(
   trx: Transaction<Database>,
   { checkoutId, provider }: { checkoutId: string; provider: string },
-): Promise<number | undefined> {
-  const row = await trx.selectFrom("checkouts as c").innerJoin("bookings as b", "b.id", "c.booking_id").select("b.id")
+): Promise<{ id: number; status: BookingStatus } | undefined> {
+  return trx.selectFrom("checkouts as c").innerJoin("bookings as b", "b.id", "c.booking_id").select([
+    "b.id",
+    "b.status",
+  ])
     .where("c.id", "=", checkoutId).where("c.provider", "=", provider).forNoKeyUpdate("b").executeTakeFirst();
-  return row?.id;
 }
 
 /** The same by a refund that is pending. */
@@ -114,6 +117,22 @@ export async function lockTimeslotOf(trx: Transaction<Database>, bookingId: numb
   await trx.selectFrom("timeslots").select("id")
     .where("id", "=", (eb) => eb.selectFrom("bookings").select("timeslot_id").where("id", "=", bookingId))
     .forNoKeyUpdate().execute();
+}
+
+/**
+ * Whether the timeslot of a booking, which is locked by now, was taken or freed by a transaction that began to write later
+ * than this one. What this one would write of the timeslot would then stand before that in the feed of events, although it
+ * happens after it.
+ */
+export async function wasOvertaken(trx: Transaction<Database>, bookingId: number): Promise<boolean> {
+  const { rows } = await sql<{ overtaken: boolean }>`
+    select exists (
+      select from booking_events e join bookings b on b.room_id = e.room_id
+      where b.id = ${bookingId} and e.transaction_id > pg_current_xact_id() and e.type in ('taken', 'freed')
+        and (e.data ->> 'timeslot_id')::bigint = b.timeslot_id
+    ) as overtaken
+  `.execute(trx);
+  return rows[0]?.overtaken ?? false;
 }
 
 interface Told {
@@ -347,15 +366,15 @@ const settlement = prepared((db, { id, reference, now }: SettledRefund) => {
   return answered(changes, [bookingEvent("refunded", "answer", now)]);
 });
 
-/** Writes that a pending refund has failed for good. The booking has to be locked. */
+/** Writes that a pending refund, for which this is still the job, has failed for good. The booking has to be locked. */
 export async function failRefund(
   trx: Transaction<Database>,
-  { id, failure, now }: { id: string; failure: string; now: Date },
+  { id, jobId, failure, now }: { id: string; jobId: number; failure: string; now: Date },
 ): Promise<void> {
   await sql`
     with refund as (
       update refunds set status = 'failed', failure = ${failure}::text, settled_at = ${now}
-      where id = ${id} and status = 'pending' returning booking_id
+      where id = ${id} and job_id = ${jobId} and status = 'pending' returning booking_id
     )
     update bookings set payment_status = ${"refund_failed" satisfies PaymentStatus}, updated_at = ${now}
     from refund where bookings.id = refund.booking_id

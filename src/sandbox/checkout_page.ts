@@ -9,7 +9,7 @@ import { NONCE, secureHeaders } from "hono/secure-headers";
 import type { Booking } from "../../generated/contract.ts";
 import { readText } from "../http/json_body.ts";
 import type { AppEnv } from "../http/router.ts";
-import { toCents } from "../money.ts";
+import { formatMoney, toCents } from "../money.ts";
 import { findCheckoutPage, type PaymentRules } from "../payments/payments.ts";
 import type { PaymentLinks } from "../payments/provider.ts";
 import type { SandboxPayments } from "../payments/sandbox.ts";
@@ -116,7 +116,6 @@ function content(checkout: CheckoutView, now: Date, links: PaymentLinks): Markup
 }
 
 function form({ id, room, timeslot, price, currency, holdExpiresAt }: Booking, now: Date, links: PaymentLinks): Markup {
-  const amount = new Intl.NumberFormat("en", { style: "currency", currency, currencyDisplay: "code" }).format(price);
   return html`
     <h1>${room.name}</h1>
     <dl>
@@ -125,7 +124,7 @@ function form({ id, room, timeslot, price, currency, holdExpiresAt }: Booking, n
       <dt>Booking</dt>
       <dd>No. ${id}</dd>
       <dt>To pay</dt>
-      <dd class="amount">${amount}</dd>
+      <dd class="amount">${formatMoney(price, currency)}</dd>
     </dl>
     ${holdExpiresAt === null ? "" : html`<p class="hold">${timeLeft(new Date(holdExpiresAt), now)}</p>`}
     <form method="post">

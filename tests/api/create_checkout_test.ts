@@ -183,6 +183,39 @@ Deno.test("createCheckout answers 503 payment_provider_unavailable while the pro
   assert.equal((await openCheckouts(server, booking.id)).length, 1);
 });
 
+Deno.test("what the provider does not take is said, and not to be tried again", async () => {
+  await using stripe = await startStripe();
+  await using server = await startServer({ env: stripe.env });
+  const { timeslot } = await newRoomWithTimeslot(server, { hourlyRate: 0.2 });
+  const token = await server.token("alice");
+  stripe.fault = { kind: 400, code: "amount_too_small", on: /sessions$/ };
+  const created = await server.ok("createBooking", {
+    token,
+    body: { roomId: timeslot.roomId, timeslotId: timeslot.id },
+  });
+  assert.equal(created.checkoutUrl, null);
+  assert.match(created.message, /does not take this payment/);
+  const request = { token, params: { bookingId: created.booking.id } };
+  const { detail } = await server.refused("booking_not_payable", "createCheckout", request);
+  assert.match(detail, /does not take this payment/);
+});
+
+Deno.test("a booking from before payments were taken online has no hold, also when it is moved, and can be paid", async () => {
+  await using before = await startServer();
+  const [slot, other] = await newTimeslots(before, await newRoom(before), { date: "2026-03-09" });
+  assert(slot && other);
+  const { id: bookingId } = await newBooking(before, "alice", slot);
+  await using server = await startServer({ env, database: { url: before.databaseUrl } });
+  const request = { token: await server.token("alice"), params: { bookingId } };
+  const moved = await server.ok("rescheduleBooking", { ...request, body: { newTimeslotId: other.id } });
+  assert.equal(moved.booking.holdExpiresAt, null);
+  const checkout = await server.ok("createCheckout", request);
+  assert.equal(checkout.booking.holdExpiresAt, null);
+  const checkoutUrl = checkout.checkoutUrl ?? "";
+  await pay(server, { booking: checkout.booking, checkoutUrl, checkout: checkoutIn(checkoutUrl) });
+  assert.equal((await server.ok("getBooking", request)).status, "confirmed");
+});
+
 Deno.test("of checkouts that are asked for at once one is open in the end", async () => {
   await using server = await startServer({ env });
   const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });

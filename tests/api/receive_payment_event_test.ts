@@ -73,7 +73,7 @@ const newSignature = ({ body }: Webhook, header: string, value?: string): Webhoo
 Deno.test("receivePaymentEvent confirms the booking of a payment in the sandbox", async () => {
   const { booking, paid, sign } = await newSandboxPayment();
   const answer = await send(sandbox, await sign(paid), { provider: "sandbox" });
-  assert.deepEqual([answer.status, answer.body], [200, { message: "Event stored" }]);
+  assert.deepEqual([answer.status, answer.body], [200, { message: "Event received" }]);
   assert.deepEqual(await read({ server: sandbox }, { booking }), {
     ...booking,
     status: "confirmed",
@@ -203,7 +203,7 @@ Deno.test("receivePaymentEvent answers 404 payment_provider_not_found for every 
   }
   for (const provider of ["none", "paypal", "Stripe", "toString"]) {
     const { server, ...request } = call(till.server, provider);
-    await server.refused("validation_failed", "receivePaymentEvent", request);
+    await server.refused("payment_provider_not_found", "receivePaymentEvent", request);
   }
   assert.deepEqual(await read(till, held), held.booking);
 });
@@ -293,4 +293,15 @@ Deno.test("a failed attempt in the sandbox is told, and the booking stays held a
   assert.deepEqual(await read({ server: sandbox }, { booking }), booking);
   await send(sandbox, await sign(paid), { provider: "sandbox" });
   assert.deepEqual(await eventsOf({ server: sandbox }, { booking }), ["payment_failed", "confirmed"]);
+});
+
+Deno.test("receivePaymentEvent answers 500 to an event of ours that it cannot read, so that it is sent again, and says so in the log", async () => {
+  const held = await newHeld(till);
+  till.stripe.pay(held.session);
+  const session = till.stripe.sessions.get(held.session);
+  const webhook = await till.stripe.event("checkout.session.completed", { ...session, amount_total: "all of it" });
+  const { status, body } = await send(till.server, webhook);
+  assert.deepEqual([status, Reflect.get(Object(body), "code")], [500, "internal_error"]);
+  assert(till.server.logged.some((entry) => entry.includes("not as we know it")));
+  assert.deepEqual(await read(till, held), held.booking);
 });

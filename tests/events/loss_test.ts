@@ -1,7 +1,8 @@
 /** No event is lost, none comes twice, and those of a booking come in the order of its changes, whatever happens meanwhile. */
 import assert from "node:assert/strict";
 import { type Kysely, sql } from "kysely";
-import { cancelBooking, confirmBooking, insertBooking } from "../../src/bookings/writes.ts";
+import { cancelBooking } from "../../src/bookings/cancellation_writes.ts";
+import { confirmBooking, insertBooking } from "../../src/bookings/writes.ts";
 import { connect, type Database } from "../../src/database/connect.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
 import { startServer, type TestServer } from "../support/server.ts";

@@ -4,12 +4,15 @@ import { confirm, newRoomWithTimeslot } from "../support/builders.ts";
 import {
   cancel,
   countJobs,
+  deliver,
   expireHolds,
   freshCheckout,
+  givenBack,
   type Held,
   newHeld,
   openTill,
   pay,
+  read,
   restart,
   start,
   type Till,
@@ -64,14 +67,47 @@ Deno.test("whatever ends the wait for a payment closes the session at Stripe", a
     assert.equal(stripe.sessions.get(held.session)?.status, "expired");
   });
 
-  await t.step("a session that was paid meanwhile is left as it is", async () => {
+  await t.step("one that was paid without our hearing of it is found, and the money goes back", async () => {
     server.clock.set(start);
     const held = await newHeld(till);
-    stripe.pay(held.session);
+    const payment = stripe.pay(held.session);
     await cancel(till, held);
     await close();
     assert.equal(stripe.sessions.get(held.session)?.status, "complete");
+    assert.equal(givenBack(till, payment), 6_000);
+    // Stripe tells it in the end.
+    await deliver(till, await stripe.completed(held.session));
+    await close();
+    assert.equal(givenBack(till, payment), 6_000);
+    assert.equal((await read(till, held)).paymentStatus, "refunded");
     assert.equal(await countJobs(till), 0);
+  });
+
+  await t.step(
+    "one that was paid without our hearing of it is found when its hold ends, and has its timeslot again",
+    async () => {
+      server.clock.set(start);
+      const held = await newHeld(till);
+      stripe.pay(held.session);
+      await expireHolds(till);
+      assert.equal((await read(till, held)).status, "cancelled");
+      await close();
+      const { status, paymentStatus } = await read(till, held);
+      assert.deepEqual([status, paymentStatus], ["confirmed", "paid"]);
+    },
+  );
+
+  await t.step("one that somebody else is dealing with holds nothing up", async () => {
+    server.clock.set(start);
+    const held = await newHeld(till);
+    await cancel(till, held);
+    await server.db.transaction().execute(async (trx) => {
+      await trx.selectFrom("checkouts").select("id").where("booking_id", "=", held.booking.id).forUpdate().execute();
+      await close();
+      assert.equal(stripe.sessions.get(held.session)?.status, "open");
+    });
+    await close();
+    assert.equal(stripe.sessions.get(held.session)?.status, "expired");
   });
 
   await t.step("it ends before Stripe has answered what it calls the session", async () => {

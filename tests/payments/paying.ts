@@ -91,7 +91,7 @@ export function send(
 /** The same, for a message that has to be taken. */
 export async function deliver({ server }: Pick<Till, "server">, webhook: Webhook): Promise<void> {
   const answer = await send(server, webhook);
-  assert.deepEqual([answer.status, answer.body], [200, { message: "Event stored" }]);
+  assert.deepEqual([answer.status, answer.body], [200, { message: "Event received" }]);
 }
 
 /** A guest pays the session, and Stripe tells it. */

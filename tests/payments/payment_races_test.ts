@@ -1,20 +1,25 @@
 /** What happens to a booking at the same moment as its payment is told: whichever comes first, the money adds up. */
 import assert from "node:assert/strict";
+import { sql } from "kysely";
 import type { Timeslot } from "../../generated/contract.ts";
+import { lockBookingOfCheckout, wasOvertaken } from "../../src/payments/writes.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
 import type { Answer, Call } from "../support/server.ts";
 import {
   afterHold,
   countJobs,
   deliver,
+  expireHolds,
   freshCheckout,
   givenBack,
   givenBackInFull,
   type Held,
   hold,
   moneyOf,
+  newHeld,
   openTill,
   paidInFull,
+  read,
   restart,
   type Till,
 } from "./paying.ts";
@@ -118,3 +123,60 @@ for (const [name, { prepare, kept }] of Object.entries(rivals)) {
     }
   });
 }
+
+/** What the feed says of a timeslot in the end. */
+async function lastOfTimeslot({ server }: Till, { id }: Timeslot): Promise<string | undefined> {
+  const { rows } = await sql<{ type: string }>`
+    select type from booking_events where type in ('taken', 'freed') and (data ->> 'timeslot_id')::bigint = ${id}
+    order by transaction_id desc, id desc limit 1
+  `.execute(server.db);
+  return rows[0]?.type;
+}
+
+Deno.test("a late payment that takes its timeslot again as a rival gives it up is told behind that", async () => {
+  const { server, stripe } = till;
+  const bob = await server.token("bob");
+  const slots = await newTimeslots(server, await newRoom(server), {
+    date: "2026-03-09",
+    slotDuration: 15,
+    workingHours: { start: "08:00", end: "18:00" },
+  });
+  for (const slot of slots) {
+    restart(till);
+    const late = await hold(till, slot);
+    stripe.pay(late.session);
+    const completed = await stripe.completed(late.session);
+    await expireHolds(till);
+    const rival = await hold(till, slot, "bob");
+    await Promise.all([
+      deliver(till, completed),
+      server.ok("cancelBooking", { token: bob, params: { bookingId: rival.booking.id } }),
+    ]);
+    const { status } = await read(till, late);
+    assert.equal(await lastOfTimeslot(till, slot), status === "confirmed" ? "taken" : "freed");
+  }
+});
+
+Deno.test("a payment knows when another transaction has overtaken it", async () => {
+  const { server } = till;
+  const { db } = server;
+  const held = await newHeld(till);
+  await expireHolds(till);
+  const rival = await hold(till, held.timeslot, "bob");
+  const { id: checkoutId } = await db.selectFrom("checkouts").select("id")
+    .where("booking_id", "=", held.booking.id).executeTakeFirstOrThrow();
+  const told = { checkoutId, provider: "stripe" };
+  await db.transaction().execute(async (trx) => {
+    const booking = await lockBookingOfCheckout(trx, told);
+    assert(booking);
+    assert.equal(await wasOvertaken(trx, booking.id), false);
+    const params = { bookingId: rival.booking.id };
+    await server.ok("cancelBooking", { token: await server.token("bob"), params });
+    assert.equal(await wasOvertaken(trx, booking.id), true);
+  });
+  await db.transaction().execute(async (trx) => {
+    const booking = await lockBookingOfCheckout(trx, told);
+    assert(booking);
+    assert.equal(await wasOvertaken(trx, booking.id), false);
+  });
+});

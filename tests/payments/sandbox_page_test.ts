@@ -460,7 +460,12 @@ Deno.test("without the sandbox's payments there is no page, whatever provider th
   const { checkout, booking } = await newCheckout(server, "alice", timeslot);
   const others = [
     { PAYMENT_PROVIDER: "none" },
-    { PAYMENT_PROVIDER: "stripe", STRIPE_SECRET_KEY: "sk_test_1", STRIPE_WEBHOOK_SECRET: "whsec_1" },
+    {
+      PAYMENT_PROVIDER: "stripe",
+      STRIPE_SECRET_KEY: "sk_test_1",
+      STRIPE_WEBHOOK_SECRET: "whsec_1",
+      CHECKOUT_RETURN_URL: "https://app.example",
+    },
   ];
   for (const other of others) {
     await using another = await startServer({ env: other, database: { url: server.databaseUrl } });

@@ -95,8 +95,14 @@ const readings: { env: Environment; gives: Partial<Config> }[] = [
   { env: { PAYMENT_PROVIDER: "none" }, gives: { paymentProvider: "none" } },
   { env: { PAYMENT_PROVIDER: "sandbox" }, gives: {} },
   {
-    env: { PAYMENT_PROVIDER: "stripe", STRIPE_SECRET_KEY: "sk_test_1", STRIPE_WEBHOOK_SECRET: "whsec_1" },
+    env: {
+      PAYMENT_PROVIDER: "stripe",
+      STRIPE_SECRET_KEY: "sk_test_1",
+      STRIPE_WEBHOOK_SECRET: "whsec_1",
+      PUBLIC_URL: "https://rooms.example",
+    },
     gives: {
+      publicUrl: "https://rooms.example",
       paymentProvider: "stripe",
       paymentSettings: { STRIPE_SECRET_KEY: "sk_test_1", STRIPE_WEBHOOK_SECRET: "whsec_1" },
     },
@@ -154,7 +160,7 @@ const refusals: Record<string, string[]> = {
   REMINDER_LEAD_MINUTES: ["-1", "an hour", "525601"],
   EVENT_RETENTION_DAYS: ["0", "3661", "for ever"],
   CORS_ORIGINS: ["*", "app.example", "https://app.example/", "https://app.example/path", "https://a.example,", "null"],
-  PUBLIC_URL: ["rooms.example", "localhost:8000", "/"],
+  PUBLIC_URL: ["rooms.example", "localhost:8000", "/", "https://rooms.example/?a=b", "https://rooms.example/#c"],
   LOG_LEVEL: ["trace", "INFO"],
 };
 
@@ -178,6 +184,7 @@ Deno.test("a provider's own variables are asked for when it is chosen, together 
   const faults = faultsOf({ ...production, PORT: "x", PAYMENT_PROVIDER: "stripe", STRIPE_WEBHOOK_SECRET: "a b" });
   assert.deepEqual(faults.map((fault) => fault.trim().split(":")[0]), [
     "PORT",
+    "CHECKOUT_RETURN_URL",
     "STRIPE_SECRET_KEY",
     "STRIPE_WEBHOOK_SECRET",
   ]);

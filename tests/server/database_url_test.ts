@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import { connect } from "../../src/database/connect.ts";
+import { migrate } from "../../src/database/migrate.ts";
 import { queueUrl } from "../../src/jobs/queue_url.ts";
 import { newDatabase } from "../support/database.ts";
 
@@ -18,13 +19,23 @@ for (const { query, keeps } of [{ query: "", keeps: true }, { query: "?prepare=f
   });
 }
 
-Deno.test("of the options of DATABASE_URL the queue of jobs takes the one for TLS, in words of its own driver", () => {
+Deno.test("of the options of DATABASE_URL the queue of jobs takes the one for TLS, in words of its own driver", async () => {
+  const plain = "postgresql://db.example/slots";
   const urls = {
     "postgres://u:p%40ss@db.example:5433/slots?prepare=false": "postgres://u:p%40ss@db.example:5433/slots",
-    "postgresql://db.example/slots?sslmode=require&prepare=false":
-      "postgresql://db.example/slots?sslmode=require&uselibpqcompat=true",
-    "postgres://db.example/slots?ssl=prefer": "postgres://db.example/slots?sslmode=prefer&uselibpqcompat=true",
-    "postgres://db.example/slots?ssl=true": "postgres://db.example/slots?sslmode=verify-full&uselibpqcompat=true",
+    [`${plain}?sslmode=require&prepare=false`]: `${plain}?sslmode=require&uselibpqcompat=true`,
+    [`${plain}?ssl=true`]: `${plain}?sslmode=verify-full&uselibpqcompat=true`,
+    [`${plain}?ssl=verify-full`]: `${plain}?sslmode=verify-full&uselibpqcompat=true`,
+    [`${plain}?ssl=false`]: plain,
+    [`${plain}?sslmode=disable`]: plain,
   };
-  for (const [given, expected] of Object.entries(urls)) assert.equal(queueUrl(given), expected);
+  for (const [given, expected] of Object.entries(urls)) assert.equal(await queueUrl(given), expected);
+});
+
+Deno.test("a database without TLS is migrated with whatever options do not ask for it", async () => {
+  await using database = await newDatabase({ migrated: false });
+  for (const query of ["?sslmode=prefer", "?ssl=prefer", "?ssl=false"]) {
+    await migrate(database.url + query);
+  }
+  await assert.rejects(migrate(`${database.url}?sslmode=require`));
 });

@@ -153,7 +153,7 @@ Deno.test("no operation and no sweep scans bookings, timeslots or events sequent
       assert(isSandboxPayments(server.payments));
       const webhook = await server.payments.sign({ id: type, type, ...told });
       const response = await fetch(`${server.url}/api/v1/payments/webhook/sandbox`, { method: "POST", ...webhook });
-      assert.deepEqual([response.status, await response.json()], [200, { message: "Event stored" }]);
+      assert.deepEqual([response.status, await response.json()], [200, { message: "Event received" }]);
       await assertPlans(`a payment event: ${type}`);
     }
     statements.length = 0;

@@ -491,6 +491,7 @@ export async function startStripe(): Promise<StripeStandIn> {
     webhookSecret,
     env: {
       PAYMENT_PROVIDER: "stripe",
+      CHECKOUT_RETURN_URL: "https://app.example/booked",
       STRIPE_SECRET_KEY: secretKey,
       STRIPE_WEBHOOK_SECRET: webhookSecret,
       STRIPE_API_URL: url,

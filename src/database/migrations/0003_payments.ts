@@ -13,6 +13,9 @@ import { type Kysely, sql } from "kysely";
  *   all when it is done, so that what somebody gives back by hand meanwhile is known not to be owed any more.
  * - `payment_events`: which messages of the provider have been dealt with.
  *
+ * Servers of the version before may run on for a while: for them `refund_amount` has a default, and may lie below
+ * `amount_refunded`.
+ *
  * `bookings.payment_id` stands on the booking, although `payments` could tell it: a cancellation that waits for a payment
  * to be written sees the booking's new version, but of other tables only what was there before.
  */
@@ -93,13 +96,12 @@ export async function up(db: Kysely<unknown>): Promise<void> {
 
   await sql`alter table bookings add column hold_expires_at timestamptz`.execute(db);
   await sql`alter table bookings add column refund_amount numeric(12, 2) not null default 0`.execute(db);
-  await sql`alter table bookings alter column refund_amount drop default`.execute(db);
   await sql`alter table bookings add column payment_id bigint references payments`.execute(db);
   await sql`update bookings set refund_amount = amount_refunded where amount_refunded > 0`.execute(db);
   await sql`
     alter table bookings
       add constraint bookings_hold_while_pending check (hold_expires_at is null or status = 'pending'),
-      add constraint bookings_refund_decided check (refund_amount between amount_refunded and amount_paid)
+      add constraint bookings_refund_decided check (refund_amount between 0 and amount_paid)
   `.execute(db);
   await sql`create index bookings_hold_idx on bookings (hold_expires_at) where hold_expires_at is not null`.execute(db);
   await sql`create index bookings_payment_idx on bookings (payment_id) where payment_id is not null`.execute(db);
