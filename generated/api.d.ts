@@ -1743,7 +1743,7 @@ export interface operations {
     responses: {
       /**
        * @description The booking. `checkoutUrl` is where to pay, or null when there is nothing to pay, nowhere to pay online, or the
-       *     payment provider cannot be reached; `message` says which, and how to go on.
+       *     payment provider cannot be reached or does not take this payment; `message` says which, and how to go on.
        */
       201: {
         headers: {
@@ -2158,7 +2158,7 @@ export interface operations {
       };
       /**
        * @description The request is invalid, or the booking waits for no payment online: it is paid, over, cancelled, free of charge,
-       *     its hold has expired, or payments happen elsewhere.
+       *     its hold has expired, payments happen elsewhere, or the payment provider does not take one of this amount.
        */
       400: {
         headers: {

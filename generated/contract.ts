@@ -1447,7 +1447,7 @@ const routes = {
     responses: {
       201: {
         description:
-          "The booking. `checkoutUrl` is where to pay, or null when there is nothing to pay, nowhere to pay online, or the\npayment provider cannot be reached; `message` says which, and how to go on.\n",
+          "The booking. `checkoutUrl` is where to pay, or null when there is nothing to pay, nowhere to pay online, or the\npayment provider cannot be reached or does not take this payment; `message` says which, and how to go on.\n",
         content: {
           "application/json": {
             schema: BookingCreated,
@@ -1897,7 +1897,7 @@ const routes = {
       },
       400: {
         description:
-          "The request is invalid, or the booking waits for no payment online: it is paid, over, cancelled, free of charge,\nits hold has expired, or payments happen elsewhere.\n",
+          "The request is invalid, or the booking waits for no payment online: it is paid, over, cancelled, free of charge,\nits hold has expired, payments happen elsewhere, or the payment provider does not take one of this amount.\n",
         content: {
           "application/problem+json": {
             schema: Problem,

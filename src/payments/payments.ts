@@ -17,18 +17,20 @@ import { toCents } from "../money.ts";
 import { type PaymentNotice, type PaymentProvider, ProviderRefusal, type Webhook } from "./provider.ts";
 import { findCheckout, findRefund, findRefundOfJob, listStrayCheckouts } from "./queries.ts";
 import {
-  closeCheckoutsOf,
   failRefund,
-  insertCheckout,
-  lockBooking,
-  lockBookingOfCheckout,
   lockBookingOfRefund,
-  lockTimeslotOf,
-  recordFailure,
-  recordPayment,
   recordReportedRefund,
   retryFailedRefunds,
   settleRefund,
+} from "./refund_writes.ts";
+import {
+  closeCheckoutsOf,
+  insertCheckout,
+  lockBooking,
+  lockBookingOfCheckout,
+  lockTimeslotOf,
+  recordFailure,
+  recordPayment,
   wasOvertaken,
 } from "./writes.ts";
 
