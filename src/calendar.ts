@@ -84,3 +84,14 @@ export function upperBound(text: string, field: Field): Bound {
 export function toPostgres(time: Temporal.Instant): string {
   return time.toString().replace(/^\+0*/, "");
 }
+
+/** For a person to read, for example `Monday, 9 March 2026 at 10:00 to 11:00 (Europe/Berlin)`. */
+export function describeTimes(zone: string, { startTime, endTime }: { startTime: string; endTime: string }): string {
+  const day: Intl.DateTimeFormatOptions = { weekday: "long", day: "numeric", month: "long", year: "numeric" };
+  const time: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit", hour12: false };
+  const from = Temporal.Instant.from(startTime).toZonedDateTimeISO(zone);
+  const to = Temporal.Instant.from(endTime).toZonedDateTimeISO(zone);
+  const isSameDay = from.toPlainDate().equals(to.toPlainDate());
+  const until = to.toLocaleString("en-GB", isSameDay ? time : { ...day, ...time });
+  return `${from.toLocaleString("en-GB", { ...day, ...time })} to ${until} (${zone})`;
+}

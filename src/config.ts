@@ -178,10 +178,10 @@ export function parseConfig(
   if (success && provider === "sandbox" && !isSandbox) {
     faults.push("PAYMENT_PROVIDER: sandbox takes no money, so it needs SANDBOX=true");
   }
-  if (serves && provider === "stripe" && !has("PUBLIC_URL") && !has("CHECKOUT_RETURN_URL")) {
-    faults.push("CHECKOUT_RETURN_URL: with Stripe, set this or PUBLIC_URL, so that people come back to you");
-  }
   const chosen = providerNames.find((name) => name === provider);
+  if (serves && chosen !== undefined && chosen !== "sandbox" && !has("PUBLIC_URL") && !has("CHECKOUT_RETURN_URL")) {
+    faults.push(`CHECKOUT_RETURN_URL: with ${chosen}, set this or PUBLIC_URL, so that people come back to you`);
+  }
   const settings = z.object(chosen === undefined || !serves ? {} : providerTypes[chosen].variables).safeParse(present);
   for (const { path, message } of settings.error?.issues ?? []) {
     faults.push(`${path.join(".")}: ${message} (PAYMENT_PROVIDER is ${provider})`);

@@ -225,9 +225,7 @@ export function generateContract(document: Json): string {
     const takesTicket = (operation.security as Node[]).some((way) => way.ticket !== undefined);
     operations.push(`${id}: {
       id: ${text(id)}, access: ${text(access)}, takesTicket: ${takesTicket}, rateLimit: ${text(rateLimit ?? null)},
-      bodyKind: ${text(bodyKind)}, upgrades: ${upgrades}, isSandboxOnly: ${
-      operation["x-sandbox-only"] === true
-    }, problems: ${text(problems)},
+      bodyKind: ${text(bodyKind)}, upgrades: ${upgrades}, isSandboxOnly: ${isSandboxOnly}, problems: ${text(problems)},
       answers: { ${successes.map(([status, schema]) => `${status}: ${schema}`).join(", ")} }, route: routes.${id},
     },`);
     types.push(typeCode(id, access, { bodyKind, upgrades, isSandboxOnly, successes }));

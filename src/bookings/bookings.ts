@@ -44,10 +44,9 @@ export async function book(
   const { userId } = caller;
   const now = clock.now();
   const { cancellationTiers } = config;
-  const holdExpiresAt = holdFrom(now, rules);
-  const checkout = payments === undefined || holdExpiresAt === null
+  const checkout = payments === undefined
     ? null
-    : { id: crypto.randomUUID(), provider: payments.name, holdExpiresAt };
+    : { id: crypto.randomUUID(), provider: payments.name, holdExpiresAt: holdFrom(now, config) };
   const terms = { cancellationTiers, checkout };
   const row = await retryConflicts(() => insertBooking(db, { ...request, userId, ...terms, now }))
     .catch((failure: unknown) => {
@@ -67,9 +66,9 @@ export async function book(
   return { booking, checkout: await openCheckout(rules, payments, { id: checkout.id, booking }) };
 }
 
-/** Until when a booking that is made now and paid online holds its timeslot. Null when payments happen elsewhere. */
-function holdFrom(now: Date, { payments, config }: Pick<BookingRules, "payments" | "config">): Date | null {
-  return payments === undefined ? null : new Date(now.getTime() + config.holdMinutes * 60_000);
+/** Until when a booking that waits for its payment from now on holds its timeslot. */
+function holdFrom(now: Date, { holdMinutes }: Pick<Config, "holdMinutes">): Date {
+  return new Date(now.getTime() + holdMinutes * 60_000);
 }
 
 /**
@@ -143,9 +142,9 @@ export async function reschedule(
   caller: Caller,
   { id, newTimeslotId }: { id: number; newTimeslotId: number },
 ): Promise<Booking> {
-  const { db, clock } = rules;
+  const { db, clock, config, payments } = rules;
   const now = clock.now();
-  const holdExpiresAt = holdFrom(now, rules);
+  const holdExpiresAt = payments === undefined ? null : holdFrom(now, config);
   const row = await change(rules, id, {
     attempt: async () => {
       try {

@@ -9,7 +9,6 @@ import { type Kysely, type RawBuilder, sql } from "kysely";
 import type { BookingStatus } from "../../generated/contract.ts";
 import type { PaymentStatus } from "../../generated/database.d.ts";
 import type { CancellationTier } from "../config.ts";
-import { arrayText } from "../database/array_text.ts";
 import type { Database } from "../database/connect.ts";
 import { prepared } from "../database/prepared.ts";
 import { bookingEvent } from "../events/record.ts";
@@ -322,7 +321,7 @@ export async function expireHolds(db: Kysely<Database>, { ids, now }: { ids: num
     "locked",
     (cte) =>
       cte.selectFrom("bookings as b").innerJoin("timeslots as t", "t.id", "b.timeslot_id").select("b.id")
-        .where(sql<boolean>`b.id = any(${arrayText(ids)}::text::bigint[])`)
+        .where(sql<boolean>`b.id = any(${`{${ids.join(",")}}`}::text::bigint[])`)
         .where("b.hold_expires_at", "<=", now)
         .forNoKeyUpdate()
         .skipLocked(),

@@ -1,6 +1,5 @@
 /** Looking at the queue of jobs. Its times are Postgres's own: how long a job waits has nothing to do with bookings. */
 import { type Kysely, sql } from "kysely";
-import { arrayText } from "../database/array_text.ts";
 import type { Database } from "../database/connect.ts";
 
 /** Whether there is a job to do now. */
@@ -40,6 +39,6 @@ export async function listGivenUpJobs(db: Kysely<Database>): Promise<GivenUpJob[
   return rows;
 }
 
-export async function removeJobs(db: Kysely<Database>, ids: number[]): Promise<void> {
-  await sql`select graphile_worker.complete_jobs(${arrayText(ids)}::text::bigint[])`.execute(db);
+export async function removeJob(db: Kysely<Database>, id: number): Promise<void> {
+  await sql`select graphile_worker.complete_jobs(array[${id}::bigint])`.execute(db);
 }

@@ -8,7 +8,7 @@ import type { Clock } from "../clock.ts";
 import type { Database } from "../database/connect.ts";
 import { retryConflicts } from "../database/failures.ts";
 import type { Log } from "../http/log.ts";
-import { freeAbandonedJobs, listGivenUpJobs, removeJobs } from "../jobs/queue.ts";
+import { freeAbandonedJobs, listGivenUpJobs, removeJob } from "../jobs/queue.ts";
 import type { WorkerOptions } from "../jobs/worker.ts";
 import { Problem } from "../problems.ts";
 import { askProvider } from "./ask.ts";
@@ -288,6 +288,6 @@ export async function tendJobs(rules: PaymentRules): Promise<void> {
     const refund = await findRefundOfJob(db, id);
     if (refund !== undefined) await giveUp(rules, { id: refund.id, jobId: id, failure: lastError ?? "no answer" });
     else log.warn("a job was given up", { name, lastError });
-    await removeJobs(db, [id]);
+    await removeJob(db, id);
   }
 }

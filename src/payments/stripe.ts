@@ -1,7 +1,7 @@
 /** Payments through Stripe: a hosted Checkout Session for each checkout, refunds of what it took, signed webhooks. */
 import type { Stripe } from "stripe";
 import { z } from "zod";
-import type { Booking } from "../../generated/contract.ts";
+import { describeTimes } from "../calendar.ts";
 import { hasNoFractions } from "../money.ts";
 import { Problem } from "../problems.ts";
 import {
@@ -75,12 +75,6 @@ const minuteMs = 60_000;
 export function sessionExpiry(heldForMs: number | null, nowMs: number): number {
   const openForMs = Math.min(Math.max(heldForMs ?? Infinity, 35 * minuteMs), (24 * 60 - 5) * minuteMs);
   return Math.ceil((nowMs + openForMs) / 1_000);
-}
-
-/** For example `Monday 9 March 2026 at 10:00 – 11:00 (Europe/Berlin)`. */
-function describeTimeslot({ timeslot, room: { timeZone } }: Booking): string {
-  const format = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "short", timeZone });
-  return `${format.formatRange(new Date(timeslot.startTime), new Date(timeslot.endTime))} (${timeZone})`;
 }
 
 const message = { id: z.string().min(1) };
@@ -215,7 +209,10 @@ export function openStripe(
         price_data: {
           currency: booking.currency.toLowerCase(),
           unit_amount: expressible(cents, booking.currency),
-          product_data: { name: booking.room.name, description: describeTimeslot(booking) },
+          product_data: {
+            name: booking.room.name,
+            description: describeTimes(booking.room.timeZone, booking.timeslot),
+          },
         },
       }],
       metadata,

@@ -7,6 +7,7 @@ import type { Context } from "hono";
 import { html } from "hono/html";
 import { NONCE, secureHeaders } from "hono/secure-headers";
 import type { Booking } from "../../generated/contract.ts";
+import { describeTimes } from "../calendar.ts";
 import { readText } from "../http/json_body.ts";
 import type { AppEnv } from "../http/router.ts";
 import { formatMoney, toCents } from "../money.ts";
@@ -120,7 +121,7 @@ function form({ id, room, timeslot, price, currency, holdExpiresAt }: Booking, n
     <h1>${room.name}</h1>
     <dl>
       <dt>When</dt>
-      <dd>${when(timeslot.startTime, timeslot.endTime, room.timeZone)}</dd>
+      <dd>${describeTimes(room.timeZone, timeslot)}</dd>
       <dt>Booking</dt>
       <dd>No. ${id}</dd>
       <dt>To pay</dt>
@@ -133,16 +134,6 @@ function form({ id, room, timeslot, price, currency, holdExpiresAt }: Booking, n
     </form>
     <p><a href="${links.afterCheckout(id, "cancelled")}">Cancel and go back</a></p>
   `;
-}
-
-function when(start: string, end: string, zone: string): string {
-  const [from, to] = [start, end].map((time) => Temporal.Instant.from(time).toZonedDateTimeISO(zone));
-  if (from === undefined || to === undefined) return "";
-  const day: Intl.DateTimeFormatOptions = { weekday: "long", day: "numeric", month: "long", year: "numeric" };
-  const time: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit", hour12: false };
-  const isSameDay = from.toPlainDate().equals(to.toPlainDate());
-  const until = to.toLocaleString("en-GB", isSameDay ? time : { ...day, ...time });
-  return `${from.toLocaleString("en-GB", { ...day, ...time })} to ${until} (${zone})`;
 }
 
 function timeLeft(until: Date, now: Date): string {
