@@ -518,6 +518,73 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/v1/admin/api-keys": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List API keys
+     * @description Newest first, revoked ones too. The keys themselves are not kept, only how they begin.
+     */
+    get: operations["listApiKeys"];
+    put?: never;
+    /**
+     * Create an API key
+     * @description A key for a program. It acts as a user of its own, within its scopes, with the rights of an admin. The answer is the
+     *     only one that has the key itself: the server keeps a hash of it.
+     */
+    post: operations["createApiKey"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/v1/admin/api-keys/{apiKeyId}": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    post?: never;
+    /**
+     * Revoke an API key
+     * @description Within a second no server takes the key any more, and its WebSockets are closed. It stays in the list. Revoking it again
+     *     changes nothing.
+     */
+    delete: operations["revokeApiKey"];
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/v1/admin/audit-log": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Read the audit log
+     * @description What admins and API keys have changed through the admin operations, newest first: who, what, how it was before and
+     *     after, and in which request. It is written together with the change, and nobody can change or delete it here.
+     */
+    get: operations["listAuditLog"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/v1/sandbox/clock": {
     parameters: {
       query?: never;
@@ -1146,12 +1213,105 @@ export interface components {
     SocketErrorCode: "malformed_json" | "invalid_frame" | "forbidden" | "too_many_joins";
     Me: {
       id: components["schemas"]["Id"];
-      /** @description The token's `sub`. */
+      /** @description The token's `sub`; of an API key `api-key:` and its prefix. */
       subject: string;
-      /** @enum {string} */
+      /**
+       * @description An API key acts as an admin within its scopes.
+       * @enum {string}
+       */
       role: "user" | "admin";
+      /** @description What an API key may do. Null for a token, which may do what its role allows. */
+      scopes: components["schemas"]["ApiKeyScope"][] | null;
       name: string | null;
       email: string | null;
+    };
+    /**
+     * @description What an API key may do. Each operation names the scope that it needs.
+     * @enum {string}
+     */
+    ApiKeyScope: "rooms:write" | "timeslots:write" | "bookings:read" | "bookings:write" | "stats:read" | "events:read";
+    CreateApiKey: {
+      /** @description What it is for. */
+      name: string;
+      scopes: components["schemas"]["ApiKeyScope"][];
+      /**
+       * Format: date-time
+       * @description Until when it works. Null means until it is revoked.
+       * @default null
+       */
+      expiresAt: string | null;
+    };
+    ApiKey: {
+      id: components["schemas"]["Id"];
+      name: string;
+      /** @description How the key begins, to recognise it by. */
+      prefix: string;
+      scopes: components["schemas"]["ApiKeyScope"][];
+      /** @description The user that the key acts as. What it books is booked for this user. */
+      userId: number;
+      /** @description The user who made it. */
+      createdBy: number;
+      /** Format: date-time */
+      createdAt: string;
+      /** Format: date-time */
+      expiresAt: string | null;
+      /**
+       * Format: date-time
+       * @description Exact to a minute. Null when it never was.
+       */
+      lastUsedAt: string | null;
+      /** Format: date-time */
+      revokedAt: string | null;
+    };
+    ApiKeyCreated: {
+      apiKey: components["schemas"]["ApiKey"];
+      /** @description The key itself. It is shown this once. */
+      key: string;
+      message: string;
+    };
+    ApiKeyPage: {
+      items: components["schemas"]["ApiKey"][];
+      /** @description How many there are on all pages. */
+      total: number;
+      page: number;
+      limit: number;
+    };
+    /**
+     * @description What was changed. Of `timeslots` that were generated, `resourceId` is the room.
+     * @enum {string}
+     */
+    AuditResource: "room" | "timeslots" | "timeslot" | "booking" | "api_key" | "clock";
+    AuditEntry: {
+      id: components["schemas"]["Id"];
+      /** Format: date-time */
+      occurredAt: string;
+      actor: components["schemas"]["Actor"];
+      /** @description The `operationId`. */
+      operation: string;
+      resource: components["schemas"]["AuditResource"];
+      resourceId: number | null;
+      /** @description As it was answered before the change. Null when it was not there. */
+      before: {
+        [key: string]: unknown;
+      } | null;
+      /** @description As it was answered after the change. Null when it is no longer there. */
+      after: {
+        [key: string]: unknown;
+      } | null;
+      /** @description The `X-Request-Id` of the request. */
+      requestId: string;
+    };
+    Actor: {
+      userId: components["schemas"]["Id"];
+      subject: string;
+      name: string | null;
+    };
+    AuditPage: {
+      items: components["schemas"]["AuditEntry"][];
+      /** @description How many there are on all pages. */
+      total: number;
+      page: number;
+      limit: number;
     };
     Message: {
       message: string;
@@ -1205,6 +1365,14 @@ export interface components {
       | "webhook_invalid"
       | "payment_provider_not_found"
       | "clock_goes_forward"
+      | "scope_missing"
+      | "api_key_not_found"
+      | "request_timeout"
+      | "idempotency_in_progress"
+      | "precondition_failed"
+      | "idempotency_key_reused"
+      | "rate_limited"
+      | "too_many_pending_bookings"
       | "internal_error"
       | "service_unavailable"
       | "payment_provider_unavailable";
@@ -1227,7 +1395,7 @@ export interface components {
     };
     FieldError: {
       /** @enum {string} */
-      in: "body" | "query" | "path";
+      in: "body" | "query" | "path" | "header";
       /** @description The field, for example `workingHours.start`; empty for the body as a whole. */
       path: string;
       message: string;
@@ -1237,6 +1405,8 @@ export interface components {
     /** @description The room. */
     Room: {
       headers: {
+        ETag: components["headers"]["ETag"];
+        "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
         [name: string]: unknown;
       };
       content: {
@@ -1266,6 +1436,8 @@ export interface components {
     /** @description The booking. */
     Booking: {
       headers: {
+        ETag: components["headers"]["ETag"];
+        "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
         [name: string]: unknown;
       };
       content: {
@@ -1319,6 +1491,7 @@ export interface components {
     /** @description A page of bookings. */
     BookingPage: {
       headers: {
+        ETag: components["headers"]["ETag"];
         [name: string]: unknown;
       };
       content: {
@@ -1412,6 +1585,24 @@ export interface components {
         "application/problem+json": components["schemas"]["Problem"];
       };
     };
+    /** @description An admin has to do this, with a token of their own. */
+    AdminOnly: {
+      headers: {
+        [name: string]: unknown;
+      };
+      content: {
+        "application/problem+json": components["schemas"]["Problem"];
+      };
+    };
+    /** @description The API key does not have the scope that the operation needs. */
+    ScopeMissing: {
+      headers: {
+        [name: string]: unknown;
+      };
+      content: {
+        "application/problem+json": components["schemas"]["Problem"];
+      };
+    };
     /** @description The caller is not an admin. */
     AdminRequired: {
       headers: {
@@ -1466,6 +1657,110 @@ export interface components {
         "application/problem+json": components["schemas"]["Problem"];
       };
     };
+    /** @description Nothing has changed since the answer whose `ETag` you sent in `If-None-Match`. No body. */
+    NotModified: {
+      headers: {
+        ETag: components["headers"]["ETag"];
+        [name: string]: unknown;
+      };
+      content?: never;
+    };
+    /** @description There is no such API key. */
+    ApiKeyNotFound: {
+      headers: {
+        [name: string]: unknown;
+      };
+      content: {
+        "application/problem+json": components["schemas"]["Problem"];
+      };
+    };
+    /** @description The body did not arrive within 10 seconds. */
+    RequestTimeout: {
+      headers: {
+        [name: string]: unknown;
+      };
+      content: {
+        "application/problem+json": components["schemas"]["Problem"];
+      };
+    };
+    /** @description A request with this Idempotency-Key is still running. Send it again in a moment. */
+    IdempotencyInProgress: {
+      headers: {
+        "Retry-After": components["headers"]["RetryAfter"];
+        [name: string]: unknown;
+      };
+      content: {
+        "application/problem+json": components["schemas"]["Problem"];
+      };
+    };
+    /** @description It has changed since you read it, so its `ETag` is no longer that of `If-Match`. Read it again. */
+    PreconditionFailed: {
+      headers: {
+        [name: string]: unknown;
+      };
+      content: {
+        "application/problem+json": components["schemas"]["Problem"];
+      };
+    };
+    /** @description You used this Idempotency-Key for another request within 24 hours. */
+    IdempotencyKeyReused: {
+      headers: {
+        [name: string]: unknown;
+      };
+      content: {
+        "application/problem+json": components["schemas"]["Problem"];
+      };
+    };
+    /** @description More than 600 requests of an address in 60 seconds (class `public`). */
+    PublicLimit: {
+      headers: {
+        "Retry-After": components["headers"]["RetryAfter"];
+        [name: string]: unknown;
+      };
+      content: {
+        "application/problem+json": components["schemas"]["Problem"];
+      };
+    };
+    /** @description More than 600 requests of a user in 60 seconds (class `user`). */
+    UserLimit: {
+      headers: {
+        "Retry-After": components["headers"]["RetryAfter"];
+        [name: string]: unknown;
+      };
+      content: {
+        "application/problem+json": components["schemas"]["Problem"];
+      };
+    };
+    /** @description More than 120 requests of a user in 60 seconds (class `booking_write`). */
+    BookingWriteLimit: {
+      headers: {
+        "Retry-After": components["headers"]["RetryAfter"];
+        [name: string]: unknown;
+      };
+      content: {
+        "application/problem+json": components["schemas"]["Problem"];
+      };
+    };
+    /** @description More than 1200 requests of a user in 60 seconds (class `admin`). */
+    AdminLimit: {
+      headers: {
+        "Retry-After": components["headers"]["RetryAfter"];
+        [name: string]: unknown;
+      };
+      content: {
+        "application/problem+json": components["schemas"]["Problem"];
+      };
+    };
+    /** @description More than 60 requests of a user in 60 seconds (class `auth`). */
+    AuthLimit: {
+      headers: {
+        "Retry-After": components["headers"]["RetryAfter"];
+        [name: string]: unknown;
+      };
+      content: {
+        "application/problem+json": components["schemas"]["Problem"];
+      };
+    };
     /** @description The server failed. What happened is in its log under the `requestId`. */
     InternalError: {
       headers: {
@@ -1506,9 +1801,44 @@ export interface components {
     Page: number;
     /** @description How many a page. More than 100 is served as 100. */
     Limit25: number;
+    /** @description How many a page. More than 100 is served as 100. */
+    Limit50: number;
+    /**
+     * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
+     *     get the stored answer. See **Sending it again** above.
+     * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
+     */
+    IdempotencyKey: string;
+    /**
+     * @description The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is
+     *     made whatever has changed.
+     * @example "PqK2hV3lMZ0w4x5uHh1uCw"
+     */
+    IfMatch: string;
+    /**
+     * @description The `ETag` of what you have. If it is still so, the answer is 304 without a body.
+     * @example "PqK2hV3lMZ0w4x5uHh1uCw"
+     */
+    IfNoneMatch: string;
   };
   requestBodies: never;
-  headers: never;
+  headers: {
+    /**
+     * @description Stands for this state of what is answered; for `If-None-Match` and `If-Match`.
+     * @example "PqK2hV3lMZ0w4x5uHh1uCw"
+     */
+    ETag: string;
+    /**
+     * @description `true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.
+     * @example true
+     */
+    IdempotencyReplayed: string;
+    /**
+     * @description Seconds until it is worth trying again.
+     * @example 17
+     */
+    RetryAfter: string;
+  };
   pathItems: never;
 }
 export type $defs = Record<string, never>;
@@ -1525,7 +1855,13 @@ export interface operations {
         /** @description How many a page. More than 100 is served as 100. */
         limit?: components["parameters"]["Limit25"];
       };
-      header?: never;
+      header?: {
+        /**
+         * @description The `ETag` of what you have. If it is still so, the answer is 304 without a body.
+         * @example "PqK2hV3lMZ0w4x5uHh1uCw"
+         */
+        "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+      };
       path?: never;
       cookie?: never;
     };
@@ -1534,6 +1870,7 @@ export interface operations {
       /** @description A page of rooms. */
       200: {
         headers: {
+          ETag: components["headers"]["ETag"];
           [name: string]: unknown;
         };
         content: {
@@ -1568,7 +1905,9 @@ export interface operations {
           "application/json": components["schemas"]["RoomPage"];
         };
       };
+      304: components["responses"]["NotModified"];
       400: components["responses"]["InvalidRequest"];
+      429: components["responses"]["PublicLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -1576,7 +1915,13 @@ export interface operations {
   getRoom: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description The `ETag` of what you have. If it is still so, the answer is 304 without a body.
+         * @example "PqK2hV3lMZ0w4x5uHh1uCw"
+         */
+        "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+      };
       path: {
         /**
          * @description The room's id.
@@ -1591,6 +1936,7 @@ export interface operations {
       /** @description The room. */
       200: {
         headers: {
+          ETag: components["headers"]["ETag"];
           [name: string]: unknown;
         };
         content: {
@@ -1617,8 +1963,10 @@ export interface operations {
           "application/json": components["schemas"]["Room"];
         };
       };
+      304: components["responses"]["NotModified"];
       400: components["responses"]["InvalidRequest"];
       404: components["responses"]["RoomNotFound"];
+      429: components["responses"]["PublicLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -1635,7 +1983,13 @@ export interface operations {
         /** @description Only timeslots of at least this many minutes. */
         duration?: number;
       };
-      header?: never;
+      header?: {
+        /**
+         * @description The `ETag` of what you have. If it is still so, the answer is 304 without a body.
+         * @example "PqK2hV3lMZ0w4x5uHh1uCw"
+         */
+        "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+      };
       path: {
         /**
          * @description The room's id.
@@ -1650,6 +2004,7 @@ export interface operations {
       /** @description The free timeslots. `date` is the calendar day that was looked at. */
       200: {
         headers: {
+          ETag: components["headers"]["ETag"];
           [name: string]: unknown;
         };
         content: {
@@ -1687,8 +2042,10 @@ export interface operations {
           "application/json": components["schemas"]["FreeTimeslots"];
         };
       };
+      304: components["responses"]["NotModified"];
       400: components["responses"]["InvalidRequest"];
       404: components["responses"]["RoomNotFound"];
+      429: components["responses"]["PublicLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -1707,15 +2064,24 @@ export interface operations {
         /** @description How many a page. More than 100 is served as 100. */
         limit?: components["parameters"]["Limit25"];
       };
-      header?: never;
+      header?: {
+        /**
+         * @description The `ETag` of what you have. If it is still so, the answer is 304 without a body.
+         * @example "PqK2hV3lMZ0w4x5uHh1uCw"
+         */
+        "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+      };
       path?: never;
       cookie?: never;
     };
     requestBody?: never;
     responses: {
       200: components["responses"]["BookingPage"];
+      304: components["responses"]["NotModified"];
       400: components["responses"]["InvalidDateRange"];
       401: components["responses"]["Unauthorized"];
+      403: components["responses"]["ScopeMissing"];
+      429: components["responses"]["UserLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -1723,7 +2089,14 @@ export interface operations {
   createBooking: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
+         *     get the stored answer. See **Sending it again** above.
+         * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
+         */
+        "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+      };
       path?: never;
       cookie?: never;
     };
@@ -1747,6 +2120,7 @@ export interface operations {
        */
       201: {
         headers: {
+          "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
           [name: string]: unknown;
         };
         content: {
@@ -1814,8 +2188,13 @@ export interface operations {
         };
       };
       401: components["responses"]["Unauthorized"];
+      403: components["responses"]["ScopeMissing"];
+      408: components["responses"]["RequestTimeout"];
+      409: components["responses"]["IdempotencyInProgress"];
       413: components["responses"]["BodyTooLarge"];
       415: components["responses"]["UnsupportedMediaType"];
+      422: components["responses"]["IdempotencyKeyReused"];
+      429: components["responses"]["BookingWriteLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -1823,7 +2202,13 @@ export interface operations {
   getBooking: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description The `ETag` of what you have. If it is still so, the answer is 304 without a body.
+         * @example "PqK2hV3lMZ0w4x5uHh1uCw"
+         */
+        "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+      };
       path: {
         /**
          * @description The booking's id.
@@ -1836,10 +2221,12 @@ export interface operations {
     requestBody?: never;
     responses: {
       200: components["responses"]["Booking"];
+      304: components["responses"]["NotModified"];
       400: components["responses"]["InvalidRequest"];
       401: components["responses"]["Unauthorized"];
       403: components["responses"]["NotBookingOwner"];
       404: components["responses"]["BookingNotFound"];
+      429: components["responses"]["UserLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -1847,7 +2234,20 @@ export interface operations {
   cancelBooking: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
+         *     get the stored answer. See **Sending it again** above.
+         * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
+         */
+        "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+        /**
+         * @description The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is
+         *     made whatever has changed.
+         * @example "PqK2hV3lMZ0w4x5uHh1uCw"
+         */
+        "If-Match"?: components["parameters"]["IfMatch"];
+      };
       path: {
         /**
          * @description The booking's id.
@@ -1862,6 +2262,7 @@ export interface operations {
       /** @description The cancelled booking and the amount that is refunded. */
       200: {
         headers: {
+          "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
           [name: string]: unknown;
         };
         content: {
@@ -1928,6 +2329,10 @@ export interface operations {
       401: components["responses"]["Unauthorized"];
       403: components["responses"]["NotBookingOwner"];
       404: components["responses"]["BookingNotFound"];
+      409: components["responses"]["IdempotencyInProgress"];
+      412: components["responses"]["PreconditionFailed"];
+      422: components["responses"]["IdempotencyKeyReused"];
+      429: components["responses"]["BookingWriteLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -1935,7 +2340,20 @@ export interface operations {
   rescheduleBooking: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
+         *     get the stored answer. See **Sending it again** above.
+         * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
+         */
+        "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+        /**
+         * @description The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is
+         *     made whatever has changed.
+         * @example "PqK2hV3lMZ0w4x5uHh1uCw"
+         */
+        "If-Match"?: components["parameters"]["IfMatch"];
+      };
       path: {
         /**
          * @description The booking's id.
@@ -1959,6 +2377,7 @@ export interface operations {
       /** @description The booking in its new timeslot. */
       200: {
         headers: {
+          "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
           [name: string]: unknown;
         };
         content: {
@@ -2027,8 +2446,13 @@ export interface operations {
       401: components["responses"]["Unauthorized"];
       403: components["responses"]["NotBookingOwner"];
       404: components["responses"]["BookingNotFound"];
+      408: components["responses"]["RequestTimeout"];
+      409: components["responses"]["IdempotencyInProgress"];
+      412: components["responses"]["PreconditionFailed"];
       413: components["responses"]["BodyTooLarge"];
       415: components["responses"]["UnsupportedMediaType"];
+      422: components["responses"]["IdempotencyKeyReused"];
+      429: components["responses"]["BookingWriteLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -2080,6 +2504,7 @@ export interface operations {
       401: components["responses"]["Unauthorized"];
       403: components["responses"]["NotBookingOwner"];
       404: components["responses"]["BookingNotFound"];
+      429: components["responses"]["UserLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -2087,7 +2512,14 @@ export interface operations {
   createCheckout: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
+         *     get the stored answer. See **Sending it again** above.
+         * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
+         */
+        "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+      };
       path: {
         /**
          * @description The booking's id.
@@ -2102,6 +2534,7 @@ export interface operations {
       /** @description The booking, and where to pay it. */
       201: {
         headers: {
+          "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
           [name: string]: unknown;
         };
         content: {
@@ -2171,6 +2604,9 @@ export interface operations {
       401: components["responses"]["Unauthorized"];
       403: components["responses"]["NotBookingOwner"];
       404: components["responses"]["BookingNotFound"];
+      409: components["responses"]["IdempotencyInProgress"];
+      422: components["responses"]["IdempotencyKeyReused"];
+      429: components["responses"]["BookingWriteLimit"];
       500: components["responses"]["InternalError"];
       /** @description The payment provider, or something else that the server needs, cannot be reached now. Try again. */
       503: {
@@ -2247,7 +2683,9 @@ export interface operations {
           "application/problem+json": components["schemas"]["Problem"];
         };
       };
+      408: components["responses"]["RequestTimeout"];
       413: components["responses"]["BodyTooLarge"];
+      429: components["responses"]["PublicLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -2353,6 +2791,7 @@ export interface operations {
           "application/problem+json": components["schemas"]["Problem"];
         };
       };
+      429: components["responses"]["UserLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -2360,7 +2799,14 @@ export interface operations {
   createSocketTicket: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
+         *     get the stored answer. See **Sending it again** above.
+         * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
+         */
+        "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+      };
       path?: never;
       cookie?: never;
     };
@@ -2369,6 +2815,7 @@ export interface operations {
       /** @description The ticket. */
       201: {
         headers: {
+          "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
           [name: string]: unknown;
         };
         content: {
@@ -2383,6 +2830,10 @@ export interface operations {
       };
       400: components["responses"]["InvalidRequest"];
       401: components["responses"]["Unauthorized"];
+      403: components["responses"]["ScopeMissing"];
+      409: components["responses"]["IdempotencyInProgress"];
+      422: components["responses"]["IdempotencyKeyReused"];
+      429: components["responses"]["AuthLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -2416,7 +2867,7 @@ export interface operations {
           "application/problem+json": components["schemas"]["Problem"];
         };
       };
-      /** @description The page that asks is on an origin that is not allowed. */
+      /** @description The page that asks is on an origin that is not allowed, or the API key lacks the scope. */
       403: {
         headers: {
           [name: string]: unknown;
@@ -2434,9 +2885,10 @@ export interface operations {
           "application/problem+json": components["schemas"]["Problem"];
         };
       };
-      /** @description The caller holds as many sockets as one user may. */
+      /** @description More than 60 attempts in 60 seconds (class `auth`), or the caller holds as many sockets as one user may. */
       429: {
         headers: {
+          "Retry-After": components["headers"]["RetryAfter"];
           [name: string]: unknown;
         };
         content: {
@@ -2467,6 +2919,7 @@ export interface operations {
            *       "id": 7,
            *       "subject": "alice",
            *       "role": "user",
+           *       "scopes": null,
            *       "name": "Alice Example",
            *       "email": "alice@example.com"
            *     }
@@ -2476,6 +2929,7 @@ export interface operations {
       };
       400: components["responses"]["InvalidRequest"];
       401: components["responses"]["Unauthorized"];
+      429: components["responses"]["UserLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -2483,7 +2937,14 @@ export interface operations {
   createRoom: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
+         *     get the stored answer. See **Sending it again** above.
+         * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
+         */
+        "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+      };
       path?: never;
       cookie?: never;
     };
@@ -2512,8 +2973,12 @@ export interface operations {
       400: components["responses"]["InvalidBody"];
       401: components["responses"]["Unauthorized"];
       403: components["responses"]["AdminRequired"];
+      408: components["responses"]["RequestTimeout"];
+      409: components["responses"]["IdempotencyInProgress"];
       413: components["responses"]["BodyTooLarge"];
       415: components["responses"]["UnsupportedMediaType"];
+      422: components["responses"]["IdempotencyKeyReused"];
+      429: components["responses"]["AdminLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -2521,7 +2986,20 @@ export interface operations {
   updateRoom: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
+         *     get the stored answer. See **Sending it again** above.
+         * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
+         */
+        "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+        /**
+         * @description The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is
+         *     made whatever has changed.
+         * @example "PqK2hV3lMZ0w4x5uHh1uCw"
+         */
+        "If-Match"?: components["parameters"]["IfMatch"];
+      };
       path: {
         /**
          * @description The room's id.
@@ -2548,8 +3026,13 @@ export interface operations {
       401: components["responses"]["Unauthorized"];
       403: components["responses"]["AdminRequired"];
       404: components["responses"]["RoomNotFound"];
+      408: components["responses"]["RequestTimeout"];
+      409: components["responses"]["IdempotencyInProgress"];
+      412: components["responses"]["PreconditionFailed"];
       413: components["responses"]["BodyTooLarge"];
       415: components["responses"]["UnsupportedMediaType"];
+      422: components["responses"]["IdempotencyKeyReused"];
+      429: components["responses"]["AdminLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -2557,7 +3040,14 @@ export interface operations {
   deleteRoom: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is
+         *     made whatever has changed.
+         * @example "PqK2hV3lMZ0w4x5uHh1uCw"
+         */
+        "If-Match"?: components["parameters"]["IfMatch"];
+      };
       path: {
         /**
          * @description The room's id.
@@ -2587,6 +3077,8 @@ export interface operations {
       401: components["responses"]["Unauthorized"];
       403: components["responses"]["AdminRequired"];
       404: components["responses"]["RoomNotFound"];
+      412: components["responses"]["PreconditionFailed"];
+      429: components["responses"]["AdminLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -2594,7 +3086,14 @@ export interface operations {
   generateTimeslots: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
+         *     get the stored answer. See **Sending it again** above.
+         * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
+         */
+        "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+      };
       path?: never;
       cookie?: never;
     };
@@ -2635,6 +3134,7 @@ export interface operations {
       /** @description How many timeslots were made, and how many were skipped because they would overlap another. */
       201: {
         headers: {
+          "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
           [name: string]: unknown;
         };
         content: {
@@ -2663,8 +3163,12 @@ export interface operations {
       };
       401: components["responses"]["Unauthorized"];
       403: components["responses"]["AdminRequired"];
+      408: components["responses"]["RequestTimeout"];
+      409: components["responses"]["IdempotencyInProgress"];
       413: components["responses"]["BodyTooLarge"];
       415: components["responses"]["UnsupportedMediaType"];
+      422: components["responses"]["IdempotencyKeyReused"];
+      429: components["responses"]["AdminLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -2718,6 +3222,7 @@ export interface operations {
           "application/problem+json": components["schemas"]["Problem"];
         };
       };
+      429: components["responses"]["AdminLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -2740,16 +3245,24 @@ export interface operations {
         /** @description Bookings a page. More than 100 is served as 100. */
         limit?: number;
       };
-      header?: never;
+      header?: {
+        /**
+         * @description The `ETag` of what you have. If it is still so, the answer is 304 without a body.
+         * @example "PqK2hV3lMZ0w4x5uHh1uCw"
+         */
+        "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+      };
       path?: never;
       cookie?: never;
     };
     requestBody?: never;
     responses: {
       200: components["responses"]["BookingPage"];
+      304: components["responses"]["NotModified"];
       400: components["responses"]["InvalidDateRange"];
       401: components["responses"]["Unauthorized"];
       403: components["responses"]["AdminRequired"];
+      429: components["responses"]["AdminLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -2757,7 +3270,20 @@ export interface operations {
   updateBookingStatus: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
+         *     get the stored answer. See **Sending it again** above.
+         * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
+         */
+        "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+        /**
+         * @description The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is
+         *     made whatever has changed.
+         * @example "PqK2hV3lMZ0w4x5uHh1uCw"
+         */
+        "If-Match"?: components["parameters"]["IfMatch"];
+      };
       path: {
         /**
          * @description The booking's id.
@@ -2791,8 +3317,13 @@ export interface operations {
       401: components["responses"]["Unauthorized"];
       403: components["responses"]["AdminRequired"];
       404: components["responses"]["BookingNotFound"];
+      408: components["responses"]["RequestTimeout"];
+      409: components["responses"]["IdempotencyInProgress"];
+      412: components["responses"]["PreconditionFailed"];
       413: components["responses"]["BodyTooLarge"];
       415: components["responses"]["UnsupportedMediaType"];
+      422: components["responses"]["IdempotencyKeyReused"];
+      429: components["responses"]["AdminLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -2800,7 +3331,14 @@ export interface operations {
   retryRefund: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
+         *     get the stored answer. See **Sending it again** above.
+         * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
+         */
+        "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+      };
       path: {
         /**
          * @description The booking's id.
@@ -2815,6 +3353,7 @@ export interface operations {
       /** @description The booking, with a refund under way, and the amount that is asked for again. */
       200: {
         headers: {
+          "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
           [name: string]: unknown;
         };
         content: {
@@ -2881,6 +3420,9 @@ export interface operations {
       401: components["responses"]["Unauthorized"];
       403: components["responses"]["AdminRequired"];
       404: components["responses"]["BookingNotFound"];
+      409: components["responses"]["IdempotencyInProgress"];
+      422: components["responses"]["IdempotencyKeyReused"];
+      429: components["responses"]["AdminLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -2927,6 +3469,245 @@ export interface operations {
       400: components["responses"]["InvalidDateRange"];
       401: components["responses"]["Unauthorized"];
       403: components["responses"]["AdminRequired"];
+      429: components["responses"]["AdminLimit"];
+      500: components["responses"]["InternalError"];
+      503: components["responses"]["ServiceUnavailable"];
+    };
+  };
+  listApiKeys: {
+    parameters: {
+      query?: {
+        /** @description Which page, from 1. */
+        page?: components["parameters"]["Page"];
+        /** @description How many a page. More than 100 is served as 100. */
+        limit?: components["parameters"]["Limit50"];
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description A page of API keys. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "items": [
+           *         {
+           *           "id": 3,
+           *           "name": "Door displays",
+           *           "prefix": "slk_8f3k2m9q",
+           *           "scopes": [
+           *             "bookings:read",
+           *             "events:read"
+           *           ],
+           *           "userId": 12,
+           *           "createdBy": 1,
+           *           "createdAt": "2026-03-01T09:00:00.000Z",
+           *           "expiresAt": null,
+           *           "lastUsedAt": "2026-03-02T09:59:00.000Z",
+           *           "revokedAt": null
+           *         }
+           *       ],
+           *       "total": 1,
+           *       "page": 1,
+           *       "limit": 50
+           *     }
+           */
+          "application/json": components["schemas"]["ApiKeyPage"];
+        };
+      };
+      400: components["responses"]["InvalidRequest"];
+      401: components["responses"]["Unauthorized"];
+      403: components["responses"]["AdminOnly"];
+      429: components["responses"]["AdminLimit"];
+      500: components["responses"]["InternalError"];
+      503: components["responses"]["ServiceUnavailable"];
+    };
+  };
+  createApiKey: {
+    parameters: {
+      query?: never;
+      header?: {
+        /**
+         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
+         *     get the stored answer. See **Sending it again** above.
+         * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
+         */
+        "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+      };
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        /**
+         * @example {
+         *       "name": "Door displays",
+         *       "scopes": [
+         *         "bookings:read",
+         *         "events:read"
+         *       ]
+         *     }
+         */
+        "application/json": components["schemas"]["CreateApiKey"];
+      };
+    };
+    responses: {
+      /** @description The API key. */
+      201: {
+        headers: {
+          "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "apiKey": {
+           *         "id": 3,
+           *         "name": "Door displays",
+           *         "prefix": "slk_8f3k2m9q",
+           *         "scopes": [
+           *           "bookings:read",
+           *           "events:read"
+           *         ],
+           *         "userId": 12,
+           *         "createdBy": 1,
+           *         "createdAt": "2026-03-01T09:00:00.000Z",
+           *         "expiresAt": null,
+           *         "lastUsedAt": null,
+           *         "revokedAt": null
+           *       },
+           *       "key": "slk_8f3k2m9q_Hq0vN1s3pYb5c7d9f2g4h6j8k0l2m4n6p8r0t2v4x6y",
+           *       "message": "Store the key now, it is not shown again."
+           *     }
+           */
+          "application/json": components["schemas"]["ApiKeyCreated"];
+        };
+      };
+      400: components["responses"]["InvalidBody"];
+      401: components["responses"]["Unauthorized"];
+      403: components["responses"]["AdminOnly"];
+      408: components["responses"]["RequestTimeout"];
+      409: components["responses"]["IdempotencyInProgress"];
+      413: components["responses"]["BodyTooLarge"];
+      415: components["responses"]["UnsupportedMediaType"];
+      422: components["responses"]["IdempotencyKeyReused"];
+      429: components["responses"]["AdminLimit"];
+      500: components["responses"]["InternalError"];
+      503: components["responses"]["ServiceUnavailable"];
+    };
+  };
+  revokeApiKey: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /**
+         * @description The API key's id.
+         * @example 3
+         */
+        apiKeyId: components["schemas"]["Id"];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description It is revoked. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "message": "API key revoked"
+           *     }
+           */
+          "application/json": components["schemas"]["Message"];
+        };
+      };
+      400: components["responses"]["InvalidRequest"];
+      401: components["responses"]["Unauthorized"];
+      403: components["responses"]["AdminOnly"];
+      404: components["responses"]["ApiKeyNotFound"];
+      429: components["responses"]["AdminLimit"];
+      500: components["responses"]["InternalError"];
+      503: components["responses"]["ServiceUnavailable"];
+    };
+  };
+  listAuditLog: {
+    parameters: {
+      query?: {
+        /** @description Only changes by this user. */
+        userId?: components["schemas"]["Id"];
+        /** @description Only changes by this operation, such as `updateRoom`. */
+        operation?: string;
+        /** @description Only changes of resources of this kind. */
+        resource?: components["schemas"]["AuditResource"];
+        /** @description Only changes of the resource with this id; together with `resource`. */
+        resourceId?: components["schemas"]["Id"];
+        /** @description Only changes on or after this day or instant. */
+        fromDate?: components["schemas"]["DateOrDateTime"];
+        /** @description Only changes on or before this day or instant. */
+        toDate?: components["schemas"]["DateOrDateTime"];
+        /** @description Which page, from 1. */
+        page?: components["parameters"]["Page"];
+        /** @description How many a page. More than 100 is served as 100. */
+        limit?: components["parameters"]["Limit50"];
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description A page of the audit log. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "items": [
+           *         {
+           *           "id": 81,
+           *           "occurredAt": "2026-03-02T10:00:00.000Z",
+           *           "actor": {
+           *             "userId": 1,
+           *             "subject": "olga",
+           *             "name": "Olga Example"
+           *           },
+           *           "operation": "deleteTimeslot",
+           *           "resource": "timeslot",
+           *           "resourceId": 17,
+           *           "before": {
+           *             "id": 17,
+           *             "roomId": 1,
+           *             "startTime": "2026-03-09T08:00:00.000Z",
+           *             "endTime": "2026-03-09T08:30:00.000Z"
+           *           },
+           *           "after": null,
+           *           "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11"
+           *         }
+           *       ],
+           *       "total": 1,
+           *       "page": 1,
+           *       "limit": 50
+           *     }
+           */
+          "application/json": components["schemas"]["AuditPage"];
+        };
+      };
+      400: components["responses"]["InvalidDateRange"];
+      401: components["responses"]["Unauthorized"];
+      403: components["responses"]["AdminOnly"];
+      429: components["responses"]["AdminLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -2957,7 +3738,8 @@ export interface operations {
       };
       400: components["responses"]["InvalidRequest"];
       401: components["responses"]["Unauthorized"];
-      403: components["responses"]["AdminRequired"];
+      403: components["responses"]["AdminOnly"];
+      429: components["responses"]["AdminLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -2965,7 +3747,14 @@ export interface operations {
   setSandboxClock: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /**
+         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
+         *     get the stored answer. See **Sending it again** above.
+         * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
+         */
+        "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+      };
       path?: never;
       cookie?: never;
     };
@@ -2983,6 +3772,7 @@ export interface operations {
       /** @description The clock. */
       200: {
         headers: {
+          "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
           [name: string]: unknown;
         };
         content: {
@@ -3005,9 +3795,13 @@ export interface operations {
         };
       };
       401: components["responses"]["Unauthorized"];
-      403: components["responses"]["AdminRequired"];
+      403: components["responses"]["AdminOnly"];
+      408: components["responses"]["RequestTimeout"];
+      409: components["responses"]["IdempotencyInProgress"];
       413: components["responses"]["BodyTooLarge"];
       415: components["responses"]["UnsupportedMediaType"];
+      422: components["responses"]["IdempotencyKeyReused"];
+      429: components["responses"]["AdminLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };
@@ -3038,7 +3832,8 @@ export interface operations {
       };
       400: components["responses"]["InvalidRequest"];
       401: components["responses"]["Unauthorized"];
-      403: components["responses"]["AdminRequired"];
+      403: components["responses"]["AdminOnly"];
+      429: components["responses"]["AdminLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };

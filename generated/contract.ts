@@ -495,14 +495,104 @@ export const ServerFrame = z.discriminatedUnion("event", [
 ]).openapi({ "description": "What the server sends over a WebSocket." }).openapi("ServerFrame");
 export type ServerFrame = z.output<typeof ServerFrame>;
 
+export const ApiKeyScope = z.enum([
+  "rooms:write",
+  "timeslots:write",
+  "bookings:read",
+  "bookings:write",
+  "stats:read",
+  "events:read",
+]).openapi({ "description": "What an API key may do. Each operation names the scope that it needs." }).openapi(
+  "ApiKeyScope",
+);
+export type ApiKeyScope = z.output<typeof ApiKeyScope>;
+
 export const Me = z.object({
   "id": Id,
-  "subject": z.string().openapi({ "description": "The token's `sub`." }),
-  "role": z.enum(["user", "admin"]),
+  "subject": z.string().openapi({ "description": "The token's `sub`; of an API key `api-key:` and its prefix." }),
+  "role": z.enum(["user", "admin"]).openapi({ "description": "An API key acts as an admin within its scopes." }),
+  "scopes": z.array(ApiKeyScope).nullable().openapi({
+    "description": "What an API key may do. Null for a token, which may do what its role allows.",
+  }),
   "name": z.string().nullable(),
   "email": z.string().nullable(),
 }).openapi("Me");
 export type Me = z.output<typeof Me>;
+
+export const CreateApiKey = z.strictObject({
+  "name": z.string().min(1).max(100).openapi({ "description": "What it is for." }),
+  "scopes": z.array(ApiKeyScope).min(1).max(6),
+  "expiresAt": z.iso.datetime({ offset: true }).nullable().default(null).openapi({
+    "description": "Until when it works. Null means until it is revoked.",
+  }),
+}).openapi("CreateApiKey");
+export type CreateApiKey = z.output<typeof CreateApiKey>;
+
+export const ApiKey = z.object({
+  "id": Id,
+  "name": z.string(),
+  "prefix": z.string().openapi({ "description": "How the key begins, to recognise it by." }),
+  "scopes": z.array(ApiKeyScope),
+  "userId": z.int().min(1).max(9007199254740991).openapi({
+    "description": "The user that the key acts as. What it books is booked for this user.",
+  }),
+  "createdBy": z.int().min(1).max(9007199254740991).openapi({ "description": "The user who made it." }),
+  "createdAt": z.iso.datetime({ offset: true }),
+  "expiresAt": z.iso.datetime({ offset: true }).nullable(),
+  "lastUsedAt": z.iso.datetime({ offset: true }).nullable().openapi({
+    "description": "Exact to a minute. Null when it never was.",
+  }),
+  "revokedAt": z.iso.datetime({ offset: true }).nullable(),
+}).openapi("ApiKey");
+export type ApiKey = z.output<typeof ApiKey>;
+
+export const ApiKeyCreated = z.object({
+  "apiKey": ApiKey,
+  "key": z.string().openapi({ "description": "The key itself. It is shown this once." }),
+  "message": z.string(),
+}).openapi("ApiKeyCreated");
+export type ApiKeyCreated = z.output<typeof ApiKeyCreated>;
+
+export const ApiKeyPage = z.object({
+  "items": z.array(ApiKey),
+  "total": z.int().min(0).max(9007199254740991).openapi({ "description": "How many there are on all pages." }),
+  "page": z.int().min(1).max(2147483647),
+  "limit": z.int().min(1).max(100),
+}).openapi("ApiKeyPage");
+export type ApiKeyPage = z.output<typeof ApiKeyPage>;
+
+export const AuditResource = z.enum(["room", "timeslots", "timeslot", "booking", "api_key", "clock"]).openapi({
+  "description": "What was changed. Of `timeslots` that were generated, `resourceId` is the room.",
+}).openapi("AuditResource");
+export type AuditResource = z.output<typeof AuditResource>;
+
+export const Actor = z.object({ "userId": Id, "subject": z.string(), "name": z.string().nullable() }).openapi("Actor");
+export type Actor = z.output<typeof Actor>;
+
+export const AuditEntry = z.object({
+  "id": Id,
+  "occurredAt": z.iso.datetime({ offset: true }),
+  "actor": Actor,
+  "operation": z.string().openapi({ "description": "The `operationId`." }),
+  "resource": AuditResource,
+  "resourceId": z.int().min(1).max(9007199254740991).nullable(),
+  "before": z.record(z.string(), z.unknown()).nullable().openapi({
+    "description": "As it was answered before the change. Null when it was not there.",
+  }),
+  "after": z.record(z.string(), z.unknown()).nullable().openapi({
+    "description": "As it was answered after the change. Null when it is no longer there.",
+  }),
+  "requestId": z.string().openapi({ "description": "The `X-Request-Id` of the request." }),
+}).openapi("AuditEntry");
+export type AuditEntry = z.output<typeof AuditEntry>;
+
+export const AuditPage = z.object({
+  "items": z.array(AuditEntry),
+  "total": z.int().min(0).max(9007199254740991).openapi({ "description": "How many there are on all pages." }),
+  "page": z.int().min(1).max(2147483647),
+  "limit": z.int().min(1).max(100),
+}).openapi("AuditPage");
+export type AuditPage = z.output<typeof AuditPage>;
 
 export const Message = z.object({ "message": z.string() }).openapi("Message");
 export type Message = z.output<typeof Message>;
@@ -550,6 +640,14 @@ export const ProblemCode = z.enum([
   "webhook_invalid",
   "payment_provider_not_found",
   "clock_goes_forward",
+  "scope_missing",
+  "api_key_not_found",
+  "request_timeout",
+  "idempotency_in_progress",
+  "precondition_failed",
+  "idempotency_key_reused",
+  "rate_limited",
+  "too_many_pending_bookings",
   "internal_error",
   "service_unavailable",
   "payment_provider_unavailable",
@@ -557,7 +655,7 @@ export const ProblemCode = z.enum([
 export type ProblemCode = z.output<typeof ProblemCode>;
 
 export const FieldError = z.object({
-  "in": z.enum(["body", "query", "path"]),
+  "in": z.enum(["body", "query", "path", "header"]),
   "path": z.string().openapi({
     "description": "The field, for example `workingHours.start`; empty for the body as a whole.",
   }),
@@ -1025,11 +1123,122 @@ const examples = {
       "error": "The payment provider cannot be reached right now. Try again in a moment.",
     },
   },
+  "scope_missing": {
+    "summary": "API key lacks a scope",
+    "value": {
+      "type": "urn:slotkeeper:problem:scope_missing",
+      "title": "API key lacks a scope",
+      "status": 403,
+      "detail": "The API key does not have the scope rooms:write.",
+      "code": "scope_missing",
+      "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      "error": "The API key does not have the scope rooms:write.",
+    },
+  },
+  "api_key_not_found": {
+    "summary": "API key not found",
+    "value": {
+      "type": "urn:slotkeeper:problem:api_key_not_found",
+      "title": "API key not found",
+      "status": 404,
+      "detail": "API key not found: there is no API key 3.",
+      "code": "api_key_not_found",
+      "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      "error": "API key not found: there is no API key 3.",
+    },
+  },
+  "request_timeout": {
+    "summary": "Request timed out",
+    "value": {
+      "type": "urn:slotkeeper:problem:request_timeout",
+      "title": "Request timed out",
+      "status": 408,
+      "detail": "The body did not arrive within 10 seconds.",
+      "code": "request_timeout",
+      "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      "error": "The body did not arrive within 10 seconds.",
+    },
+  },
+  "idempotency_in_progress": {
+    "summary": "Request is still running",
+    "value": {
+      "type": "urn:slotkeeper:problem:idempotency_in_progress",
+      "title": "Request is still running",
+      "status": 409,
+      "detail": "A request with this Idempotency-Key is still running. Send it again in a moment.",
+      "code": "idempotency_in_progress",
+      "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      "error": "A request with this Idempotency-Key is still running. Send it again in a moment.",
+    },
+  },
+  "precondition_failed": {
+    "summary": "It has changed",
+    "value": {
+      "type": "urn:slotkeeper:problem:precondition_failed",
+      "title": "It has changed",
+      "status": 412,
+      "detail": "It has changed since you read it. Read it again, and decide anew.",
+      "code": "precondition_failed",
+      "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      "error": "It has changed since you read it. Read it again, and decide anew.",
+    },
+  },
+  "idempotency_key_reused": {
+    "summary": "Idempotency-Key was used",
+    "value": {
+      "type": "urn:slotkeeper:problem:idempotency_key_reused",
+      "title": "Idempotency-Key was used",
+      "status": 422,
+      "detail":
+        "You used this Idempotency-Key for another request. Make a new key for each request that is not a repetition.",
+      "code": "idempotency_key_reused",
+      "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      "error":
+        "You used this Idempotency-Key for another request. Make a new key for each request that is not a repetition.",
+    },
+  },
+  "rate_limited": {
+    "summary": "Too many requests",
+    "value": {
+      "type": "urn:slotkeeper:problem:rate_limited",
+      "title": "Too many requests",
+      "status": 429,
+      "detail": "More than 120 requests in 60 seconds. Try again in 17 seconds.",
+      "code": "rate_limited",
+      "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      "error": "More than 120 requests in 60 seconds. Try again in 17 seconds.",
+    },
+  },
+  "too_many_pending_bookings": {
+    "summary": "Too many pending bookings",
+    "value": {
+      "type": "urn:slotkeeper:problem:too_many_pending_bookings",
+      "title": "Too many pending bookings",
+      "status": 400,
+      "detail": "You hold 5 bookings that are not paid or confirmed yet, as many as you may. Pay or cancel one first.",
+      "code": "too_many_pending_bookings",
+      "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      "error": "You hold 5 bookings that are not paid or confirmed yet, as many as you may. Pay or cancel one first.",
+    },
+  },
 };
 
 const responses = {
   "Room": {
     description: "The room.",
+    headers: {
+      "ETag": {
+        "description": "Stands for this state of what is answered; for `If-None-Match` and `If-Match`.",
+        "schema": { "type": "string" },
+        "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+      },
+      "Idempotency-Replayed": {
+        "description":
+          "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+        "schema": { "type": "string" },
+        "example": "true",
+      },
+    } as const,
     content: {
       "application/json": {
         schema: Room,
@@ -1053,6 +1262,19 @@ const responses = {
   },
   "Booking": {
     description: "The booking.",
+    headers: {
+      "ETag": {
+        "description": "Stands for this state of what is answered; for `If-None-Match` and `If-Match`.",
+        "schema": { "type": "string" },
+        "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+      },
+      "Idempotency-Replayed": {
+        "description":
+          "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+        "schema": { "type": "string" },
+        "example": "true",
+      },
+    } as const,
     content: {
       "application/json": {
         schema: Booking,
@@ -1089,6 +1311,13 @@ const responses = {
   },
   "BookingPage": {
     description: "A page of bookings.",
+    headers: {
+      "ETag": {
+        "description": "Stands for this state of what is answered; for `If-None-Match` and `If-Match`.",
+        "schema": { "type": "string" },
+        "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+      },
+    } as const,
     content: {
       "application/json": {
         schema: BookingPage,
@@ -1168,16 +1397,32 @@ const responses = {
       },
     },
   },
+  "AdminOnly": {
+    description: "An admin has to do this, with a token of their own.",
+    content: {
+      "application/problem+json": { schema: Problem, examples: { "admin_required": examples.admin_required } },
+    },
+  },
+  "ScopeMissing": {
+    description: "The API key does not have the scope that the operation needs.",
+    content: { "application/problem+json": { schema: Problem, examples: { "scope_missing": examples.scope_missing } } },
+  },
   "AdminRequired": {
     description: "The caller is not an admin.",
     content: {
-      "application/problem+json": { schema: Problem, examples: { "admin_required": examples.admin_required } },
+      "application/problem+json": {
+        schema: Problem,
+        examples: { "admin_required": examples.admin_required, "scope_missing": examples.scope_missing },
+      },
     },
   },
   "NotBookingOwner": {
     description: "The booking belongs to somebody else.",
     content: {
-      "application/problem+json": { schema: Problem, examples: { "not_booking_owner": examples.not_booking_owner } },
+      "application/problem+json": {
+        schema: Problem,
+        examples: { "not_booking_owner": examples.not_booking_owner, "scope_missing": examples.scope_missing },
+      },
     },
   },
   "RoomNotFound": {
@@ -1206,6 +1451,117 @@ const responses = {
         examples: { "unsupported_media_type": examples.unsupported_media_type },
       },
     },
+  },
+  "NotModified": {
+    description: "Nothing has changed since the answer whose `ETag` you sent in `If-None-Match`. No body.",
+    headers: {
+      "ETag": {
+        "description": "Stands for this state of what is answered; for `If-None-Match` and `If-Match`.",
+        "schema": { "type": "string" },
+        "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+      },
+    } as const,
+  },
+  "ApiKeyNotFound": {
+    description: "There is no such API key.",
+    content: {
+      "application/problem+json": { schema: Problem, examples: { "api_key_not_found": examples.api_key_not_found } },
+    },
+  },
+  "RequestTimeout": {
+    description: "The body did not arrive within 10 seconds.",
+    content: {
+      "application/problem+json": { schema: Problem, examples: { "request_timeout": examples.request_timeout } },
+    },
+  },
+  "IdempotencyInProgress": {
+    description: "A request with this Idempotency-Key is still running. Send it again in a moment.",
+    headers: {
+      "Retry-After": {
+        "description": "Seconds until it is worth trying again.",
+        "schema": { "type": "string" },
+        "example": "17",
+      },
+    } as const,
+    content: {
+      "application/problem+json": {
+        schema: Problem,
+        examples: { "idempotency_in_progress": examples.idempotency_in_progress },
+      },
+    },
+  },
+  "PreconditionFailed": {
+    description: "It has changed since you read it, so its `ETag` is no longer that of `If-Match`. Read it again.",
+    content: {
+      "application/problem+json": {
+        schema: Problem,
+        examples: { "precondition_failed": examples.precondition_failed },
+      },
+    },
+  },
+  "IdempotencyKeyReused": {
+    description: "You used this Idempotency-Key for another request within 24 hours.",
+    content: {
+      "application/problem+json": {
+        schema: Problem,
+        examples: { "idempotency_key_reused": examples.idempotency_key_reused },
+      },
+    },
+  },
+  "PublicLimit": {
+    description: "More than 600 requests of an address in 60 seconds (class `public`).",
+    headers: {
+      "Retry-After": {
+        "description": "Seconds until it is worth trying again.",
+        "schema": { "type": "string" },
+        "example": "17",
+      },
+    } as const,
+    content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
+  },
+  "UserLimit": {
+    description: "More than 600 requests of a user in 60 seconds (class `user`).",
+    headers: {
+      "Retry-After": {
+        "description": "Seconds until it is worth trying again.",
+        "schema": { "type": "string" },
+        "example": "17",
+      },
+    } as const,
+    content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
+  },
+  "BookingWriteLimit": {
+    description: "More than 120 requests of a user in 60 seconds (class `booking_write`).",
+    headers: {
+      "Retry-After": {
+        "description": "Seconds until it is worth trying again.",
+        "schema": { "type": "string" },
+        "example": "17",
+      },
+    } as const,
+    content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
+  },
+  "AdminLimit": {
+    description: "More than 1200 requests of a user in 60 seconds (class `admin`).",
+    headers: {
+      "Retry-After": {
+        "description": "Seconds until it is worth trying again.",
+        "schema": { "type": "string" },
+        "example": "17",
+      },
+    } as const,
+    content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
+  },
+  "AuthLimit": {
+    description: "More than 60 requests of a user in 60 seconds (class `auth`).",
+    headers: {
+      "Retry-After": {
+        "description": "Seconds until it is worth trying again.",
+        "schema": { "type": "string" },
+        "example": "17",
+      },
+    } as const,
+    content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
   },
   "InternalError": {
     description: "The server failed. What happened is in its log under the `requestId`.",
@@ -1254,10 +1610,25 @@ const routes = {
             param: { "description": "How many a page. More than 100 is served as 100.", "x-served-maximum": 100 },
           }),
       }),
+      headers: z.object({
+        "if-none-match": z.string().min(1).max(1000).optional().openapi({
+          param: {
+            "description": "The `ETag` of what you have. If it is still so, the answer is 304 without a body.",
+            "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+          },
+        }),
+      }),
     },
     responses: {
       200: {
         description: "A page of rooms.",
+        headers: {
+          "ETag": {
+            "description": "Stands for this state of what is answered; for `If-None-Match` and `If-Match`.",
+            "schema": { "type": "string" },
+            "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+          },
+        } as const,
         content: {
           "application/json": {
             schema: RoomPage,
@@ -1285,7 +1656,9 @@ const routes = {
           },
         },
       },
+      304: responses.NotModified,
       400: responses.InvalidRequest,
+      429: responses.PublicLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -1313,10 +1686,25 @@ const routes = {
         ).openapi({ param: { "description": "The room's id.", "example": 1 } }),
       }),
       query: z.strictObject({}),
+      headers: z.object({
+        "if-none-match": z.string().min(1).max(1000).optional().openapi({
+          param: {
+            "description": "The `ETag` of what you have. If it is still so, the answer is 304 without a body.",
+            "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+          },
+        }),
+      }),
     },
     responses: {
       200: {
         description: "The room.",
+        headers: {
+          "ETag": {
+            "description": "Stands for this state of what is answered; for `If-None-Match` and `If-Match`.",
+            "schema": { "type": "string" },
+            "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+          },
+        } as const,
         content: {
           "application/json": {
             schema: Room,
@@ -1338,8 +1726,10 @@ const routes = {
           },
         },
       },
+      304: responses.NotModified,
       400: responses.InvalidRequest,
       404: responses.RoomNotFound,
+      429: responses.PublicLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -1379,10 +1769,25 @@ const routes = {
           { "type": "integer", "minimum": 1, "maximum": 1440, "default": 30 } as const,
         ).prefault("30").openapi({ param: { "description": "Only timeslots of at least this many minutes." } }),
       }),
+      headers: z.object({
+        "if-none-match": z.string().min(1).max(1000).optional().openapi({
+          param: {
+            "description": "The `ETag` of what you have. If it is still so, the answer is 304 without a body.",
+            "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+          },
+        }),
+      }),
     },
     responses: {
       200: {
         description: "The free timeslots. `date` is the calendar day that was looked at.",
+        headers: {
+          "ETag": {
+            "description": "Stands for this state of what is answered; for `If-None-Match` and `If-Match`.",
+            "schema": { "type": "string" },
+            "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+          },
+        } as const,
         content: {
           "application/json": {
             schema: FreeTimeslots,
@@ -1413,8 +1818,10 @@ const routes = {
           },
         },
       },
+      304: responses.NotModified,
       400: responses.InvalidRequest,
       404: responses.RoomNotFound,
+      429: responses.PublicLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -1428,12 +1835,24 @@ const routes = {
       "summary": "Book a timeslot",
       "description":
         "Takes a free timeslot for the caller. Of any number of rivals exactly one gets it, the others are answered\n`timeslot_unavailable`.\n\nThe price is the room's hourly rate for the length of the timeslot, rounded half up to two places; a room\nwithout a rate costs nothing. The booking starts `pending`. It becomes `confirmed` when it is paid or an admin\nconfirms it, or at once when it costs nothing and the room confirms by itself (`autoConfirm`). The cancellation\ntiers in force now stay with the booking.\n\nSend the person to `checkoutUrl` to pay. Until `holdExpiresAt` the timeslot is theirs; unpaid by then, the booking is\ncancelled (`hold_expired`) and the timeslot is free again. When the payment provider cannot be reached the booking is\nmade all the same and `checkoutUrl` is null: ask for one with `POST /api/v1/bookings/{bookingId}/checkout`.\n",
-      "security": [{ "bearer": ["user"] }],
+      "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:write"] }],
       "x-rate-limit": "booking_write",
     },
     request: {
       params: z.strictObject({}),
       query: z.strictObject({}),
+      headers: z.object({
+        "idempotency-key": z.string().min(1).max(255).regex(
+          new RegExp("^[\\x21-\\x7e]+$"),
+          "must match ^[\\x21-\\x7e]+$",
+        ).optional().openapi({
+          param: {
+            "description":
+              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+            "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
+          },
+        }),
+      }),
       body: {
         required: true,
         content: {
@@ -1448,6 +1867,14 @@ const routes = {
       201: {
         description:
           "The booking. `checkoutUrl` is where to pay, or null when there is nothing to pay, nowhere to pay online, or the\npayment provider cannot be reached or does not take this payment; `message` says which, and how to go on.\n",
+        headers: {
+          "Idempotency-Replayed": {
+            "description":
+              "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+            "schema": { "type": "string" },
+            "example": "true",
+          },
+        } as const,
         content: {
           "application/json": {
             schema: BookingCreated,
@@ -1499,13 +1926,19 @@ const routes = {
               "timeslot_not_in_room": examples.timeslot_not_in_room,
               "timeslot_unavailable": examples.timeslot_unavailable,
               "room_inactive": examples.room_inactive,
+              "too_many_pending_bookings": examples.too_many_pending_bookings,
             },
           },
         },
       },
       401: responses.Unauthorized,
+      403: responses.ScopeMissing,
+      408: responses.RequestTimeout,
+      409: responses.IdempotencyInProgress,
       413: responses.BodyTooLarge,
       415: responses.UnsupportedMediaType,
+      422: responses.IdempotencyKeyReused,
+      429: responses.BookingWriteLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -1519,7 +1952,7 @@ const routes = {
       "summary": "List your bookings",
       "description":
         "The caller's own bookings, newest first. `from_date` and `to_date` look at the start of the timeslot. A\ncalendar date is a day in the time zone of each booking's room, both days included; a date-time is that\ninstant, and without an offset the room's local time.\n",
-      "security": [{ "bearer": ["user"] }],
+      "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:read"] }],
       "x-rate-limit": "user",
     },
     request: {
@@ -1542,11 +1975,22 @@ const routes = {
             param: { "description": "How many a page. More than 100 is served as 100.", "x-served-maximum": 100 },
           }),
       }),
+      headers: z.object({
+        "if-none-match": z.string().min(1).max(1000).optional().openapi({
+          param: {
+            "description": "The `ETag` of what you have. If it is still so, the answer is 304 without a body.",
+            "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+          },
+        }),
+      }),
     },
     responses: {
       200: responses.BookingPage,
+      304: responses.NotModified,
       400: responses.InvalidDateRange,
       401: responses.Unauthorized,
+      403: responses.ScopeMissing,
+      429: responses.UserLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -1559,7 +2003,7 @@ const routes = {
       "tags": ["Bookings"],
       "summary": "Get a booking",
       "description": "One booking of the caller. An admin may read anybody's.",
-      "security": [{ "bearer": ["user"] }],
+      "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:read"] }],
       "x-rate-limit": "user",
     },
     request: {
@@ -1574,13 +2018,23 @@ const routes = {
         ).openapi({ param: { "description": "The booking's id.", "example": 42 } }),
       }),
       query: z.strictObject({}),
+      headers: z.object({
+        "if-none-match": z.string().min(1).max(1000).optional().openapi({
+          param: {
+            "description": "The `ETag` of what you have. If it is still so, the answer is 304 without a body.",
+            "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+          },
+        }),
+      }),
     },
     responses: {
       200: responses.Booking,
+      304: responses.NotModified,
       400: responses.InvalidRequest,
       401: responses.Unauthorized,
       403: responses.NotBookingOwner,
       404: responses.BookingNotFound,
+      429: responses.UserLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -1594,7 +2048,7 @@ const routes = {
       "summary": "Cancel a booking",
       "description":
         "Cancels the caller's own `pending` or `confirmed` booking before its timeslot starts. The timeslot is free again\nat once. What was paid is refunded by the first of the booking's `cancellationTiers` whose hours still lie\nahead, counted in elapsed hours: with the default tiers all of it 24 hours or more before the start, half of it\n12 hours or more before, nothing later. `GET /api/v1/bookings/{bookingId}/cancellation` tells beforehand.\n\nWhat was paid online goes back through the payment provider: `paymentStatus` is `refund_pending` until it has taken\nthe refund on, then `refunded` or `partially_refunded`, and an event `refunded` tells so.\n\nNo body is needed, and none is read. An admin cancels the bookings of\nothers with `PUT /api/v1/admin/bookings/{bookingId}/status`.\n",
-      "security": [{ "bearer": ["user"] }],
+      "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:write"] }],
       "x-rate-limit": "booking_write",
     },
     request: {
@@ -1609,10 +2063,37 @@ const routes = {
         ).openapi({ param: { "description": "The booking's id.", "example": 42 } }),
       }),
       query: z.strictObject({}),
+      headers: z.object({
+        "idempotency-key": z.string().min(1).max(255).regex(
+          new RegExp("^[\\x21-\\x7e]+$"),
+          "must match ^[\\x21-\\x7e]+$",
+        ).optional().openapi({
+          param: {
+            "description":
+              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+            "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
+          },
+        }),
+        "if-match": z.string().min(1).max(1000).optional().openapi({
+          param: {
+            "description":
+              "The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is\nmade whatever has changed.\n",
+            "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+          },
+        }),
+      }),
     },
     responses: {
       200: {
         description: "The cancelled booking and the amount that is refunded.",
+        headers: {
+          "Idempotency-Replayed": {
+            "description":
+              "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+            "schema": { "type": "string" },
+            "example": "true",
+          },
+        } as const,
         content: {
           "application/json": {
             schema: BookingCancelled,
@@ -1666,6 +2147,10 @@ const routes = {
       401: responses.Unauthorized,
       403: responses.NotBookingOwner,
       404: responses.BookingNotFound,
+      409: responses.IdempotencyInProgress,
+      412: responses.PreconditionFailed,
+      422: responses.IdempotencyKeyReused,
+      429: responses.BookingWriteLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -1679,7 +2164,7 @@ const routes = {
       "summary": "Move a booking to another timeslot",
       "description":
         "Moves the caller's own `pending` or `confirmed` booking, before its timeslot starts, to a free timeslot of the\nsame room. The old timeslot is free again at once; when the new one cannot be had the booking stays where it\nis. A `pending` booking is priced again, and a checkout that is open for it closes: ask for a fresh one. Its hold\nends when it would have. A `confirmed` one needs a timeslot of the same price.\n",
-      "security": [{ "bearer": ["user"] }],
+      "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:write"] }],
       "x-rate-limit": "booking_write",
     },
     request: {
@@ -1694,6 +2179,25 @@ const routes = {
         ).openapi({ param: { "description": "The booking's id.", "example": 42 } }),
       }),
       query: z.strictObject({}),
+      headers: z.object({
+        "idempotency-key": z.string().min(1).max(255).regex(
+          new RegExp("^[\\x21-\\x7e]+$"),
+          "must match ^[\\x21-\\x7e]+$",
+        ).optional().openapi({
+          param: {
+            "description":
+              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+            "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
+          },
+        }),
+        "if-match": z.string().min(1).max(1000).optional().openapi({
+          param: {
+            "description":
+              "The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is\nmade whatever has changed.\n",
+            "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+          },
+        }),
+      }),
       body: {
         required: true,
         content: { "application/json": { schema: RescheduleBooking, example: { "newTimeslotId": 18 } } },
@@ -1702,6 +2206,14 @@ const routes = {
     responses: {
       200: {
         description: "The booking in its new timeslot.",
+        headers: {
+          "Idempotency-Replayed": {
+            "description":
+              "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+            "schema": { "type": "string" },
+            "example": "true",
+          },
+        } as const,
         content: {
           "application/json": {
             schema: BookingRescheduled,
@@ -1761,8 +2273,13 @@ const routes = {
       401: responses.Unauthorized,
       403: responses.NotBookingOwner,
       404: responses.BookingNotFound,
+      408: responses.RequestTimeout,
+      409: responses.IdempotencyInProgress,
+      412: responses.PreconditionFailed,
       413: responses.BodyTooLarge,
       415: responses.UnsupportedMediaType,
+      422: responses.IdempotencyKeyReused,
+      429: responses.BookingWriteLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -1776,7 +2293,7 @@ const routes = {
       "summary": "See what a cancellation would refund",
       "description":
         "What `PUT /api/v1/bookings/{bookingId}/cancel` would refund now, and when that changes. A cancellation that follows\nwhile the same tier holds refunds exactly this. Of the caller's own bookings; an admin sees it for anybody's, as it\nholds for that user.\n",
-      "security": [{ "bearer": ["user"] }],
+      "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:read"] }],
       "x-rate-limit": "user",
     },
     request: {
@@ -1825,6 +2342,7 @@ const routes = {
       401: responses.Unauthorized,
       403: responses.NotBookingOwner,
       404: responses.BookingNotFound,
+      429: responses.UserLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -1838,7 +2356,7 @@ const routes = {
       "summary": "Get a fresh checkout",
       "description":
         "A new `checkoutUrl` for the caller's own booking while it waits for its payment: after the payment provider could not\nbe reached, after a checkout was given up or has expired, or after the booking was moved. Checkouts that were open\nbefore are closed. The hold is not made longer. No body is needed, and none is read.\n",
-      "security": [{ "bearer": ["user"] }],
+      "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:write"] }],
       "x-rate-limit": "booking_write",
     },
     request: {
@@ -1853,10 +2371,30 @@ const routes = {
         ).openapi({ param: { "description": "The booking's id.", "example": 42 } }),
       }),
       query: z.strictObject({}),
+      headers: z.object({
+        "idempotency-key": z.string().min(1).max(255).regex(
+          new RegExp("^[\\x21-\\x7e]+$"),
+          "must match ^[\\x21-\\x7e]+$",
+        ).optional().openapi({
+          param: {
+            "description":
+              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+            "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
+          },
+        }),
+      }),
     },
     responses: {
       201: {
         description: "The booking, and where to pay it.",
+        headers: {
+          "Idempotency-Replayed": {
+            "description":
+              "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+            "schema": { "type": "string" },
+            "example": "true",
+          },
+        } as const,
         content: {
           "application/json": {
             schema: BookingCreated,
@@ -1911,6 +2449,9 @@ const routes = {
       401: responses.Unauthorized,
       403: responses.NotBookingOwner,
       404: responses.BookingNotFound,
+      409: responses.IdempotencyInProgress,
+      422: responses.IdempotencyKeyReused,
+      429: responses.BookingWriteLimit,
       500: responses.InternalError,
       503: {
         description: "The payment provider, or something else that the server needs, cannot be reached now. Try again.",
@@ -1946,6 +2487,7 @@ const routes = {
         }),
       }),
       query: z.strictObject({}),
+
       body: {
         required: true,
         content: {
@@ -1987,7 +2529,9 @@ const routes = {
           },
         },
       },
+      408: responses.RequestTimeout,
       413: responses.BodyTooLarge,
+      429: responses.PublicLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -2001,7 +2545,7 @@ const routes = {
       "summary": "Read the feed of events",
       "description":
         "Your own events in the order of the feed, from the oldest that is kept, or those `after` a cursor. Go on with the\n`cursor` of the answer. With `wait` an empty page is held back until something happens or the time is over, so a\nloop over this operation follows the feed.\n\nAn admin reads everybody's events and those of all rooms (`timeslot_update`), or those of one user or room.\n",
-      "security": [{ "bearer": ["user"] }],
+      "security": [{ "bearer": ["user"] }, { "apiKey": ["events:read"] }],
       "x-rate-limit": "user",
     },
     request: {
@@ -2098,6 +2642,7 @@ const routes = {
           "application/problem+json": { schema: Problem, examples: { "cursor_expired": examples.cursor_expired } },
         },
       },
+      429: responses.UserLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -2111,16 +2656,36 @@ const routes = {
       "summary": "Get a ticket for a WebSocket",
       "description":
         'For browsers, which cannot send a token with a WebSocket. The ticket stands for the caller, works once and for 30\nseconds: `new WebSocket("wss://…/api/v1/ws?ticket=" + ticket)`. No body is needed, and none is read.\n',
-      "security": [{ "bearer": ["user"] }],
-      "x-rate-limit": "user",
+      "security": [{ "bearer": ["user"] }, { "apiKey": ["events:read"] }],
+      "x-rate-limit": "auth",
     },
     request: {
       params: z.strictObject({}),
       query: z.strictObject({}),
+      headers: z.object({
+        "idempotency-key": z.string().min(1).max(255).regex(
+          new RegExp("^[\\x21-\\x7e]+$"),
+          "must match ^[\\x21-\\x7e]+$",
+        ).optional().openapi({
+          param: {
+            "description":
+              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+            "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
+          },
+        }),
+      }),
     },
     responses: {
       201: {
         description: "The ticket.",
+        headers: {
+          "Idempotency-Replayed": {
+            "description":
+              "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+            "schema": { "type": "string" },
+            "example": "true",
+          },
+        } as const,
         content: {
           "application/json": {
             schema: SocketTicket,
@@ -2133,6 +2698,10 @@ const routes = {
       },
       400: responses.InvalidRequest,
       401: responses.Unauthorized,
+      403: responses.ScopeMissing,
+      409: responses.IdempotencyInProgress,
+      422: responses.IdempotencyKeyReused,
+      429: responses.AuthLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -2146,8 +2715,8 @@ const routes = {
       "summary": "Open a WebSocket",
       "description":
         "A WebSocket (RFC 6455) over which frames go as JSON texts: a client sends `ClientFrame`, the server `ServerFrame`.\nSee **Events** above for what they are for.\n\nThe caller is known by the header `Authorization`, or by a `ticket`. A page in a browser has to be on this\nserver, or on an origin that the operator allowed.\n",
-      "security": [{ "bearer": ["user"] }, { "ticket": [] }],
-      "x-rate-limit": "user",
+      "security": [{ "bearer": ["user"] }, { "apiKey": ["events:read"] }, { "ticket": [] }],
+      "x-rate-limit": "auth",
       "x-websocket": {
         "clientFrame": { "$ref": "#/components/schemas/ClientFrame" },
         "serverFrame": { "$ref": "#/components/schemas/ServerFrame" },
@@ -2179,11 +2748,11 @@ const routes = {
         },
       },
       403: {
-        description: "The page that asks is on an origin that is not allowed.",
+        description: "The page that asks is on an origin that is not allowed, or the API key lacks the scope.",
         content: {
           "application/problem+json": {
             schema: Problem,
-            examples: { "origin_not_allowed": examples.origin_not_allowed },
+            examples: { "origin_not_allowed": examples.origin_not_allowed, "scope_missing": examples.scope_missing },
           },
         },
       },
@@ -2194,9 +2763,20 @@ const routes = {
         },
       },
       429: {
-        description: "The caller holds as many sockets as one user may.",
+        description:
+          "More than 60 attempts in 60 seconds (class `auth`), or the caller holds as many sockets as one user may.",
+        headers: {
+          "Retry-After": {
+            "description": "Seconds until it is worth trying again.",
+            "schema": { "type": "string" },
+            "example": "17",
+          },
+        } as const,
         content: {
-          "application/problem+json": { schema: Problem, examples: { "too_many_sockets": examples.too_many_sockets } },
+          "application/problem+json": {
+            schema: Problem,
+            examples: { "too_many_sockets": examples.too_many_sockets, "rate_limited": examples.rate_limited },
+          },
         },
       },
       500: responses.InternalError,
@@ -2212,7 +2792,7 @@ const routes = {
       "summary": "Who am I",
       "description":
         "The caller as the server knows them. `id` is the `userId` of your bookings; it is given on the first call with a\nnew `sub` and stays the same.\n",
-      "security": [{ "bearer": ["user"] }],
+      "security": [{ "bearer": ["user"] }, { "apiKey": [] }],
       "x-rate-limit": "user",
     },
     request: {
@@ -2229,6 +2809,7 @@ const routes = {
               "id": 7,
               "subject": "alice",
               "role": "user",
+              "scopes": null,
               "name": "Alice Example",
               "email": "alice@example.com",
             },
@@ -2237,6 +2818,7 @@ const routes = {
       },
       400: responses.InvalidRequest,
       401: responses.Unauthorized,
+      429: responses.UserLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -2250,12 +2832,24 @@ const routes = {
       "summary": "Create a room",
       "description":
         "A room without timeslots; offer them with `POST /api/v1/admin/timeslots/generate`. Currency and time zone\ndefault to the server's. `metadata` is yours to use; everyone who can read the room can read it.\n",
-      "security": [{ "bearer": ["admin"] }],
+      "security": [{ "bearer": ["admin"] }, { "apiKey": ["rooms:write"] }],
       "x-rate-limit": "admin",
     },
     request: {
       params: z.strictObject({}),
       query: z.strictObject({}),
+      headers: z.object({
+        "idempotency-key": z.string().min(1).max(255).regex(
+          new RegExp("^[\\x21-\\x7e]+$"),
+          "must match ^[\\x21-\\x7e]+$",
+        ).optional().openapi({
+          param: {
+            "description":
+              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+            "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
+          },
+        }),
+      }),
       body: {
         required: true,
         content: {
@@ -2280,8 +2874,12 @@ const routes = {
       400: responses.InvalidBody,
       401: responses.Unauthorized,
       403: responses.AdminRequired,
+      408: responses.RequestTimeout,
+      409: responses.IdempotencyInProgress,
       413: responses.BodyTooLarge,
       415: responses.UnsupportedMediaType,
+      422: responses.IdempotencyKeyReused,
+      429: responses.AdminLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -2295,7 +2893,7 @@ const routes = {
       "summary": "Change a room",
       "description":
         "Changes the fields that are sent and leaves the others as they are. Bookings that stand keep their price and\ncurrency. A new time zone applies to timeslots generated from then on; those that exist keep their instants.\n",
-      "security": [{ "bearer": ["admin"] }],
+      "security": [{ "bearer": ["admin"] }, { "apiKey": ["rooms:write"] }],
       "x-rate-limit": "admin",
     },
     request: {
@@ -2310,6 +2908,25 @@ const routes = {
         ).openapi({ param: { "description": "The room's id.", "example": 1 } }),
       }),
       query: z.strictObject({}),
+      headers: z.object({
+        "idempotency-key": z.string().min(1).max(255).regex(
+          new RegExp("^[\\x21-\\x7e]+$"),
+          "must match ^[\\x21-\\x7e]+$",
+        ).optional().openapi({
+          param: {
+            "description":
+              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+            "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
+          },
+        }),
+        "if-match": z.string().min(1).max(1000).optional().openapi({
+          param: {
+            "description":
+              "The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is\nmade whatever has changed.\n",
+            "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+          },
+        }),
+      }),
       body: {
         required: true,
         content: { "application/json": { schema: UpdateRoom, example: { "hourlyRate": 50, "isActive": true } } },
@@ -2321,8 +2938,13 @@ const routes = {
       401: responses.Unauthorized,
       403: responses.AdminRequired,
       404: responses.RoomNotFound,
+      408: responses.RequestTimeout,
+      409: responses.IdempotencyInProgress,
+      412: responses.PreconditionFailed,
       413: responses.BodyTooLarge,
       415: responses.UnsupportedMediaType,
+      422: responses.IdempotencyKeyReused,
+      429: responses.AdminLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -2336,7 +2958,7 @@ const routes = {
       "summary": "Deactivate a room",
       "description":
         "The room stays, but lists no free timeslots and takes no new bookings. Its bookings stand. Deactivating it again\nchanges nothing; `PUT` with `isActive: true` brings it back.\n",
-      "security": [{ "bearer": ["admin"] }],
+      "security": [{ "bearer": ["admin"] }, { "apiKey": ["rooms:write"] }],
       "x-rate-limit": "admin",
     },
     request: {
@@ -2351,6 +2973,15 @@ const routes = {
         ).openapi({ param: { "description": "The room's id.", "example": 1 } }),
       }),
       query: z.strictObject({}),
+      headers: z.object({
+        "if-match": z.string().min(1).max(1000).optional().openapi({
+          param: {
+            "description":
+              "The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is\nmade whatever has changed.\n",
+            "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+          },
+        }),
+      }),
     },
     responses: {
       200: {
@@ -2361,6 +2992,8 @@ const routes = {
       401: responses.Unauthorized,
       403: responses.AdminRequired,
       404: responses.RoomNotFound,
+      412: responses.PreconditionFailed,
+      429: responses.AdminLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -2374,12 +3007,24 @@ const routes = {
       "summary": "Generate timeslots for a room",
       "description":
         "For each calendar day from `startDate` to `endDate`, both included, in the room's time zone: timeslots of\n`slotDuration` minutes, one after the other, from `workingHours.start` to `workingHours.end`, around the\n`breaks`. What is left before a break or the end and is shorter than a timeslot stays unused.\n\n- An `end` at or before the `start` runs into the next day; `24:00` is the end of the day.\n- `daysOfWeek` picks the days (1 is Monday, 7 is Sunday), `excludedDates` leaves days out.\n- Times hold on the wall clock: across a daylight-saving change the local hours stay. A time that is skipped\n  moves forward by the length of the gap, a time that comes twice is the first of the two. Timeslots always\n  have their full length in elapsed minutes.\n- A deactivated room takes timeslots too; they can be booked once it is active again.\n- A timeslot that exists already or would overlap one is skipped and counted, so a request can be repeated.\n- One request makes at most 50,000 timeslots over at most 3,660 days. Either all are written or none.\n",
-      "security": [{ "bearer": ["admin"] }],
+      "security": [{ "bearer": ["admin"] }, { "apiKey": ["timeslots:write"] }],
       "x-rate-limit": "admin",
     },
     request: {
       params: z.strictObject({}),
       query: z.strictObject({}),
+      headers: z.object({
+        "idempotency-key": z.string().min(1).max(255).regex(
+          new RegExp("^[\\x21-\\x7e]+$"),
+          "must match ^[\\x21-\\x7e]+$",
+        ).optional().openapi({
+          param: {
+            "description":
+              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+            "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
+          },
+        }),
+      }),
       body: {
         required: true,
         content: {
@@ -2402,6 +3047,14 @@ const routes = {
     responses: {
       201: {
         description: "How many timeslots were made, and how many were skipped because they would overlap another.",
+        headers: {
+          "Idempotency-Replayed": {
+            "description":
+              "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+            "schema": { "type": "string" },
+            "example": "true",
+          },
+        } as const,
         content: {
           "application/json": {
             schema: TimeslotsGenerated,
@@ -2431,8 +3084,12 @@ const routes = {
       },
       401: responses.Unauthorized,
       403: responses.AdminRequired,
+      408: responses.RequestTimeout,
+      409: responses.IdempotencyInProgress,
       413: responses.BodyTooLarge,
       415: responses.UnsupportedMediaType,
+      422: responses.IdempotencyKeyReused,
+      429: responses.AdminLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -2446,7 +3103,7 @@ const routes = {
       "summary": "Delete a timeslot",
       "description":
         "Withdraws a timeslot that has no bookings. One that has, cancelled ones included, is part of their history and\nstays.\n",
-      "security": [{ "bearer": ["admin"] }],
+      "security": [{ "bearer": ["admin"] }, { "apiKey": ["timeslots:write"] }],
       "x-rate-limit": "admin",
     },
     request: {
@@ -2490,6 +3147,7 @@ const routes = {
           },
         },
       },
+      429: responses.AdminLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -2503,7 +3161,7 @@ const routes = {
       "summary": "List all bookings",
       "description":
         "Everybody's bookings, newest first. `fromDate` and `toDate` look at when the booking was made. A calendar date\nis a day in the server's default time zone, both days included; a date-time is that instant, and without an\noffset the local time of that zone.\n",
-      "security": [{ "bearer": ["admin"] }],
+      "security": [{ "bearer": ["admin"] }, { "apiKey": ["bookings:read"] }],
       "x-rate-limit": "admin",
     },
     request: {
@@ -2542,12 +3200,22 @@ const routes = {
             param: { "description": "Bookings a page. More than 100 is served as 100.", "x-served-maximum": 100 },
           }),
       }),
+      headers: z.object({
+        "if-none-match": z.string().min(1).max(1000).optional().openapi({
+          param: {
+            "description": "The `ETag` of what you have. If it is still so, the answer is 304 without a body.",
+            "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+          },
+        }),
+      }),
     },
     responses: {
       200: responses.BookingPage,
+      304: responses.NotModified,
       400: responses.InvalidDateRange,
       401: responses.Unauthorized,
       403: responses.AdminRequired,
+      429: responses.AdminLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -2561,7 +3229,7 @@ const routes = {
       "summary": "Decide on a booking",
       "description":
         "- `confirmed`, from `pending`: it is paid or approved outside of Slotkeeper. A price counts as paid in full.\n- `completed` and `no_show`, from `confirmed`, once the timeslot has started.\n- `cancelled`, from `pending` or `confirmed`, also after the start: everything paid is refunded and the timeslot\n  is free again at once. What was paid online goes back through the payment provider.\n\nAnything else is refused with `invalid_status_transition`.\n",
-      "security": [{ "bearer": ["admin"] }],
+      "security": [{ "bearer": ["admin"] }, { "apiKey": ["bookings:write"] }],
       "x-rate-limit": "admin",
     },
     request: {
@@ -2576,6 +3244,25 @@ const routes = {
         ).openapi({ param: { "description": "The booking's id.", "example": 42 } }),
       }),
       query: z.strictObject({}),
+      headers: z.object({
+        "idempotency-key": z.string().min(1).max(255).regex(
+          new RegExp("^[\\x21-\\x7e]+$"),
+          "must match ^[\\x21-\\x7e]+$",
+        ).optional().openapi({
+          param: {
+            "description":
+              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+            "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
+          },
+        }),
+        "if-match": z.string().min(1).max(1000).optional().openapi({
+          param: {
+            "description":
+              "The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is\nmade whatever has changed.\n",
+            "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+          },
+        }),
+      }),
       body: {
         required: true,
         content: { "application/json": { schema: UpdateBookingStatus, example: { "status": "confirmed" } } },
@@ -2599,8 +3286,13 @@ const routes = {
       401: responses.Unauthorized,
       403: responses.AdminRequired,
       404: responses.BookingNotFound,
+      408: responses.RequestTimeout,
+      409: responses.IdempotencyInProgress,
+      412: responses.PreconditionFailed,
       413: responses.BodyTooLarge,
       415: responses.UnsupportedMediaType,
+      422: responses.IdempotencyKeyReused,
+      429: responses.AdminLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -2614,7 +3306,7 @@ const routes = {
       "summary": "Try a failed refund again",
       "description":
         "For a booking whose `paymentStatus` is `refund_failed`: the payment provider is asked again, until it has taken the\nrefund on. What was given back by then is not given back again. No body is needed, and none is read.\n",
-      "security": [{ "bearer": ["admin"] }],
+      "security": [{ "bearer": ["admin"] }, { "apiKey": ["bookings:write"] }],
       "x-rate-limit": "admin",
     },
     request: {
@@ -2629,10 +3321,30 @@ const routes = {
         ).openapi({ param: { "description": "The booking's id.", "example": 42 } }),
       }),
       query: z.strictObject({}),
+      headers: z.object({
+        "idempotency-key": z.string().min(1).max(255).regex(
+          new RegExp("^[\\x21-\\x7e]+$"),
+          "must match ^[\\x21-\\x7e]+$",
+        ).optional().openapi({
+          param: {
+            "description":
+              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+            "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
+          },
+        }),
+      }),
     },
     responses: {
       200: {
         description: "The booking, with a refund under way, and the amount that is asked for again.",
+        headers: {
+          "Idempotency-Replayed": {
+            "description":
+              "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+            "schema": { "type": "string" },
+            "example": "true",
+          },
+        } as const,
         content: {
           "application/json": {
             schema: BookingCancelled,
@@ -2686,6 +3398,9 @@ const routes = {
       401: responses.Unauthorized,
       403: responses.AdminRequired,
       404: responses.BookingNotFound,
+      409: responses.IdempotencyInProgress,
+      422: responses.IdempotencyKeyReused,
+      429: responses.AdminLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -2699,7 +3414,7 @@ const routes = {
       "summary": "Count bookings and revenue",
       "description":
         "Bookings made in the range, by their status now, and their revenue: what was paid minus what was refunded.\nWithout `toDate`: until now. Without `fromDate`: since the calendar month began in which the range ends. Dates\nare read as in `GET /api/v1/admin/bookings`. Amounts of different currencies are not converted: `revenue` adds up all\namounts, `revenueByCurrency` keeps them apart.\n",
-      "security": [{ "bearer": ["admin"] }],
+      "security": [{ "bearer": ["admin"] }, { "apiKey": ["stats:read"] }],
       "x-rate-limit": "admin",
     },
     request: {
@@ -2731,6 +3446,282 @@ const routes = {
       400: responses.InvalidDateRange,
       401: responses.Unauthorized,
       403: responses.AdminRequired,
+      429: responses.AdminLimit,
+      500: responses.InternalError,
+      503: responses.ServiceUnavailable,
+    },
+  }),
+  listApiKeys: createRoute({
+    method: "get",
+    path: "/api/v1/admin/api-keys",
+    operationId: "listApiKeys",
+    ...{
+      "tags": ["Admin access"],
+      "summary": "List API keys",
+      "description": "Newest first, revoked ones too. The keys themselves are not kept, only how they begin.",
+      "security": [{ "bearer": ["admin"] }],
+      "x-rate-limit": "admin",
+    },
+    request: {
+      params: z.strictObject({}),
+      query: z.strictObject({
+        "page": integerParameter(z.int().min(1).max(2147483647)).openapi(
+          { "type": "integer", "minimum": 1, "maximum": 2147483647, "default": 1 } as const,
+        ).prefault("1").openapi({ param: { "description": "Which page, from 1." } }),
+        "limit": integerParameter(z.int().min(1).max(9007199254740991)).transform((value) => Math.min(value, 100))
+          .openapi({ "type": "integer", "minimum": 1, "maximum": 9007199254740991, "default": 50 } as const).prefault(
+            "50",
+          ).openapi({
+            param: { "description": "How many a page. More than 100 is served as 100.", "x-served-maximum": 100 },
+          }),
+      }),
+    },
+    responses: {
+      200: {
+        description: "A page of API keys.",
+        content: {
+          "application/json": {
+            schema: ApiKeyPage,
+            example: {
+              "items": [{
+                "id": 3,
+                "name": "Door displays",
+                "prefix": "slk_8f3k2m9q",
+                "scopes": ["bookings:read", "events:read"],
+                "userId": 12,
+                "createdBy": 1,
+                "createdAt": "2026-03-01T09:00:00.000Z",
+                "expiresAt": null,
+                "lastUsedAt": "2026-03-02T09:59:00.000Z",
+                "revokedAt": null,
+              }],
+              "total": 1,
+              "page": 1,
+              "limit": 50,
+            },
+          },
+        },
+      },
+      400: responses.InvalidRequest,
+      401: responses.Unauthorized,
+      403: responses.AdminOnly,
+      429: responses.AdminLimit,
+      500: responses.InternalError,
+      503: responses.ServiceUnavailable,
+    },
+  }),
+  createApiKey: createRoute({
+    method: "post",
+    path: "/api/v1/admin/api-keys",
+    operationId: "createApiKey",
+    ...{
+      "tags": ["Admin access"],
+      "summary": "Create an API key",
+      "description":
+        "A key for a program. It acts as a user of its own, within its scopes, with the rights of an admin. The answer is the\nonly one that has the key itself: the server keeps a hash of it.\n",
+      "security": [{ "bearer": ["admin"] }],
+      "x-rate-limit": "admin",
+    },
+    request: {
+      params: z.strictObject({}),
+      query: z.strictObject({}),
+      headers: z.object({
+        "idempotency-key": z.string().min(1).max(255).regex(
+          new RegExp("^[\\x21-\\x7e]+$"),
+          "must match ^[\\x21-\\x7e]+$",
+        ).optional().openapi({
+          param: {
+            "description":
+              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+            "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
+          },
+        }),
+      }),
+      body: {
+        required: true,
+        content: {
+          "application/json": {
+            schema: CreateApiKey,
+            example: { "name": "Door displays", "scopes": ["bookings:read", "events:read"] },
+          },
+        },
+      },
+    },
+    responses: {
+      201: {
+        description: "The API key.",
+        headers: {
+          "Idempotency-Replayed": {
+            "description":
+              "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+            "schema": { "type": "string" },
+            "example": "true",
+          },
+        } as const,
+        content: {
+          "application/json": {
+            schema: ApiKeyCreated,
+            example: {
+              "apiKey": {
+                "id": 3,
+                "name": "Door displays",
+                "prefix": "slk_8f3k2m9q",
+                "scopes": ["bookings:read", "events:read"],
+                "userId": 12,
+                "createdBy": 1,
+                "createdAt": "2026-03-01T09:00:00.000Z",
+                "expiresAt": null,
+                "lastUsedAt": null,
+                "revokedAt": null,
+              },
+              "key": "slk_8f3k2m9q_Hq0vN1s3pYb5c7d9f2g4h6j8k0l2m4n6p8r0t2v4x6y",
+              "message": "Store the key now, it is not shown again.",
+            },
+          },
+        },
+      },
+      400: responses.InvalidBody,
+      401: responses.Unauthorized,
+      403: responses.AdminOnly,
+      408: responses.RequestTimeout,
+      409: responses.IdempotencyInProgress,
+      413: responses.BodyTooLarge,
+      415: responses.UnsupportedMediaType,
+      422: responses.IdempotencyKeyReused,
+      429: responses.AdminLimit,
+      500: responses.InternalError,
+      503: responses.ServiceUnavailable,
+    },
+  }),
+  revokeApiKey: createRoute({
+    method: "delete",
+    path: "/api/v1/admin/api-keys/{apiKeyId}",
+    operationId: "revokeApiKey",
+    ...{
+      "tags": ["Admin access"],
+      "summary": "Revoke an API key",
+      "description":
+        "Within a second no server takes the key any more, and its WebSockets are closed. It stays in the list. Revoking it again\nchanges nothing.\n",
+      "security": [{ "bearer": ["admin"] }],
+      "x-rate-limit": "admin",
+    },
+    request: {
+      params: z.strictObject({
+        "apiKeyId": integerParameter(z.int().min(1).max(9007199254740991)).openapi(
+          {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 9007199254740991,
+            "description": "A whole number, given by the server.",
+          } as const,
+        ).openapi({ param: { "description": "The API key's id.", "example": 3 } }),
+      }),
+      query: z.strictObject({}),
+    },
+    responses: {
+      200: {
+        description: "It is revoked.",
+        content: { "application/json": { schema: Message, example: { "message": "API key revoked" } } },
+      },
+      400: responses.InvalidRequest,
+      401: responses.Unauthorized,
+      403: responses.AdminOnly,
+      404: responses.ApiKeyNotFound,
+      429: responses.AdminLimit,
+      500: responses.InternalError,
+      503: responses.ServiceUnavailable,
+    },
+  }),
+  listAuditLog: createRoute({
+    method: "get",
+    path: "/api/v1/admin/audit-log",
+    operationId: "listAuditLog",
+    ...{
+      "tags": ["Admin access"],
+      "summary": "Read the audit log",
+      "description":
+        "What admins and API keys have changed through the admin operations, newest first: who, what, how it was before and\nafter, and in which request. It is written together with the change, and nobody can change or delete it here.\n",
+      "security": [{ "bearer": ["admin"] }],
+      "x-rate-limit": "admin",
+    },
+    request: {
+      params: z.strictObject({}),
+      query: z.strictObject({
+        "userId": integerParameter(z.int().min(1).max(9007199254740991)).openapi(
+          {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 9007199254740991,
+            "description": "A whole number, given by the server.",
+          } as const,
+        ).optional().openapi({ param: { "description": "Only changes by this user." } }),
+        "operation": z.string().min(1).max(100).optional().openapi({
+          param: { "description": "Only changes by this operation, such as `updateRoom`." },
+        }),
+        "resource": AuditResource.optional().openapi({
+          param: { "description": "Only changes of resources of this kind." },
+        }),
+        "resourceId": integerParameter(z.int().min(1).max(9007199254740991)).openapi(
+          {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 9007199254740991,
+            "description": "A whole number, given by the server.",
+          } as const,
+        ).optional().openapi({
+          param: { "description": "Only changes of the resource with this id; together with `resource`." },
+        }),
+        "fromDate": DateOrDateTime.optional().openapi({
+          param: { "description": "Only changes on or after this day or instant." },
+        }),
+        "toDate": DateOrDateTime.optional().openapi({
+          param: { "description": "Only changes on or before this day or instant." },
+        }),
+        "page": integerParameter(z.int().min(1).max(2147483647)).openapi(
+          { "type": "integer", "minimum": 1, "maximum": 2147483647, "default": 1 } as const,
+        ).prefault("1").openapi({ param: { "description": "Which page, from 1." } }),
+        "limit": integerParameter(z.int().min(1).max(9007199254740991)).transform((value) => Math.min(value, 100))
+          .openapi({ "type": "integer", "minimum": 1, "maximum": 9007199254740991, "default": 50 } as const).prefault(
+            "50",
+          ).openapi({
+            param: { "description": "How many a page. More than 100 is served as 100.", "x-served-maximum": 100 },
+          }),
+      }),
+    },
+    responses: {
+      200: {
+        description: "A page of the audit log.",
+        content: {
+          "application/json": {
+            schema: AuditPage,
+            example: {
+              "items": [{
+                "id": 81,
+                "occurredAt": "2026-03-02T10:00:00.000Z",
+                "actor": { "userId": 1, "subject": "olga", "name": "Olga Example" },
+                "operation": "deleteTimeslot",
+                "resource": "timeslot",
+                "resourceId": 17,
+                "before": {
+                  "id": 17,
+                  "roomId": 1,
+                  "startTime": "2026-03-09T08:00:00.000Z",
+                  "endTime": "2026-03-09T08:30:00.000Z",
+                },
+                "after": null,
+                "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+              }],
+              "total": 1,
+              "page": 1,
+              "limit": 50,
+            },
+          },
+        },
+      },
+      400: responses.InvalidDateRange,
+      401: responses.Unauthorized,
+      403: responses.AdminOnly,
+      429: responses.AdminLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -2763,7 +3754,8 @@ const routes = {
       },
       400: responses.InvalidRequest,
       401: responses.Unauthorized,
-      403: responses.AdminRequired,
+      403: responses.AdminOnly,
+      429: responses.AdminLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -2784,6 +3776,18 @@ const routes = {
     request: {
       params: z.strictObject({}),
       query: z.strictObject({}),
+      headers: z.object({
+        "idempotency-key": z.string().min(1).max(255).regex(
+          new RegExp("^[\\x21-\\x7e]+$"),
+          "must match ^[\\x21-\\x7e]+$",
+        ).optional().openapi({
+          param: {
+            "description":
+              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+            "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
+          },
+        }),
+      }),
       body: {
         required: true,
         content: { "application/json": { schema: SetSandboxClock, example: { "now": "2027-03-09T08:00:00Z" } } },
@@ -2792,6 +3796,14 @@ const routes = {
     responses: {
       200: {
         description: "The clock.",
+        headers: {
+          "Idempotency-Replayed": {
+            "description":
+              "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+            "schema": { "type": "string" },
+            "example": "true",
+          },
+        } as const,
         content: {
           "application/json": { schema: SandboxClock, example: { "now": "2027-03-09T08:00:00.000Z", "isMoved": true } },
         },
@@ -2810,9 +3822,13 @@ const routes = {
         },
       },
       401: responses.Unauthorized,
-      403: responses.AdminRequired,
+      403: responses.AdminOnly,
+      408: responses.RequestTimeout,
+      409: responses.IdempotencyInProgress,
       413: responses.BodyTooLarge,
       415: responses.UnsupportedMediaType,
+      422: responses.IdempotencyKeyReused,
+      429: responses.AdminLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -2845,7 +3861,8 @@ const routes = {
       },
       400: responses.InvalidRequest,
       401: responses.Unauthorized,
-      403: responses.AdminRequired,
+      403: responses.AdminOnly,
+      429: responses.AdminLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -2859,7 +3876,7 @@ const routes = {
       "summary": "Is the process alive",
       "description": "Answers without looking at the database. Restart the process when this fails.",
       "security": [],
-      "x-rate-limit": "public",
+      "x-rate-limit": "none",
     },
     request: {
       params: z.strictObject({}),
@@ -2884,7 +3901,7 @@ const routes = {
       "description":
         "Answers 200 when the database is reachable and migrated. Send no traffic while this answers 503.\n",
       "security": [],
-      "x-rate-limit": "public",
+      "x-rate-limit": "none",
     },
     request: {
       params: z.strictObject({}),
@@ -2902,49 +3919,78 @@ const routes = {
   }),
 };
 
+/** How many requests a caller may make, by class. */
+export const rateLimits = {
+  "public": { "quota": 600, "windowSeconds": 60 },
+  "user": { "quota": 600, "windowSeconds": 60 },
+  "booking_write": { "quota": 120, "windowSeconds": 60 },
+  "admin": { "quota": 1200, "windowSeconds": 60 },
+  "auth": { "quota": 60, "windowSeconds": 60 },
+};
+
 /** Every operation of the contract: who may call it, its rate-limit class, what it answers and refuses, its route. */
 export const operations = {
   listRooms: {
     id: "listRooms",
     access: "public",
+    scope: null,
     takesTicket: false,
     rateLimit: "public",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: true,
+    hasEntityTag: true,
     bodyKind: "none",
     upgrades: false,
     isSandboxOnly: false,
-    problems: ["validation_failed", "internal_error", "service_unavailable"],
+    problems: ["validation_failed", "rate_limited", "internal_error", "service_unavailable"],
     answers: { 200: RoomPage },
     route: routes.listRooms,
   },
   getRoom: {
     id: "getRoom",
     access: "public",
+    scope: null,
     takesTicket: false,
     rateLimit: "public",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: true,
+    hasEntityTag: true,
     bodyKind: "none",
     upgrades: false,
     isSandboxOnly: false,
-    problems: ["validation_failed", "room_not_found", "internal_error", "service_unavailable"],
+    problems: ["validation_failed", "room_not_found", "rate_limited", "internal_error", "service_unavailable"],
     answers: { 200: Room },
     route: routes.getRoom,
   },
   listFreeTimeslots: {
     id: "listFreeTimeslots",
     access: "public",
+    scope: null,
     takesTicket: false,
     rateLimit: "public",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: true,
+    hasEntityTag: true,
     bodyKind: "none",
     upgrades: false,
     isSandboxOnly: false,
-    problems: ["validation_failed", "room_not_found", "internal_error", "service_unavailable"],
+    problems: ["validation_failed", "room_not_found", "rate_limited", "internal_error", "service_unavailable"],
     answers: { 200: FreeTimeslots },
     route: routes.listFreeTimeslots,
   },
   createBooking: {
     id: "createBooking",
     access: "user",
+    scope: "bookings:write",
     takesTicket: false,
     rateLimit: "booking_write",
+    takesIdempotencyKey: true,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
     bodyKind: "json",
     upgrades: false,
     isSandboxOnly: false,
@@ -2955,11 +4001,17 @@ export const operations = {
       "timeslot_not_in_room",
       "timeslot_unavailable",
       "room_inactive",
+      "too_many_pending_bookings",
       "token_missing",
       "token_invalid",
       "token_expired",
+      "scope_missing",
+      "request_timeout",
+      "idempotency_in_progress",
       "body_too_large",
       "unsupported_media_type",
+      "idempotency_key_reused",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -2969,8 +4021,13 @@ export const operations = {
   listBookings: {
     id: "listBookings",
     access: "user",
+    scope: "bookings:read",
     takesTicket: false,
     rateLimit: "user",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: true,
+    hasEntityTag: true,
     bodyKind: "none",
     upgrades: false,
     isSandboxOnly: false,
@@ -2980,6 +4037,8 @@ export const operations = {
       "token_missing",
       "token_invalid",
       "token_expired",
+      "scope_missing",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -2989,8 +4048,13 @@ export const operations = {
   getBooking: {
     id: "getBooking",
     access: "user",
+    scope: "bookings:read",
     takesTicket: false,
     rateLimit: "user",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: true,
+    hasEntityTag: true,
     bodyKind: "none",
     upgrades: false,
     isSandboxOnly: false,
@@ -3000,7 +4064,9 @@ export const operations = {
       "token_invalid",
       "token_expired",
       "not_booking_owner",
+      "scope_missing",
       "booking_not_found",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -3010,8 +4076,13 @@ export const operations = {
   cancelBooking: {
     id: "cancelBooking",
     access: "user",
+    scope: "bookings:write",
     takesTicket: false,
     rateLimit: "booking_write",
+    takesIdempotencyKey: true,
+    takesIfMatch: true,
+    isConditional: false,
+    hasEntityTag: false,
     bodyKind: "none",
     upgrades: false,
     isSandboxOnly: false,
@@ -3022,7 +4093,12 @@ export const operations = {
       "token_invalid",
       "token_expired",
       "not_booking_owner",
+      "scope_missing",
       "booking_not_found",
+      "idempotency_in_progress",
+      "precondition_failed",
+      "idempotency_key_reused",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -3032,8 +4108,13 @@ export const operations = {
   rescheduleBooking: {
     id: "rescheduleBooking",
     access: "user",
+    scope: "bookings:write",
     takesTicket: false,
     rateLimit: "booking_write",
+    takesIdempotencyKey: true,
+    takesIfMatch: true,
+    isConditional: false,
+    hasEntityTag: false,
     bodyKind: "json",
     upgrades: false,
     isSandboxOnly: false,
@@ -3050,9 +4131,15 @@ export const operations = {
       "token_invalid",
       "token_expired",
       "not_booking_owner",
+      "scope_missing",
       "booking_not_found",
+      "request_timeout",
+      "idempotency_in_progress",
+      "precondition_failed",
       "body_too_large",
       "unsupported_media_type",
+      "idempotency_key_reused",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -3062,8 +4149,13 @@ export const operations = {
   getCancellation: {
     id: "getCancellation",
     access: "user",
+    scope: "bookings:read",
     takesTicket: false,
     rateLimit: "user",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
     bodyKind: "none",
     upgrades: false,
     isSandboxOnly: false,
@@ -3074,7 +4166,9 @@ export const operations = {
       "token_invalid",
       "token_expired",
       "not_booking_owner",
+      "scope_missing",
       "booking_not_found",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -3084,8 +4178,13 @@ export const operations = {
   createCheckout: {
     id: "createCheckout",
     access: "user",
+    scope: "bookings:write",
     takesTicket: false,
     rateLimit: "booking_write",
+    takesIdempotencyKey: true,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
     bodyKind: "none",
     upgrades: false,
     isSandboxOnly: false,
@@ -3096,7 +4195,11 @@ export const operations = {
       "token_invalid",
       "token_expired",
       "not_booking_owner",
+      "scope_missing",
       "booking_not_found",
+      "idempotency_in_progress",
+      "idempotency_key_reused",
+      "rate_limited",
       "internal_error",
       "payment_provider_unavailable",
       "service_unavailable",
@@ -3107,8 +4210,13 @@ export const operations = {
   receivePaymentEvent: {
     id: "receivePaymentEvent",
     access: "public",
+    scope: null,
     takesTicket: false,
     rateLimit: "public",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
     bodyKind: "raw",
     upgrades: false,
     isSandboxOnly: false,
@@ -3117,7 +4225,9 @@ export const operations = {
       "malformed_json",
       "webhook_invalid",
       "payment_provider_not_found",
+      "request_timeout",
       "body_too_large",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -3127,8 +4237,13 @@ export const operations = {
   listEvents: {
     id: "listEvents",
     access: "user",
+    scope: "events:read",
     takesTicket: false,
     rateLimit: "user",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
     bodyKind: "none",
     upgrades: false,
     isSandboxOnly: false,
@@ -3138,7 +4253,9 @@ export const operations = {
       "token_invalid",
       "token_expired",
       "admin_required",
+      "scope_missing",
       "cursor_expired",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -3148,8 +4265,13 @@ export const operations = {
   createSocketTicket: {
     id: "createSocketTicket",
     access: "user",
+    scope: "events:read",
     takesTicket: false,
-    rateLimit: "user",
+    rateLimit: "auth",
+    takesIdempotencyKey: true,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
     bodyKind: "none",
     upgrades: false,
     isSandboxOnly: false,
@@ -3158,6 +4280,10 @@ export const operations = {
       "token_missing",
       "token_invalid",
       "token_expired",
+      "scope_missing",
+      "idempotency_in_progress",
+      "idempotency_key_reused",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -3167,8 +4293,13 @@ export const operations = {
   openSocket: {
     id: "openSocket",
     access: "user",
+    scope: "events:read",
     takesTicket: true,
-    rateLimit: "user",
+    rateLimit: "auth",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
     bodyKind: "none",
     upgrades: true,
     isSandboxOnly: false,
@@ -3179,8 +4310,10 @@ export const operations = {
       "token_expired",
       "ticket_invalid",
       "origin_not_allowed",
+      "scope_missing",
       "upgrade_required",
       "too_many_sockets",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -3190,8 +4323,13 @@ export const operations = {
   getMe: {
     id: "getMe",
     access: "user",
+    scope: "any",
     takesTicket: false,
     rateLimit: "user",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
     bodyKind: "none",
     upgrades: false,
     isSandboxOnly: false,
@@ -3200,6 +4338,7 @@ export const operations = {
       "token_missing",
       "token_invalid",
       "token_expired",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -3209,8 +4348,13 @@ export const operations = {
   createRoom: {
     id: "createRoom",
     access: "admin",
+    scope: "rooms:write",
     takesTicket: false,
     rateLimit: "admin",
+    takesIdempotencyKey: true,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: true,
     bodyKind: "json",
     upgrades: false,
     isSandboxOnly: false,
@@ -3221,8 +4365,13 @@ export const operations = {
       "token_invalid",
       "token_expired",
       "admin_required",
+      "scope_missing",
+      "request_timeout",
+      "idempotency_in_progress",
       "body_too_large",
       "unsupported_media_type",
+      "idempotency_key_reused",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -3232,8 +4381,13 @@ export const operations = {
   updateRoom: {
     id: "updateRoom",
     access: "admin",
+    scope: "rooms:write",
     takesTicket: false,
     rateLimit: "admin",
+    takesIdempotencyKey: true,
+    takesIfMatch: true,
+    isConditional: false,
+    hasEntityTag: true,
     bodyKind: "json",
     upgrades: false,
     isSandboxOnly: false,
@@ -3244,9 +4398,15 @@ export const operations = {
       "token_invalid",
       "token_expired",
       "admin_required",
+      "scope_missing",
       "room_not_found",
+      "request_timeout",
+      "idempotency_in_progress",
+      "precondition_failed",
       "body_too_large",
       "unsupported_media_type",
+      "idempotency_key_reused",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -3256,8 +4416,13 @@ export const operations = {
   deleteRoom: {
     id: "deleteRoom",
     access: "admin",
+    scope: "rooms:write",
     takesTicket: false,
     rateLimit: "admin",
+    takesIdempotencyKey: false,
+    takesIfMatch: true,
+    isConditional: false,
+    hasEntityTag: false,
     bodyKind: "none",
     upgrades: false,
     isSandboxOnly: false,
@@ -3267,7 +4432,10 @@ export const operations = {
       "token_invalid",
       "token_expired",
       "admin_required",
+      "scope_missing",
       "room_not_found",
+      "precondition_failed",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -3277,8 +4445,13 @@ export const operations = {
   generateTimeslots: {
     id: "generateTimeslots",
     access: "admin",
+    scope: "timeslots:write",
     takesTicket: false,
     rateLimit: "admin",
+    takesIdempotencyKey: true,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
     bodyKind: "json",
     upgrades: false,
     isSandboxOnly: false,
@@ -3292,8 +4465,13 @@ export const operations = {
       "token_invalid",
       "token_expired",
       "admin_required",
+      "scope_missing",
+      "request_timeout",
+      "idempotency_in_progress",
       "body_too_large",
       "unsupported_media_type",
+      "idempotency_key_reused",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -3303,8 +4481,13 @@ export const operations = {
   deleteTimeslot: {
     id: "deleteTimeslot",
     access: "admin",
+    scope: "timeslots:write",
     takesTicket: false,
     rateLimit: "admin",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
     bodyKind: "none",
     upgrades: false,
     isSandboxOnly: false,
@@ -3315,7 +4498,9 @@ export const operations = {
       "token_invalid",
       "token_expired",
       "admin_required",
+      "scope_missing",
       "timeslot_not_found",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -3325,8 +4510,13 @@ export const operations = {
   listAllBookings: {
     id: "listAllBookings",
     access: "admin",
+    scope: "bookings:read",
     takesTicket: false,
     rateLimit: "admin",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: true,
+    hasEntityTag: true,
     bodyKind: "none",
     upgrades: false,
     isSandboxOnly: false,
@@ -3337,6 +4527,8 @@ export const operations = {
       "token_invalid",
       "token_expired",
       "admin_required",
+      "scope_missing",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -3346,8 +4538,13 @@ export const operations = {
   updateBookingStatus: {
     id: "updateBookingStatus",
     access: "admin",
+    scope: "bookings:write",
     takesTicket: false,
     rateLimit: "admin",
+    takesIdempotencyKey: true,
+    takesIfMatch: true,
+    isConditional: false,
+    hasEntityTag: true,
     bodyKind: "json",
     upgrades: false,
     isSandboxOnly: false,
@@ -3359,9 +4556,15 @@ export const operations = {
       "token_invalid",
       "token_expired",
       "admin_required",
+      "scope_missing",
       "booking_not_found",
+      "request_timeout",
+      "idempotency_in_progress",
+      "precondition_failed",
       "body_too_large",
       "unsupported_media_type",
+      "idempotency_key_reused",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -3371,8 +4574,13 @@ export const operations = {
   retryRefund: {
     id: "retryRefund",
     access: "admin",
+    scope: "bookings:write",
     takesTicket: false,
     rateLimit: "admin",
+    takesIdempotencyKey: true,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
     bodyKind: "none",
     upgrades: false,
     isSandboxOnly: false,
@@ -3383,7 +4591,11 @@ export const operations = {
       "token_invalid",
       "token_expired",
       "admin_required",
+      "scope_missing",
       "booking_not_found",
+      "idempotency_in_progress",
+      "idempotency_key_reused",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -3393,8 +4605,13 @@ export const operations = {
   getBookingStats: {
     id: "getBookingStats",
     access: "admin",
+    scope: "stats:read",
     takesTicket: false,
     rateLimit: "admin",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
     bodyKind: "none",
     upgrades: false,
     isSandboxOnly: false,
@@ -3405,17 +4622,136 @@ export const operations = {
       "token_invalid",
       "token_expired",
       "admin_required",
+      "scope_missing",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
     answers: { 200: BookingStats },
     route: routes.getBookingStats,
   },
+  listApiKeys: {
+    id: "listApiKeys",
+    access: "admin",
+    scope: null,
+    takesTicket: false,
+    rateLimit: "admin",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
+    bodyKind: "none",
+    upgrades: false,
+    isSandboxOnly: false,
+    problems: [
+      "validation_failed",
+      "token_missing",
+      "token_invalid",
+      "token_expired",
+      "admin_required",
+      "rate_limited",
+      "internal_error",
+      "service_unavailable",
+    ],
+    answers: { 200: ApiKeyPage },
+    route: routes.listApiKeys,
+  },
+  createApiKey: {
+    id: "createApiKey",
+    access: "admin",
+    scope: null,
+    takesTicket: false,
+    rateLimit: "admin",
+    takesIdempotencyKey: true,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
+    bodyKind: "json",
+    upgrades: false,
+    isSandboxOnly: false,
+    problems: [
+      "validation_failed",
+      "malformed_json",
+      "token_missing",
+      "token_invalid",
+      "token_expired",
+      "admin_required",
+      "request_timeout",
+      "idempotency_in_progress",
+      "body_too_large",
+      "unsupported_media_type",
+      "idempotency_key_reused",
+      "rate_limited",
+      "internal_error",
+      "service_unavailable",
+    ],
+    answers: { 201: ApiKeyCreated },
+    route: routes.createApiKey,
+  },
+  revokeApiKey: {
+    id: "revokeApiKey",
+    access: "admin",
+    scope: null,
+    takesTicket: false,
+    rateLimit: "admin",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
+    bodyKind: "none",
+    upgrades: false,
+    isSandboxOnly: false,
+    problems: [
+      "validation_failed",
+      "token_missing",
+      "token_invalid",
+      "token_expired",
+      "admin_required",
+      "api_key_not_found",
+      "rate_limited",
+      "internal_error",
+      "service_unavailable",
+    ],
+    answers: { 200: Message },
+    route: routes.revokeApiKey,
+  },
+  listAuditLog: {
+    id: "listAuditLog",
+    access: "admin",
+    scope: null,
+    takesTicket: false,
+    rateLimit: "admin",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
+    bodyKind: "none",
+    upgrades: false,
+    isSandboxOnly: false,
+    problems: [
+      "validation_failed",
+      "invalid_date_range",
+      "token_missing",
+      "token_invalid",
+      "token_expired",
+      "admin_required",
+      "rate_limited",
+      "internal_error",
+      "service_unavailable",
+    ],
+    answers: { 200: AuditPage },
+    route: routes.listAuditLog,
+  },
   getSandboxClock: {
     id: "getSandboxClock",
     access: "admin",
+    scope: null,
     takesTicket: false,
     rateLimit: "admin",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
     bodyKind: "none",
     upgrades: false,
     isSandboxOnly: true,
@@ -3425,6 +4761,7 @@ export const operations = {
       "token_invalid",
       "token_expired",
       "admin_required",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -3434,8 +4771,13 @@ export const operations = {
   setSandboxClock: {
     id: "setSandboxClock",
     access: "admin",
+    scope: null,
     takesTicket: false,
     rateLimit: "admin",
+    takesIdempotencyKey: true,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
     bodyKind: "json",
     upgrades: false,
     isSandboxOnly: true,
@@ -3447,8 +4789,12 @@ export const operations = {
       "token_invalid",
       "token_expired",
       "admin_required",
+      "request_timeout",
+      "idempotency_in_progress",
       "body_too_large",
       "unsupported_media_type",
+      "idempotency_key_reused",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -3458,8 +4804,13 @@ export const operations = {
   resetSandboxClock: {
     id: "resetSandboxClock",
     access: "admin",
+    scope: null,
     takesTicket: false,
     rateLimit: "admin",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
     bodyKind: "none",
     upgrades: false,
     isSandboxOnly: true,
@@ -3469,6 +4820,7 @@ export const operations = {
       "token_invalid",
       "token_expired",
       "admin_required",
+      "rate_limited",
       "internal_error",
       "service_unavailable",
     ],
@@ -3478,8 +4830,13 @@ export const operations = {
   getHealth: {
     id: "getHealth",
     access: "public",
+    scope: null,
     takesTicket: false,
-    rateLimit: "public",
+    rateLimit: "none",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
     bodyKind: "none",
     upgrades: false,
     isSandboxOnly: false,
@@ -3490,8 +4847,13 @@ export const operations = {
   getReadiness: {
     id: "getReadiness",
     access: "public",
+    scope: null,
     takesTicket: false,
-    rateLimit: "public",
+    rateLimit: "none",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
     bodyKind: "none",
     upgrades: false,
     isSandboxOnly: false,
@@ -3507,6 +4869,7 @@ export type Operations = {
     access: "public";
     params: z.output<typeof routes.listRooms.request.params>;
     query: z.output<typeof routes.listRooms.request.query>;
+    headers: z.output<typeof routes.listRooms.request.headers>;
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: false;
@@ -3516,6 +4879,7 @@ export type Operations = {
     access: "public";
     params: z.output<typeof routes.getRoom.request.params>;
     query: z.output<typeof routes.getRoom.request.query>;
+    headers: z.output<typeof routes.getRoom.request.headers>;
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: false;
@@ -3525,6 +4889,7 @@ export type Operations = {
     access: "public";
     params: z.output<typeof routes.listFreeTimeslots.request.params>;
     query: z.output<typeof routes.listFreeTimeslots.request.query>;
+    headers: z.output<typeof routes.listFreeTimeslots.request.headers>;
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: false;
@@ -3534,6 +4899,7 @@ export type Operations = {
     access: "user";
     params: z.output<typeof routes.createBooking.request.params>;
     query: z.output<typeof routes.createBooking.request.query>;
+    headers: z.output<typeof routes.createBooking.request.headers>;
     body: z.output<typeof routes.createBooking.request.body.content["application/json"]["schema"]>;
     bodyKind: "json";
     isSandboxOnly: false;
@@ -3543,6 +4909,7 @@ export type Operations = {
     access: "user";
     params: z.output<typeof routes.listBookings.request.params>;
     query: z.output<typeof routes.listBookings.request.query>;
+    headers: z.output<typeof routes.listBookings.request.headers>;
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: false;
@@ -3552,6 +4919,7 @@ export type Operations = {
     access: "user";
     params: z.output<typeof routes.getBooking.request.params>;
     query: z.output<typeof routes.getBooking.request.query>;
+    headers: z.output<typeof routes.getBooking.request.headers>;
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: false;
@@ -3561,6 +4929,7 @@ export type Operations = {
     access: "user";
     params: z.output<typeof routes.cancelBooking.request.params>;
     query: z.output<typeof routes.cancelBooking.request.query>;
+    headers: z.output<typeof routes.cancelBooking.request.headers>;
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: false;
@@ -3570,6 +4939,7 @@ export type Operations = {
     access: "user";
     params: z.output<typeof routes.rescheduleBooking.request.params>;
     query: z.output<typeof routes.rescheduleBooking.request.query>;
+    headers: z.output<typeof routes.rescheduleBooking.request.headers>;
     body: z.output<typeof routes.rescheduleBooking.request.body.content["application/json"]["schema"]>;
     bodyKind: "json";
     isSandboxOnly: false;
@@ -3579,6 +4949,7 @@ export type Operations = {
     access: "user";
     params: z.output<typeof routes.getCancellation.request.params>;
     query: z.output<typeof routes.getCancellation.request.query>;
+    headers: Record<never, never>;
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: false;
@@ -3588,6 +4959,7 @@ export type Operations = {
     access: "user";
     params: z.output<typeof routes.createCheckout.request.params>;
     query: z.output<typeof routes.createCheckout.request.query>;
+    headers: z.output<typeof routes.createCheckout.request.headers>;
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: false;
@@ -3597,6 +4969,7 @@ export type Operations = {
     access: "public";
     params: z.output<typeof routes.receivePaymentEvent.request.params>;
     query: z.output<typeof routes.receivePaymentEvent.request.query>;
+    headers: Record<never, never>;
     body: string;
     bodyKind: "raw";
     isSandboxOnly: false;
@@ -3606,6 +4979,7 @@ export type Operations = {
     access: "user";
     params: z.output<typeof routes.listEvents.request.params>;
     query: z.output<typeof routes.listEvents.request.query>;
+    headers: Record<never, never>;
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: false;
@@ -3615,6 +4989,7 @@ export type Operations = {
     access: "user";
     params: z.output<typeof routes.createSocketTicket.request.params>;
     query: z.output<typeof routes.createSocketTicket.request.query>;
+    headers: z.output<typeof routes.createSocketTicket.request.headers>;
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: false;
@@ -3624,6 +4999,7 @@ export type Operations = {
     access: "user";
     params: z.output<typeof routes.openSocket.request.params>;
     query: z.output<typeof routes.openSocket.request.query>;
+    headers: Record<never, never>;
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: false;
@@ -3633,6 +5009,7 @@ export type Operations = {
     access: "user";
     params: z.output<typeof routes.getMe.request.params>;
     query: z.output<typeof routes.getMe.request.query>;
+    headers: Record<never, never>;
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: false;
@@ -3642,6 +5019,7 @@ export type Operations = {
     access: "admin";
     params: z.output<typeof routes.createRoom.request.params>;
     query: z.output<typeof routes.createRoom.request.query>;
+    headers: z.output<typeof routes.createRoom.request.headers>;
     body: z.output<typeof routes.createRoom.request.body.content["application/json"]["schema"]>;
     bodyKind: "json";
     isSandboxOnly: false;
@@ -3651,6 +5029,7 @@ export type Operations = {
     access: "admin";
     params: z.output<typeof routes.updateRoom.request.params>;
     query: z.output<typeof routes.updateRoom.request.query>;
+    headers: z.output<typeof routes.updateRoom.request.headers>;
     body: z.output<typeof routes.updateRoom.request.body.content["application/json"]["schema"]>;
     bodyKind: "json";
     isSandboxOnly: false;
@@ -3660,6 +5039,7 @@ export type Operations = {
     access: "admin";
     params: z.output<typeof routes.deleteRoom.request.params>;
     query: z.output<typeof routes.deleteRoom.request.query>;
+    headers: z.output<typeof routes.deleteRoom.request.headers>;
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: false;
@@ -3669,6 +5049,7 @@ export type Operations = {
     access: "admin";
     params: z.output<typeof routes.generateTimeslots.request.params>;
     query: z.output<typeof routes.generateTimeslots.request.query>;
+    headers: z.output<typeof routes.generateTimeslots.request.headers>;
     body: z.output<typeof routes.generateTimeslots.request.body.content["application/json"]["schema"]>;
     bodyKind: "json";
     isSandboxOnly: false;
@@ -3678,6 +5059,7 @@ export type Operations = {
     access: "admin";
     params: z.output<typeof routes.deleteTimeslot.request.params>;
     query: z.output<typeof routes.deleteTimeslot.request.query>;
+    headers: Record<never, never>;
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: false;
@@ -3687,6 +5069,7 @@ export type Operations = {
     access: "admin";
     params: z.output<typeof routes.listAllBookings.request.params>;
     query: z.output<typeof routes.listAllBookings.request.query>;
+    headers: z.output<typeof routes.listAllBookings.request.headers>;
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: false;
@@ -3696,6 +5079,7 @@ export type Operations = {
     access: "admin";
     params: z.output<typeof routes.updateBookingStatus.request.params>;
     query: z.output<typeof routes.updateBookingStatus.request.query>;
+    headers: z.output<typeof routes.updateBookingStatus.request.headers>;
     body: z.output<typeof routes.updateBookingStatus.request.body.content["application/json"]["schema"]>;
     bodyKind: "json";
     isSandboxOnly: false;
@@ -3705,6 +5089,7 @@ export type Operations = {
     access: "admin";
     params: z.output<typeof routes.retryRefund.request.params>;
     query: z.output<typeof routes.retryRefund.request.query>;
+    headers: z.output<typeof routes.retryRefund.request.headers>;
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: false;
@@ -3714,15 +5099,57 @@ export type Operations = {
     access: "admin";
     params: z.output<typeof routes.getBookingStats.request.params>;
     query: z.output<typeof routes.getBookingStats.request.query>;
+    headers: Record<never, never>;
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: false;
     answer: { status: 200; body: z.input<typeof BookingStats> };
   };
+  listApiKeys: {
+    access: "admin";
+    params: z.output<typeof routes.listApiKeys.request.params>;
+    query: z.output<typeof routes.listApiKeys.request.query>;
+    headers: Record<never, never>;
+    body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
+    answer: { status: 200; body: z.input<typeof ApiKeyPage> };
+  };
+  createApiKey: {
+    access: "admin";
+    params: z.output<typeof routes.createApiKey.request.params>;
+    query: z.output<typeof routes.createApiKey.request.query>;
+    headers: z.output<typeof routes.createApiKey.request.headers>;
+    body: z.output<typeof routes.createApiKey.request.body.content["application/json"]["schema"]>;
+    bodyKind: "json";
+    isSandboxOnly: false;
+    answer: { status: 201; body: z.input<typeof ApiKeyCreated> };
+  };
+  revokeApiKey: {
+    access: "admin";
+    params: z.output<typeof routes.revokeApiKey.request.params>;
+    query: z.output<typeof routes.revokeApiKey.request.query>;
+    headers: Record<never, never>;
+    body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
+    answer: { status: 200; body: z.input<typeof Message> };
+  };
+  listAuditLog: {
+    access: "admin";
+    params: z.output<typeof routes.listAuditLog.request.params>;
+    query: z.output<typeof routes.listAuditLog.request.query>;
+    headers: Record<never, never>;
+    body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
+    answer: { status: 200; body: z.input<typeof AuditPage> };
+  };
   getSandboxClock: {
     access: "admin";
     params: z.output<typeof routes.getSandboxClock.request.params>;
     query: z.output<typeof routes.getSandboxClock.request.query>;
+    headers: Record<never, never>;
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: true;
@@ -3732,6 +5159,7 @@ export type Operations = {
     access: "admin";
     params: z.output<typeof routes.setSandboxClock.request.params>;
     query: z.output<typeof routes.setSandboxClock.request.query>;
+    headers: z.output<typeof routes.setSandboxClock.request.headers>;
     body: z.output<typeof routes.setSandboxClock.request.body.content["application/json"]["schema"]>;
     bodyKind: "json";
     isSandboxOnly: true;
@@ -3741,6 +5169,7 @@ export type Operations = {
     access: "admin";
     params: z.output<typeof routes.resetSandboxClock.request.params>;
     query: z.output<typeof routes.resetSandboxClock.request.query>;
+    headers: Record<never, never>;
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: true;
@@ -3750,6 +5179,7 @@ export type Operations = {
     access: "public";
     params: z.output<typeof routes.getHealth.request.params>;
     query: z.output<typeof routes.getHealth.request.query>;
+    headers: Record<never, never>;
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: false;
@@ -3759,6 +5189,7 @@ export type Operations = {
     access: "public";
     params: z.output<typeof routes.getReadiness.request.params>;
     query: z.output<typeof routes.getReadiness.request.query>;
+    headers: Record<never, never>;
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: false;

@@ -7,8 +7,8 @@ import { migrate } from "../src/database/migrate.ts";
 import { createDatabase, databaseUrl, dropDatabase, templateDatabase } from "../tests/support/database.ts";
 import { startTemporaryPostgres } from "./temporary_postgres.ts";
 
-/** Folders whose files take longest. They begin first, so that none of them is left over when all others have ended. */
-const longest = ["server", "payments", "rules", "events"];
+/** Folders and files that take longest. They begin first, so that none of them is left over when all others have ended. */
+const longest = ["contract/fuzz_test", "server", "payments", "idempotency", "edge", "rules", "events"];
 
 async function testFiles(): Promise<string[]> {
   const names = (await readdir("tests", { recursive: true })).filter((name) => name.endsWith("_test.ts"));

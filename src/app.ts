@@ -1,6 +1,8 @@
 /** Puts the features together into one app. The tests build it in the same way. */
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { Kysely } from "kysely";
+import { rateLimits as contractLimits } from "../generated/contract.ts";
+import { auditHandlers } from "./audit/handlers.ts";
 import { createAuthenticator } from "./auth/callers.ts";
 import { authHandlers } from "./auth/handlers.ts";
 import type { VerifyToken } from "./auth/tokens.ts";
@@ -13,8 +15,12 @@ import type { EventFeed } from "./events/feed.ts";
 import { eventHandlers } from "./events/handlers.ts";
 import { type SocketLimits, Sockets } from "./events/sockets.ts";
 import { redeemTicket } from "./events/tickets.ts";
+import type { Scope } from "./http/execution.ts";
+import type { Handlers } from "./http/handlers.ts";
 import { Intake } from "./http/intake.ts";
 import type { Log } from "./http/log.ts";
+import { type RateLimit, RateLimits } from "./http/rate_limits.ts";
+import { type RateLimitClass, RequestLimiter } from "./http/request_limiter.ts";
 import { type AppEnv, createRouter } from "./http/router.ts";
 import type { WorkerOptions } from "./jobs/worker.ts";
 import { operationsHandlers } from "./operations/handlers.ts";
@@ -46,6 +52,8 @@ export interface AppOptions {
   /** For whoever shuts the server down. */
   intake?: Intake;
   socketLimits?: SocketLimits;
+  /** Other limits than those of the contract. */
+  rateLimits?: Record<RateLimitClass, RateLimit>;
 }
 
 export interface App {
@@ -58,34 +66,55 @@ export interface App {
   payments: PaymentProvider | undefined;
   /** For whoever shuts the server down. */
   sockets: Sockets;
+  /** Lets go of what the app itself has opened. */
+  close(): Promise<void>;
 }
 
 export function createApp(options: AppOptions): App {
   const { config, db, clock, log, verify, feed, publicUrl, docsToken, intake = new Intake(), socketLimits } = options;
+  const { rateLimits = contractLimits } = options;
   const links = paymentLinks(publicUrl, config.checkoutReturnUrl);
   const payments = openPaymentProvider(config, links);
   const rules = { config, db, clock, log, payments, announce: () => feed.announce() };
   const sweepAll = () => sweep(rules);
   const sockets = new Sockets({ db, feed, log, config, limits: socketLimits });
+  const authenticator = createAuthenticator({ db, verify });
+  const limits = config.rateLimit ? new RateLimits({ limits: rateLimits, redisUrl: config.redisUrl, log }) : undefined;
+  const limiter = new RequestLimiter({ limits, trustedProxies: config.trustedProxies });
+  const handlersIn = (scope: Scope): Handlers => {
+    const within = { ...rules, ...scope };
+    return {
+      ...authHandlers(within),
+      ...auditHandlers(within),
+      ...roomHandlers(within),
+      ...timeslotHandlers(within),
+      ...bookingHandlers(within),
+      ...paymentHandlers(within),
+      ...eventHandlers({ ...within, feed, sockets, assertCurrent: authenticator.assertCurrent }),
+      ...operationsHandlers(within),
+      ...(clock instanceof SandboxClock ? sandboxHandlers({ ...within, sandboxClock: clock, sweep: sweepAll }) : {}),
+    };
+  };
   const app = createRouter({
-    log,
+    ...rules,
     intake,
-    authenticate: createAuthenticator({ db, verify }),
+    authenticator,
     redeemTicket: (ticket) => redeemTicket(db, ticket),
-    handlers: {
-      ...authHandlers(),
-      ...roomHandlers(rules),
-      ...timeslotHandlers(rules),
-      ...bookingHandlers(rules),
-      ...paymentHandlers(rules),
-      ...eventHandlers({ db, feed, log, sockets }),
-      ...operationsHandlers({ db }),
-      ...(clock instanceof SandboxClock ? sandboxHandlers({ sandboxClock: clock, sweep: sweepAll }) : {}),
-    },
+    handlersIn,
+    isSandbox: clock instanceof SandboxClock,
+    limiter,
+    corsOrigins: config.corsOrigins,
   });
-  addDocs(app, docsToken);
+  addDocs(app, { token: docsToken, limiter });
   if (isSandboxPayments(payments)) {
-    addCheckoutPage(app, { ...rules, payments, links, deliver: (request) => app.fetch(request) });
+    addCheckoutPage(app, { ...rules, payments, links, limiter, deliver: (request) => app.fetch(request) });
   }
-  return { fetch: app.fetch, sweep: sweepAll, tasks: paymentTasks(rules), payments, sockets };
+  return {
+    fetch: app.fetch,
+    sweep: sweepAll,
+    tasks: paymentTasks(rules),
+    payments,
+    sockets,
+    close: async () => await limits?.close(),
+  };
 }

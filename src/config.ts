@@ -46,6 +46,14 @@ export interface Config {
   /** How long before its start a booking is reminded of; 0 means never. */
   reminderLeadMinutes: number;
   eventRetentionDays: number;
+  /** Whether requests are limited. */
+  rateLimit: boolean;
+  /** For limits that all servers count together. */
+  redisUrl: string | undefined;
+  /** Proxies in front of this server that add to X-Forwarded-For. */
+  trustedProxies: number;
+  /** Bookings of a user that may wait to be paid or confirmed; 0 for any number. */
+  maxPendingBookings: number;
   logLevel: "debug" | "info" | "warn" | "error";
 }
 
@@ -91,8 +99,8 @@ const origins = z.string().transform((value, context): string[] => {
   return z.NEVER;
 });
 
-/** Whether postgres.js can read the URL, with a password that is percent-encoded where it has to be. */
-function isPostgresUrl(value: string): boolean {
+/** Whether a client can read the URL, with a password that is percent-encoded where it has to be. */
+function hasReadablePassword(value: string): boolean {
   try {
     const { username, password } = new URL(value);
     return [username, password].map(decodeURIComponent).length === 2;
@@ -126,7 +134,8 @@ const variables = z.object({
     error: "must start with postgres:// or postgresql://",
     abort: true,
   })
-    .refine(isPostgresUrl, "must be a URL; a special character in the password is written percent-encoded").optional(),
+    .refine(hasReadablePassword, "must be a URL; a special character in the password is written percent-encoded")
+    .optional(),
   DATA_DIR: z.string().default(".data"),
   DATABASE_POOL: wholeNumber(1, 1000).prefault("4"),
   SANDBOX: flag.optional(),
@@ -149,6 +158,13 @@ const variables = z.object({
   CORS_ORIGINS: origins.optional(),
   REMINDER_LEAD_MINUTES: wholeNumber(0, 525_600).prefault("60"),
   EVENT_RETENTION_DAYS: wholeNumber(1, 3_660).prefault("30"),
+  RATE_LIMIT: z.enum(["on", "off"], "must be on or off").default("on"),
+  REDIS_URL: z.string().refine(
+    (value) => /^rediss?:\/\//.test(value) && hasReadablePassword(value),
+    "must be a URL with redis or rediss; a special character in the password is written percent-encoded",
+  ).optional(),
+  TRUST_PROXY: wholeNumber(0, 10).prefault("0"),
+  MAX_PENDING_BOOKINGS: wholeNumber(0, 1_000_000).prefault("5"),
   LOG_LEVEL: z.enum(["debug", "info", "warn", "error"]).default("info"),
 });
 
@@ -214,6 +230,10 @@ export function parseConfig(
     corsOrigins: data.CORS_ORIGINS ?? [],
     reminderLeadMinutes: data.REMINDER_LEAD_MINUTES,
     eventRetentionDays: data.EVENT_RETENTION_DAYS,
+    rateLimit: data.RATE_LIMIT === "on",
+    redisUrl: data.REDIS_URL,
+    trustedProxies: data.TRUST_PROXY,
+    maxPendingBookings: data.MAX_PENDING_BOOKINGS,
     publicUrl: data.PUBLIC_URL?.replace(/\/$/, ""),
     logLevel: data.LOG_LEVEL,
   };

@@ -75,6 +75,7 @@ async function start(): Promise<void> {
       intake.close(arrivalLimitMs),
     ]);
     await Promise.race([server.shutdown(), new Promise((done) => setTimeout(done, drainLimitMs))]);
+    await app.close();
   } finally {
     await database.close();
   }

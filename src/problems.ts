@@ -42,6 +42,14 @@ export const catalogue: Record<ProblemCode, { status: number; title: string }> =
   webhook_invalid: { status: 400, title: "Webhook is not valid" },
   payment_provider_not_found: { status: 404, title: "Payment provider not found" },
   clock_goes_forward: { status: 400, title: "The clock goes forward only" },
+  scope_missing: { status: 403, title: "API key lacks a scope" },
+  api_key_not_found: { status: 404, title: "API key not found" },
+  request_timeout: { status: 408, title: "Request timed out" },
+  idempotency_in_progress: { status: 409, title: "Request is still running" },
+  precondition_failed: { status: 412, title: "It has changed" },
+  idempotency_key_reused: { status: 422, title: "Idempotency-Key was used" },
+  rate_limited: { status: 429, title: "Too many requests" },
+  too_many_pending_bookings: { status: 400, title: "Too many pending bookings" },
   internal_error: { status: 500, title: "Internal error" },
   service_unavailable: { status: 503, title: "Service unavailable" },
   payment_provider_unavailable: { status: 503, title: "Payment provider unavailable" },
@@ -51,14 +59,17 @@ export const catalogue: Record<ProblemCode, { status: number; title: string }> =
 export class Problem extends Error {
   override name = "Problem";
   readonly errors: FieldError[] | undefined;
+  /** Seconds after which it is worth trying again. */
+  readonly retryAfter: number | undefined;
 
   constructor(
     readonly code: ProblemCode,
     readonly detail: string,
-    { errors, cause }: { errors?: FieldError[]; cause?: unknown } = {},
+    { errors, retryAfter, cause }: { errors?: FieldError[]; retryAfter?: number; cause?: unknown } = {},
   ) {
     super(`${code}: ${detail}`, { cause });
     this.errors = errors;
+    this.retryAfter = retryAfter;
   }
 }
 

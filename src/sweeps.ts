@@ -6,6 +6,7 @@ import { type HoldRules, releaseExpiredHolds } from "./bookings/holds.ts";
 import { type BookingReminderRules, sendReminders } from "./bookings/reminders.ts";
 import { removeOldEvents, type RetentionRules } from "./events/retention.ts";
 import { removeOldTickets } from "./events/tickets.ts";
+import { removeOldKeys } from "./http/idempotency.ts";
 import { describeFailure } from "./http/log.ts";
 import { closeStrayCheckouts, type PaymentRules, tendJobs } from "./payments/payments.ts";
 
@@ -20,6 +21,7 @@ export async function sweep(rules: SweepRules): Promise<void> {
     tendJobs,
     removeOldEvents,
     removeOldTickets: () => removeOldTickets(rules.db),
+    removeOldKeys: () => removeOldKeys(rules.db, new Date()),
   };
   for (const [name, run] of Object.entries(sweeps)) {
     try {

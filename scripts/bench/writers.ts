@@ -37,7 +37,7 @@ export async function databaseWriter(client: Client, room: BenchRoom, databaseUr
   return {
     async book(timeslotId) {
       const wish = { userId, roomId: room.id, timeslotId, notes: null, bookingType: null };
-      const terms = { cancellationTiers: [], checkout: null };
+      const terms = { cancellationTiers: [], maxPendingBookings: 0, checkout: null };
       const row = await insertBooking(db, { ...wish, ...terms, now: new Date() });
       if (row === undefined) throw new Error(`timeslot ${timeslotId} was not booked`);
       hints.send();

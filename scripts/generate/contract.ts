@@ -6,19 +6,18 @@
  * of the contract is dropped in silence.
  */
 
+import { type BodyKind, impliedProblems, securityOf } from "./access.ts";
 import { entries, fail, type Json, type Node, node, omit, text } from "./nodes.ts";
 import { assertAlone, schemaWriter } from "./schemas.ts";
 
 const METHODS = ["get", "put", "post", "delete", "patch"];
-const RATE_LIMITS = ["public", "user", "booking_write", "admin", "auth"];
-const ACCESS: Record<string, string> = {
-  "[]": "public",
-  '[{"bearer":["user"]}]': "user",
-  '[{"bearer":["admin"]}]': "admin",
-  // By a token or by a ticket of the same user.
-  '[{"bearer":["user"]},{"ticket":[]}]': "user",
+/** The headers of a request that the contract may declare, each with the flag that an operation then has. */
+const HEADERS: Record<string, string> = {
+  "Idempotency-Key": "takesIdempotencyKey",
+  "If-Match": "takesIfMatch",
+  "If-None-Match": "isConditional",
 };
-const DOCUMENT = ["openapi", "info", "servers", "tags", "paths", "components"];
+const DOCUMENT = ["openapi", "info", "servers", "tags", "x-rate-limits", "paths", "components"];
 const OPERATION = [
   "operationId",
   "tags",
@@ -40,26 +39,13 @@ function assertKnown(value: Node, known: string[], where: string): void {
   if (unknown !== undefined) fail(where, `\`${unknown}\` is outside our dialect`);
 }
 
-/** How an operation takes its body: as JSON that its schema is checked against, or as it came, for its signature. */
-type BodyKind = "none" | "json" | "raw";
-
-/** What every operation of its kind can answer, whatever it does. */
-export function impliedProblems(access: string, body: BodyKind): string[] {
-  return [
-    "validation_failed",
-    "internal_error",
-    ...(access === "public" ? [] : ["token_missing", "token_invalid", "token_expired", "service_unavailable"]),
-    ...(access === "admin" ? ["admin_required"] : []),
-    ...(body === "none" ? [] : ["malformed_json", "body_too_large"]),
-    ...(body === "json" ? ["unsupported_media_type"] : []),
-  ];
-}
-
 /** The TypeScript of `generated/contract.ts`. Throws a `ContractError` outside the dialect. */
 export function generateContract(document: Json): string {
   const components = node(node(document, "document").components, "components");
   const schemas = node(components.schemas ?? {}, "components.schemas");
   const { named, resolved, schemaCode, parameterSchemaCode, inOrder } = schemaWriter(components);
+  const rateLimits = node(node(document, "document")["x-rate-limits"] ?? {}, "x-rate-limits");
+  const scopes = node(schemas.ApiKeyScope ?? {}, "ApiKeyScope").enum;
 
   function parametersCode(parameters: Node[], place: string, where: string): string {
     const fields = parameters.filter((parameter) => parameter.in === place).map((parameter) => {
@@ -69,9 +55,11 @@ export function generateContract(document: Json): string {
       const optional = parameter.required === true || hasDefault ? "" : ".optional()";
       const about = omit(parameter, "name", "in", "schema", "required");
       if (about.description === undefined) fail(`${where}.${name}`, "needs a description");
-      return `${text(name)}: ${code}${optional}.openapi({ param: ${text(about)} })`;
+      // Hono hands headers over under their names in lower case. There are always others, which are nobody's business.
+      const key = place === "header" ? name.toLowerCase() : name;
+      return `${text(key)}: ${code}${optional}.openapi({ param: ${text(about)} })`;
     });
-    return `z.strictObject({ ${fields.join(", ")} })`;
+    return `z.${place === "header" ? "object" : "strictObject"}({ ${fields.join(", ")} })`;
   }
 
   function contentCode(content: Json | undefined, where: string): string {
@@ -95,19 +83,24 @@ export function generateContract(document: Json): string {
       assertAlone(response, where);
       return `responses.${named("responses", response.$ref, where)}`;
     }
-    const unknown = Object.keys(omit(response, "description", "content"))[0];
+    const unknown = Object.keys(omit(response, "description", "headers", "content"))[0];
     if (unknown !== undefined) fail(where, `\`${unknown}\` of a response is outside our dialect`);
     const description = text(response.description ?? fail(where, "needs a description"));
+    const declared = entries(response.headers, where).map((
+      [name, header],
+    ) => [name, resolved("headers", header, where)]);
+    const headers = declared.length === 0 ? "" : `, headers: ${text(Object.fromEntries(declared))} as const`;
     const content = response.content === undefined ? "" : `, content: ${contentCode(response.content, where)}`;
-    return `{ description: ${description}${content} }`;
+    return `{ description: ${description}${headers}${content} }`;
   }
 
   /** What a handler of this operation is given and may answer, as a member of `Operations`. */
   function typeCode(
     id: string,
     access: string,
-    { bodyKind, upgrades, isSandboxOnly, successes }: {
+    { bodyKind, takesHeaders, upgrades, isSandboxOnly, successes }: {
       bodyKind: BodyKind;
+      takesHeaders: boolean;
       upgrades: boolean;
       isSandboxOnly: boolean;
       successes: [string, string][];
@@ -124,6 +117,7 @@ export function generateContract(document: Json): string {
       access: ${text(access)};
       params: z.output<typeof routes.${id}.request.params>;
       query: z.output<typeof routes.${id}.request.query>;
+      headers: ${takesHeaders ? `z.output<typeof routes.${id}.request.headers>` : "Record<never, never>"};
       body: ${body};
       bodyKind: ${text(bodyKind)};
       isSandboxOnly: ${isSandboxOnly};
@@ -146,18 +140,31 @@ export function generateContract(document: Json): string {
     for (const key of ["summary", "description", "tags"]) if (operation[key] === undefined) fail(where, `needs ${key}`);
 
     assertKnown(operation, OPERATION, where);
-    const access = ACCESS[JSON.stringify(operation.security ?? null)] ??
-      fail(where, `security must be one of ${Object.keys(ACCESS).join(", ")}; an empty list means public`);
-    const rateLimit = operation["x-rate-limit"];
-    if (!RATE_LIMITS.includes(String(rateLimit))) fail(where, `x-rate-limit must be one of ${RATE_LIMITS.join(", ")}`);
+    const { access, scope, takesTicket } = securityOf(
+      operation.security,
+      Array.isArray(scopes) ? scopes : [],
+      where,
+    );
+    const rateLimit = String(operation["x-rate-limit"]);
+    if (rateLimit !== "none" && !(rateLimit in rateLimits)) {
+      fail(where, `x-rate-limit must be none or one of ${Object.keys(rateLimits).join(", ")}`);
+    }
 
     const own = (operation.parameters ?? []) as Node[];
     const parameters = [...pathParameters, ...own].map((each) => resolved("parameters", each, where));
     const inPath = parameters.filter((each) => each.in === "path").map((each) => `{${each.name}}`);
     if (String(path.match(/\{\w+\}/g) ?? []) !== String(inPath)) fail(where, "path and path parameters differ");
     for (const parameter of parameters) assertKnown(parameter, PARAMETER, `${where} ${parameter.name}`);
-    const elsewhere = parameters.find((each) => each.in !== "path" && each.in !== "query");
-    if (elsewhere !== undefined) fail(where, `a parameter in ${elsewhere.in} is outside our dialect`);
+    const isKnownPlace = (each: Node) => each.in === "header" ? String(each.name) in HEADERS : each.in !== "cookie";
+    const elsewhere = parameters.find((each) => !isKnownPlace(each));
+    if (elsewhere !== undefined) fail(where, `${elsewhere.name} in ${elsewhere.in} is outside our dialect`);
+    const inHeader = parameters.filter((each) => each.in === "header").map(({ name }) => String(name));
+    const takesIdempotencyKey = inHeader.includes("Idempotency-Key");
+    const takesIfMatch = inHeader.includes("If-Match");
+    const mayRepeat = access !== "public" && ["post", "put"].includes(method);
+    if (takesIdempotencyKey !== mayRepeat) {
+      fail(where, "Idempotency-Key belongs to each POST and PUT that is not public, and to nothing else");
+    }
 
     const body = operation.requestBody === undefined ? undefined : node(operation.requestBody, `${where}.requestBody`);
     if (body !== undefined) assertKnown(body, ["required", "content"], `${where} requestBody`);
@@ -178,19 +185,24 @@ export function generateContract(document: Json): string {
     if (upgrades !== (node(operation.responses, where)["101"] !== undefined)) {
       fail(where, "a WebSocket has both x-websocket and the response 101");
     }
+    if (inHeader.includes("If-None-Match") !== (node(operation.responses, where)["304"] !== undefined)) {
+      fail(where, "If-None-Match and the response 304 belong together");
+    }
     for (const [frame, schema] of entries(operation["x-websocket"], where)) {
       named("schemas", schema.$ref, `${where} x-websocket.${frame}`);
     }
 
     const successes: [string, string][] = [];
+    let hasEntityTag = false;
     const problems: string[] = [];
     const answers = entries(operation.responses, where).map(([status, response]) => {
       const at = `${where} ${status}`;
-      if (status === "101") return `${status}: ${responseCode(response, at)}`;
+      if (["101", "304"].includes(status)) return `${status}: ${responseCode(response, at)}`;
       const [[mediaType, media] = fail(at, "needs content")] = entries(resolved("responses", response, at).content, at);
       if (status.startsWith("2")) {
         if (mediaType !== "application/json") fail(at, "must be application/json");
         successes.push([status, named("schemas", node(media.schema, at).$ref, at)]);
+        hasEntityTag ||= "ETag" in node(resolved("responses", response, at).headers ?? {}, at);
       } else {
         if (mediaType !== "application/problem+json") fail(at, "must be application/problem+json");
         for (const [code, example] of entries(media.examples, at)) {
@@ -202,7 +214,8 @@ export function generateContract(document: Json): string {
       return `${status}: ${responseCode(response, at)}`;
     });
     if (successes.length === 0 && !upgrades) fail(where, "needs a success");
-    const missing = impliedProblems(access, bodyKind).find((code) => !problems.includes(code));
+    const kind = { access, scope, bodyKind, rateLimit, takesIdempotencyKey, takesIfMatch } as const;
+    const missing = impliedProblems(kind).find((code) => !problems.includes(code));
     if (missing !== undefined) fail(where, `can answer ${missing}, so it has to say so`);
 
     const about = omit(operation, "parameters", "requestBody", "responses", "operationId");
@@ -218,17 +231,21 @@ export function generateContract(document: Json): string {
       request: {
         params: ${parametersCode(parameters, "path", where)},
         query: ${parametersCode(parameters, "query", where)},
+        ${inHeader.length === 0 ? "" : `headers: ${parametersCode(parameters, "header", where)},`}
         ${bodyCode}
       },
       responses: { ${answers.join(", ")} },
     }),`);
-    const takesTicket = (operation.security as Node[]).some((way) => way.ticket !== undefined);
+    const flags = Object.entries(HEADERS).map(([name, flag]) => `${flag}: ${inHeader.includes(name)}`).join(", ");
     operations.push(`${id}: {
-      id: ${text(id)}, access: ${text(access)}, takesTicket: ${takesTicket}, rateLimit: ${text(rateLimit ?? null)},
+      id: ${text(id)}, access: ${text(access)}, scope: ${text(scope)}, takesTicket: ${takesTicket},
+      rateLimit: ${text(rateLimit)}, ${flags}, hasEntityTag: ${hasEntityTag},
       bodyKind: ${text(bodyKind)}, upgrades: ${upgrades}, isSandboxOnly: ${isSandboxOnly}, problems: ${text(problems)},
       answers: { ${successes.map(([status, schema]) => `${status}: ${schema}`).join(", ")} }, route: routes.${id},
     },`);
-    types.push(typeCode(id, access, { bodyKind, upgrades, isSandboxOnly, successes }));
+    types.push(
+      typeCode(id, access, { bodyKind, takesHeaders: inHeader.length > 0, upgrades, isSandboxOnly, successes }),
+    );
   }
 
   assertKnown(node(document, "document"), DOCUMENT, "document");
@@ -260,6 +277,9 @@ const examples = { ${exampleFields.join("\n")} };
 const responses = { ${responseFields.join("\n")} };
 
 const routes = { ${allRoutes} };
+
+/** How many requests a caller may make, by class. */
+export const rateLimits = ${text(rateLimits)};
 
 /** Every operation of the contract: who may call it, its rate-limit class, what it answers and refuses, its route. */
 export const operations = { ${operations.join("\n")} } as const;

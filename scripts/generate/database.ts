@@ -7,6 +7,7 @@ import { startTemporaryPostgres } from "../temporary_postgres.ts";
 /** How postgres.js gives each type to us, and what it takes (see `src/database/connect.ts`). */
 const columnTypes: Record<string, string> = {
   bool: "boolean",
+  bytea: "Uint8Array",
   int4: "number",
   int8: "number",
   numeric: "ColumnType<string, string | number, string | number>",
@@ -18,6 +19,9 @@ const columnTypes: Record<string, string> = {
 
 /** What a jsonb column holds. postgres.js parses and serializes jsonb: it is given values, never text. */
 const jsonColumns: Record<string, string> = {
+  "api_keys.scopes": "string[]",
+  "audit_log.after": "Record<string, unknown> | null",
+  "audit_log.before": "Record<string, unknown> | null",
   "booking_events.data": "Record<string, unknown>",
   "bookings.cancellation_tiers": "{ hours: number; percent: number }[]",
   "rooms.metadata": "Record<string, unknown>",

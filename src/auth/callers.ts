@@ -1,8 +1,11 @@
-/** From a bearer token to the user of ours who is calling. */
+/** From what is sent as a bearer token, a JSON Web Token or an API key, to the user of ours who is calling. */
 import type { Kysely } from "kysely";
+import type { ApiKeyScope } from "../../generated/contract.ts";
 import type { Database } from "../database/connect.ts";
 import { Problem } from "../problems.ts";
+import { KeyCallers } from "./key_callers.ts";
 import { upsertUser } from "./queries.ts";
+import { looksLikeApiKey } from "./secrets.ts";
 import type { Role, VerifyToken } from "./tokens.ts";
 
 /** Who is calling. `userId` is ours and stays the same for a `subject`. */
@@ -14,35 +17,69 @@ export interface Caller {
   email: string | null;
   /** Until when the caller may act, in seconds since 1970. */
   expiresAt: number;
+  /** The API key that is calling, which may do what its scopes say; undefined for a token. */
+  apiKey: { id: number; scopes: ApiKeyScope[] } | undefined;
 }
 
-/** Takes the Authorization header. Throws `token_missing`, `token_invalid` or `token_expired`. */
-export type Authenticate = (authorization: string | undefined) => Promise<Caller>;
+export interface Authenticator {
+  /** Takes the Authorization header. Throws `token_missing`, `token_invalid` or `token_expired`. */
+  authenticate(authorization: string | undefined): Promise<Caller>;
+  /**
+   * Whether the header has a token or key that was found good before and has not expired since. A key may have been revoked
+   * since: that is for `authenticate` to find out.
+   */
+  remembers(authorization: string | undefined): boolean;
+  /** Throws `token_expired` or `token_invalid` when the caller may no longer act. */
+  assertCurrent(caller: Caller): Promise<void>;
+}
 
-/** Tokens remembered at most; the one that came in first goes first. */
+/** Tokens, and keys, remembered at most; the one that came in first goes first. */
 const cacheLimit = 5_000;
 
 /**
  * Verification costs several times the rest of a request, and knowing the user costs a round trip. Both are done once a
  * token and remembered until it expires. Only verified tokens are remembered, so nobody can fill the cache with rubbish.
+ * Keys can be revoked, so they are looked up again and again; see {@link KeyCallers}.
  */
-export function createAuthenticator({ db, verify }: { db: Kysely<Database>; verify: VerifyToken }): Authenticate {
-  const known = new Map<string, Caller>();
+export function createAuthenticator({ db, verify }: { db: Kysely<Database>; verify: VerifyToken }): Authenticator {
+  const tokens = new Map<string, Caller>();
+  const keys = new KeyCallers(db, cacheLimit);
 
-  return async (authorization) => {
-    const token = /^Bearer +([^ ]+) *$/i.exec(authorization ?? "")?.[1];
-    if (token === undefined) {
-      throw new Problem("token_missing", "Send a token in the header `Authorization: Bearer <token>`.");
-    }
-    const remembered = known.get(token);
-    if (remembered !== undefined && Date.now() < remembered.expiresAt * 1000) return remembered;
-    known.delete(token);
+  return {
+    async authenticate(authorization) {
+      const token = tokenOf(authorization);
+      if (token === undefined) {
+        throw new Problem("token_missing", "Send a token in the header `Authorization: Bearer <token>`.");
+      }
+      if (looksLikeApiKey(token)) return await keys.find(token);
+      const remembered = tokens.get(token);
+      if (remembered !== undefined && !hasExpired(remembered)) return remembered;
+      tokens.delete(token);
 
-    const { subject, role, name, email, expiresAt } = await verify(token);
-    const user = await upsertUser(db, { subject, name, email });
-    const caller = { userId: user.id, subject, role, name: user.name, email: user.email, expiresAt };
-    if (known.size >= cacheLimit) known.delete(known.keys().next().value ?? "");
-    known.set(token, caller);
-    return caller;
+      const { subject, role, name, email, expiresAt } = await verify(token);
+      const user = await upsertUser(db, { subject, name, email });
+      const known = { name: user.name, email: user.email };
+      const caller = { userId: user.id, subject, role, ...known, expiresAt, apiKey: undefined };
+      if (tokens.size >= cacheLimit) tokens.delete(tokens.keys().next().value ?? "");
+      tokens.set(token, caller);
+      return caller;
+    },
+
+    remembers(authorization) {
+      const token = tokenOf(authorization) ?? "";
+      const remembered = tokens.get(token);
+      return remembered === undefined ? keys.remembers(token) : !hasExpired(remembered);
+    },
+
+    async assertCurrent(caller) {
+      if (hasExpired(caller)) throw new Problem("token_expired", "What you sent has expired meanwhile. Get a new one.");
+      if (caller.apiKey !== undefined) await keys.assertLive(caller.apiKey.id);
+    },
   };
 }
+
+function tokenOf(authorization: string | undefined): string | undefined {
+  return /^Bearer +([^ ]+) *$/i.exec(authorization ?? "")?.[1];
+}
+
+const hasExpired = ({ expiresAt }: Caller): boolean => Date.now() >= expiresAt * 1_000;

@@ -1,10 +1,28 @@
 import type { Handlers } from "../http/handlers.ts";
+import { listApiKeys } from "./api_key_queries.ts";
+import { type AuthRules, createApiKey, revokeApiKey, toApiKey } from "./api_keys.ts";
 
-export function authHandlers(): Pick<Handlers, "getMe"> {
+type AuthOperations = "getMe" | "listApiKeys" | "createApiKey" | "revokeApiKey";
+
+export function authHandlers(rules: AuthRules): Pick<Handlers, AuthOperations> {
   return {
     getMe({ caller }) {
-      const { userId: id, subject, role, name, email } = caller;
-      return Promise.resolve({ status: 200, body: { id, subject, role, name, email } });
+      const { userId: id, subject, role, apiKey, name, email } = caller;
+      return Promise.resolve({ status: 200, body: { id, subject, role, scopes: apiKey?.scopes ?? null, name, email } });
+    },
+
+    async listApiKeys({ query: { page, limit } }) {
+      const { rows, total } = await listApiKeys(rules.db, { limit, offset: (page - 1) * limit });
+      return { status: 200, body: { items: rows.map(toApiKey), total, page, limit } };
+    },
+
+    async createApiKey({ caller, body }) {
+      return { status: 201, body: await createApiKey(rules, caller, body) };
+    },
+
+    async revokeApiKey({ params: { apiKeyId } }) {
+      await revokeApiKey(rules, apiKeyId);
+      return { status: 200, body: { message: "API key revoked" } };
     },
   };
 }

@@ -10,6 +10,7 @@ import {
 } from "jose";
 import type { AuthConfig } from "../config.ts";
 import { Problem } from "../problems.ts";
+import { isSubjectOfKey } from "./secrets.ts";
 
 export type Role = "user" | "admin";
 
@@ -27,6 +28,8 @@ export type VerifyToken = (token: string) => Promise<Claims>;
 /** Characters. Longer tokens are refused unread. */
 const tokenLimit = 8_192;
 const textLimit = 255;
+/** Seconds since 1970 of the year 9999, the last that a date can be written of everywhere. */
+const latestExpiry = 253_370_764_800;
 /** A public key must never be taken for an HMAC secret, so each way of verifying has algorithms of its own. */
 const publicKeyAlgorithms = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
 
@@ -58,13 +61,14 @@ export async function createTokenVerifier(auth: AuthConfig): Promise<VerifyToken
       throw failure instanceof errors.JOSEError ? invalid() : failure;
     });
     const subject = storableText(payload.sub);
-    if (subject === null || payload.exp === undefined) throw invalid();
+    // Else a token could pass for an API key's user.
+    if (subject === null || isSubjectOfKey(subject) || payload.exp === undefined) throw invalid();
     return {
       subject,
       role: payload.role === "admin" ? "admin" : "user",
       name: storableText(payload.name),
       email: storableText(payload.email),
-      expiresAt: payload.exp,
+      expiresAt: Math.min(payload.exp, latestExpiry),
     };
   };
 }

@@ -1,17 +1,27 @@
 /** The rules of bookings. One statement decides each change; a second one, only after a refusal, finds out why. */
 import type { Kysely } from "kysely";
-import type { Booking, BookingStatus, Cancellation, CreateBooking } from "../../generated/contract.ts";
+import { Booking, type BookingStatus, type Cancellation, type CreateBooking } from "../../generated/contract.ts";
+import type { Audit } from "../audit/audit.ts";
 import type { Caller } from "../auth/callers.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
 import { bookingTimeslotForeignKey, liveTimeslotKey } from "../database/constraints.ts";
 import type { Database } from "../database/connect.ts";
-import { retryConflicts, violates } from "../database/failures.ts";
+import { BeginAgain, violates } from "../database/failures.ts";
+import { runStatement } from "../database/transactions.ts";
+import { assertMatches } from "../http/entity_tags.ts";
 import type { Log } from "../http/log.ts";
 import { openCheckout, type OpenedCheckout } from "../payments/checkouts.ts";
 import type { PaymentProvider } from "../payments/provider.ts";
 import { Problem } from "../problems.ts";
-import { type BookingRow, bookingRowFromJson, findBooking, findWantedTimeslot } from "./queries.ts";
+import {
+  type BookingRow,
+  bookingRowFromJson,
+  countWaiting,
+  findBooking,
+  findWantedTimeslot,
+  lockBooking,
+} from "./queries.ts";
 import { cancelBooking, quoteRefund } from "./cancellation_writes.ts";
 import { closeBooking, confirmBooking, insertBooking, moveBooking } from "./writes.ts";
 
@@ -21,49 +31,78 @@ export interface BookingRules {
   log: Log;
   /** Undefined when payments happen elsewhere. */
   payments: PaymentProvider | undefined;
-  config: Pick<Config, "cancellationTiers" | "defaultTimeZone" | "holdMinutes">;
+  config: Pick<Config, "cancellationTiers" | "defaultTimeZone" | "holdMinutes" | "maxPendingBookings">;
   /** Called after a change: there is something new in the feed of events. */
   announce: () => void;
 }
+
+/** Asks the payment provider for a checkout, which happens outside of any transaction. */
+type AskForCheckout = (db: Kysely<Database>) => Promise<OpenedCheckout>;
 
 /** Attempts at a change that others keep getting in the way of. Each lost attempt means that another one went through. */
 const attempts = 10;
 
 /**
- * Books a timeslot for `caller` and opens a checkout when there is something to pay online. When the provider fails the
- * booking is made all the same.
+ * Books a timeslot for `caller`. When there is something to pay online, `openCheckout` asks the provider for the place; if
+ * the provider fails, the booking stands all the same.
  *
- * @throws {Problem} `unknown_timeslot`, `timeslot_not_in_room`, `timeslot_unavailable` or `room_inactive`.
+ * @throws {Problem} `unknown_timeslot`, `timeslot_not_in_room`, `timeslot_unavailable`, `room_inactive` or
+ * `too_many_pending_bookings`.
  */
 export async function book(
   rules: BookingRules,
   caller: Caller,
   request: CreateBooking,
-): Promise<{ booking: Booking; checkout: OpenedCheckout | undefined }> {
+): Promise<{ booking: Booking; openCheckout: AskForCheckout | undefined }> {
   const { db, clock, config, payments } = rules;
   const { userId } = caller;
   const now = clock.now();
-  const { cancellationTiers } = config;
+  const { cancellationTiers, maxPendingBookings } = config;
   const checkout = payments === undefined
     ? null
     : { id: crypto.randomUUID(), provider: payments.name, holdExpiresAt: holdFrom(now, config) };
-  const terms = { cancellationTiers, checkout };
-  const row = await retryConflicts(() => insertBooking(db, { ...request, userId, ...terms, now }))
-    .catch((failure: unknown) => {
-      // The timeslot was deleted while we took it: it is refused as one that never was.
-      if (violates(failure, bookingTimeslotForeignKey)) return undefined;
-      throw failure;
-    });
-  if (row === undefined) {
-    const { timeslotId, roomId } = request;
-    throw await timeslotRefusal(db, { timeslotId, roomId, now }) ?? taken(timeslotId);
-  }
+  const terms = { cancellationTiers, maxPendingBookings, checkout };
+  const insert = async () => {
+    for (let left = attempts; left > 0; left--) {
+      const row = await runStatement(db, () => insertBooking(db, { ...request, userId, ...terms, now }))
+        .catch((failure: unknown) => timeslotVanished(db, failure));
+      if (row !== undefined) return row;
+      const { timeslotId, roomId } = request;
+      const problem = await timeslotRefusal(db, { timeslotId, roomId, now }) ??
+        await waitingRefusal(db, { userId, maxPendingBookings, now });
+      if (problem !== undefined) throw problem;
+      // What stood in its way is gone by now.
+    }
+    throw taken(request.timeslotId);
+  };
+  const row = await insert();
   rules.announce();
   const booking = toBooking(row);
   if (payments === undefined || checkout === null || booking.price === 0) {
-    return { booking, checkout: undefined };
+    return { booking, openCheckout: undefined };
   }
-  return { booking, checkout: await openCheckout(rules, payments, { id: checkout.id, booking }) };
+  return { booking, openCheckout: (db) => openCheckout({ ...rules, db }, payments, { id: checkout.id, booking }) };
+}
+
+/** The timeslot was deleted while it was taken: it is refused as one that never was. */
+function timeslotVanished(db: Kysely<Database>, failure: unknown): undefined {
+  if (!violates(failure, bookingTimeslotForeignKey)) throw failure;
+  // A transaction in which a statement has failed cannot find out more.
+  if (db.isTransaction) throw new BeginAgain("a timeslot was deleted", { cause: failure });
+  return undefined;
+}
+
+/** Why a user may hold no more timeslots; undefined when they may. */
+async function waitingRefusal(
+  db: Kysely<Database>,
+  { userId, maxPendingBookings, now }: { userId: number; maxPendingBookings: number; now: Date },
+): Promise<Problem | undefined> {
+  if (maxPendingBookings === 0) return undefined;
+  const count = await countWaiting(db, { userId, now });
+  if (count < maxPendingBookings) return undefined;
+  const detail = `You hold ${count} bookings that are not paid or confirmed yet, as many as you may. ` +
+    "Pay or cancel one first.";
+  return new Problem("too_many_pending_bookings", detail);
 }
 
 /** Until when a booking that waits for its payment from now on holds its timeslot. */
@@ -83,18 +122,47 @@ export async function getBooking({ db }: BookingRules, caller: Caller, id: numbe
   return toBooking(row);
 }
 
+/** A booking of the caller's own, and what it has to be like: its entity tag. */
+interface OwnBooking {
+  id: number;
+  ifMatch: string | undefined;
+}
+
+/**
+ * Holds a booking of the caller's own against the `If-Match` of a change, and lets nobody else change it until the
+ * transaction ends, in which such a change is made.
+ *
+ * @throws {Problem} `booking_not_found`, `not_booking_owner` or `precondition_failed`.
+ */
+async function assertUnchanged(db: Kysely<Database>, caller: Caller, { id, ifMatch }: OwnBooking): Promise<void> {
+  if (ifMatch === undefined) return;
+  const row = await lockedBooking(db, id);
+  assertOwner(row, caller);
+  assertMatches(ifMatch, Booking, toBooking(row));
+}
+
+async function lockedBooking(db: Kysely<Database>, id: number): Promise<BookingRow> {
+  await lockBooking(db, id);
+  // Behind the lock, so that it is the booking as the one before has left it.
+  const row = await findBooking(db, id);
+  if (row === undefined) throw bookingNotFound(id);
+  return row;
+}
+
 /**
  * Cancels the caller's own booking before it starts; its tiers decide what is refunded.
  *
- * @throws {Problem} `booking_not_found`, `not_booking_owner` or `booking_not_cancellable`.
+ * @throws {Problem} `booking_not_found`, `not_booking_owner`, `precondition_failed` or `booking_not_cancellable`.
  */
 export async function cancelOwn(
   rules: BookingRules,
   caller: Caller,
-  id: number,
+  own: OwnBooking,
 ): Promise<{ booking: Booking; refundAmount: number }> {
   const { db, clock } = rules;
+  const { id } = own;
   const now = clock.now();
+  await assertUnchanged(db, caller, own);
   const row = await change(rules, id, {
     attempt: () => cancelBooking(db, { id, cancellation: { by: "user", userId: caller.userId }, now }),
     refusal: (row) => {
@@ -134,16 +202,18 @@ export async function quoteCancellation(rules: BookingRules, caller: Caller, id:
 /**
  * Moves the caller's own booking, before it starts, to a free timeslot of the same room.
  *
- * @throws {Problem} `booking_not_found`, `not_booking_owner`, `booking_not_reschedulable`, `unknown_timeslot`,
- * `timeslot_not_in_room`, `timeslot_unavailable`, `room_inactive` or `price_differs`.
+ * @throws {Problem} `booking_not_found`, `not_booking_owner`, `precondition_failed`, `booking_not_reschedulable`,
+ * `unknown_timeslot`, `timeslot_not_in_room`, `timeslot_unavailable`, `room_inactive` or `price_differs`.
  */
 export async function reschedule(
   rules: BookingRules,
   caller: Caller,
-  { id, newTimeslotId }: { id: number; newTimeslotId: number },
+  { newTimeslotId, ...own }: OwnBooking & { newTimeslotId: number },
 ): Promise<Booking> {
   const { db, clock, config, payments } = rules;
+  const { id } = own;
   const now = clock.now();
+  await assertUnchanged(db, caller, own);
   const holdExpiresAt = payments === undefined ? null : holdFrom(now, config);
   const row = await change(rules, id, {
     attempt: async () => {
@@ -151,8 +221,7 @@ export async function reschedule(
         return await moveBooking(db, { id, userId: caller.userId, newTimeslotId, holdExpiresAt, now });
       } catch (failure) {
         if (violates(failure, liveTimeslotKey)) throw taken(newTimeslotId);
-        if (violates(failure, bookingTimeslotForeignKey)) return undefined;
-        throw failure;
+        return timeslotVanished(db, failure);
       }
     },
     refusal: async (row) => {
@@ -165,16 +234,18 @@ export async function reschedule(
 }
 
 /**
- * Sets the status that an admin decides on.
+ * Sets the status that an admin decides on, in a transaction, together with its entry in the audit log.
  *
- * @throws {Problem} `booking_not_found` or `invalid_status_transition`.
+ * @throws {Problem} `booking_not_found`, `precondition_failed` or `invalid_status_transition`.
  */
 export async function decide(
-  rules: BookingRules,
-  { id, status }: { id: number; status: string },
+  rules: BookingRules & { audit: Audit },
+  { id, status, ifMatch }: { id: number; status: string; ifMatch: string | undefined },
 ): Promise<Booking> {
-  const { db, clock } = rules;
+  const { db, clock, audit } = rules;
   const now = clock.now();
+  const before = toBooking(await lockedBooking(db, id));
+  assertMatches(ifMatch, Booking, before);
   const transition = transitions.get(status);
   const row = await change(rules, id, {
     attempt: async () => await transition?.attempt(db, id, now),
@@ -191,7 +262,9 @@ export async function decide(
       return new Problem("invalid_status_transition", detail);
     },
   });
-  return toBooking(row);
+  const after = toBooking(row);
+  await audit({ resource: "booking", resourceId: id, before, after });
+  return after;
 }
 
 interface Transition {
@@ -233,7 +306,7 @@ async function change<Row extends BookingRow>(
   { attempt, refusal }: Change<Row>,
 ): Promise<Row> {
   for (let left = attempts; left > 0; left--) {
-    const changed = await retryConflicts(attempt);
+    const changed = await runStatement(db, attempt);
     if (changed !== undefined) {
       announce();
       return changed;

@@ -1,6 +1,8 @@
-import type { Booking } from "../../generated/contract.ts";
+import type { Booking, BookingCreated } from "../../generated/contract.ts";
+import type { Audit } from "../audit/audit.ts";
 import type { Handlers } from "../http/handlers.ts";
 import type { OpenedCheckout } from "../payments/checkouts.ts";
+import { hasWallTimes, parseRange, rangeByZone, rangeIn } from "../ranges.ts";
 import {
   book,
   type BookingRules,
@@ -12,7 +14,6 @@ import {
   toBooking,
 } from "./bookings.ts";
 import { listBookings, listTimeZones } from "./queries.ts";
-import { hasWallTimes, parseRange, rangeByZone, rangeIn } from "./ranges.ts";
 import { bookingStats } from "./stats.ts";
 
 type BookingOperations =
@@ -28,14 +29,15 @@ type BookingOperations =
 
 const always = { from: undefined, to: undefined };
 
-export function bookingHandlers(rules: BookingRules): Pick<Handlers, BookingOperations> {
+export function bookingHandlers(rules: BookingRules & { audit: Audit }): Pick<Handlers, BookingOperations> {
   const { db, config } = rules;
   return {
     async createBooking({ caller, body }) {
-      const { booking, checkout } = await book(rules, caller, body);
+      const { booking, openCheckout } = await book(rules, caller, body);
+      if (openCheckout === undefined) return created(booking, undefined);
       return {
-        status: 201,
-        body: { booking, checkoutUrl: checkout?.url ?? null, message: nextStep(booking, checkout) },
+        soFar: created(booking, { url: null, because: "unavailable" }),
+        finish: async (db) => created(booking, await openCheckout(db)),
       };
     },
 
@@ -55,13 +57,13 @@ export function bookingHandlers(rules: BookingRules): Pick<Handlers, BookingOper
       return { status: 200, body: await quoteCancellation(rules, caller, bookingId) };
     },
 
-    async cancelBooking({ caller, params: { bookingId } }) {
-      const cancelled = await cancelOwn(rules, caller, bookingId);
+    async cancelBooking({ caller, params: { bookingId: id }, headers: { "if-match": ifMatch } }) {
+      const cancelled = await cancelOwn(rules, caller, { id, ifMatch });
       return { status: 200, body: { ...cancelled, message: "Booking cancelled successfully" } };
     },
 
-    async rescheduleBooking({ caller, params: { bookingId }, body: { newTimeslotId } }) {
-      const booking = await reschedule(rules, caller, { id: bookingId, newTimeslotId });
+    async rescheduleBooking({ caller, params, headers: { "if-match": ifMatch }, body: { newTimeslotId } }) {
+      const booking = await reschedule(rules, caller, { id: params.bookingId, newTimeslotId, ifMatch });
       return { status: 200, body: { booking, message: "Booking rescheduled successfully" } };
     },
 
@@ -73,14 +75,21 @@ export function bookingHandlers(rules: BookingRules): Pick<Handlers, BookingOper
       return { status: 200, body: { items: rows.map(toBooking), total, page, limit } };
     },
 
-    async updateBookingStatus({ params: { bookingId }, body: { status } }) {
-      return { status: 200, body: await decide(rules, { id: bookingId, status }) };
+    async updateBookingStatus({ params: { bookingId: id }, headers: { "if-match": ifMatch }, body: { status } }) {
+      return { status: 200, body: await decide(rules, { id, status, ifMatch }) };
     },
 
     async getBookingStats({ query: { fromDate, toDate } }) {
       const range = parseRange({ path: "fromDate", text: fromDate }, { path: "toDate", text: toDate });
       return { status: 200, body: await bookingStats(rules, range) };
     },
+  };
+}
+
+function created(booking: Booking, checkout: OpenedCheckout | undefined): { status: 201; body: BookingCreated } {
+  return {
+    status: 201,
+    body: { booking, checkoutUrl: checkout?.url ?? null, message: nextStep(booking, checkout) },
   };
 }
 

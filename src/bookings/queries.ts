@@ -11,10 +11,11 @@ import {
 } from "kysely";
 import type { BookingStatus } from "../../generated/contract.ts";
 import type { Bookings, DB, Rooms, Timeslots } from "../../generated/database.d.ts";
-import { type Bound, toPostgres } from "../calendar.ts";
+import type { Bound } from "../calendar.ts";
 import type { Database } from "../database/connect.ts";
 import { roundMoney } from "../money.ts";
 import { totalFromPage } from "../database/paging.ts";
+import { endsOf, type InstantByZone, instantSql, type Range } from "../ranges.ts";
 import { isTaken } from "../timeslots/taken.ts";
 
 type Relations = DB & { b: Bookings; r: Rooms; t: Timeslots };
@@ -85,6 +86,22 @@ export function findBooking(db: Kysely<Database>, id: number): Promise<BookingRo
   return selectColumns(bookingsWithRelations(db)).where("b.id", "=", id).executeTakeFirst();
 }
 
+/** Lets nobody else change a booking until the transaction ends. */
+export async function lockBooking(db: Kysely<Database>, id: number): Promise<void> {
+  await db.selectFrom("bookings").select("id").where("id", "=", id).forNoKeyUpdate().execute();
+}
+
+/** Bookings of a user that wait to be paid or confirmed, for timeslots that have not started. */
+export async function countWaiting(
+  db: Kysely<Database>,
+  { userId, now }: { userId: number; now: Date },
+): Promise<number> {
+  const { count } = await db.selectFrom("bookings as b").innerJoin("timeslots as t", "t.id", "b.timeslot_id")
+    .where("b.user_id", "=", userId).where("b.status", "=", sql.lit("pending")).where("t.starts_at", ">", now)
+    .select((eb) => eb.fn.countAll<number>().as("count")).executeTakeFirstOrThrow();
+  return count;
+}
+
 /** Bookings whose hold has expired by `now`, those that have waited longest first. */
 export async function listExpiredHolds(
   db: Kysely<Database>,
@@ -94,15 +111,6 @@ export async function listExpiredHolds(
     .orderBy("hold_expires_at").limit(limit).execute();
   return rows.map(({ id }) => id);
 }
-
-/** A range, of instants if not said otherwise. Undefined ends are open. */
-export interface Range<Time = Temporal.Instant> {
-  from: Bound<Time> | undefined;
-  to: Bound<Time> | undefined;
-}
-
-/** When a wall clock shows a certain time, by time zone; instants as Postgres reads them. */
-export type InstantByZone = Record<string, string>;
 
 /** The time zones that rooms are in. */
 export async function listTimeZones(db: Kysely<Database>): Promise<string[]> {
@@ -138,11 +146,11 @@ export async function listBookings(
 
 function matches(eb: ExpressionBuilder<DB & { b: Bookings }, "b">, filter: BookingFilter): Expression<SqlBool> {
   const { status, userId, roomId, startRange, createdRange } = filter;
-  const conditions = ends(createdRange).map((bound) => eb("b.created_at", bound.operator, instant(bound.at)));
+  const conditions = endsOf(createdRange).map((bound) => eb("b.created_at", bound.operator, instantSql(bound.at)));
   if (status !== undefined) conditions.push(eb("b.status", "=", status));
   if (userId !== undefined) conditions.push(eb("b.user_id", "=", userId));
   if (roomId !== undefined) conditions.push(eb("b.room_id", "=", roomId));
-  const starts = ends(startRange);
+  const starts = endsOf(startRange);
   if (starts.length === 0) return eb.and(conditions);
   const slot = eb.selectFrom("timeslots as t").innerJoin("rooms as r", "r.id", "t.room_id").select(sql`1`.as("one"))
     .whereRef("t.id", "=", "b.timeslot_id")
@@ -150,16 +158,10 @@ function matches(eb: ExpressionBuilder<DB & { b: Bookings }, "b">, filter: Booki
   return eb.and([...conditions, eb.exists(slot)]);
 }
 
-function ends<Time>({ from, to }: Range<Time>): Bound<Time>[] {
-  return [from, to].filter((bound) => bound !== undefined);
-}
-
-const instant = (at: Temporal.Instant): RawBuilder<Date> => sql<Date>`${toPostgres(at)}::text::timestamptz`;
-
 function startsWithin({ operator, at }: Bound<Temporal.Instant | InstantByZone>): Expression<SqlBool> {
   const compared = sql.raw(operator);
   return at instanceof Temporal.Instant
-    ? sql<SqlBool>`t.starts_at ${compared} ${instant(at)}`
+    ? sql<SqlBool>`t.starts_at ${compared} ${instantSql(at)}`
     : sql<SqlBool>`t.starts_at ${compared} (${at}::jsonb ->> r.time_zone)::timestamptz`;
 }
 
@@ -210,6 +212,6 @@ export function totalBookings(db: Kysely<Database>, { from, to }: Range): Promis
       sql<string>`sum(b.amount_paid - b.amount_refunded)`.as("revenue"),
     ])
     .groupBy(["b.status", "b.currency"]);
-  for (const bound of ends({ from, to })) query = query.where("b.created_at", bound.operator, instant(bound.at));
+  for (const bound of endsOf({ from, to })) query = query.where("b.created_at", bound.operator, instantSql(bound.at));
   return query.execute();
 }

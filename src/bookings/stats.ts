@@ -3,8 +3,8 @@ import type { BookingStats } from "../../generated/contract.ts";
 import { type Bound, instantIn } from "../calendar.ts";
 import { toCents } from "../money.ts";
 import type { BookingRules } from "./bookings.ts";
-import { type BookingTotals, type Range, totalBookings } from "./queries.ts";
-import { rangeIn } from "./ranges.ts";
+import { type Range, rangeIn } from "../ranges.ts";
+import { type BookingTotals, totalBookings } from "./queries.ts";
 
 /** Bookings made in `range`, counted. Without an end: until now. Without a start: since the month began in which it ends. */
 export async function bookingStats(

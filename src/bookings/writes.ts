@@ -26,13 +26,15 @@ export interface NewBooking {
   notes: string | null;
   bookingType: string | null;
   cancellationTiers: CancellationTier[];
+  /** How many bookings the user may have that wait, this one included; 0 for any number. */
+  maxPendingBookings: number;
   /** Where and until when it is paid if it costs something. Null when payments happen elsewhere. */
   checkout: { id: string; provider: string; holdExpiresAt: Date } | null;
   now: Date;
 }
 
 /**
- * Takes the timeslot if it is free, in one statement: of any number of rivals the index `bookings_live_timeslot_key` lets
+ * Takes the timeslot if it is free and the user may hold another one, in one statement: of any number of rivals the index `bookings_live_timeslot_key` lets
  * one through, the others get undefined.
  */
 export async function insertBooking(db: Kysely<Database>, booking: NewBooking): Promise<BookingRow | undefined> {
@@ -71,7 +73,7 @@ const creationEvents = (now: Date) => [
 
 /** `holdExpiresAt` is an expression over the `slot` that is taken. */
 function insertInto(db: Kysely<Database>, terms: Terms, holdExpiresAt: RawBuilder<Date | null>) {
-  const { userId, roomId, timeslotId, notes, bookingType, cancellationTiers, now } = terms;
+  const { userId, roomId, timeslotId, notes, bookingType, cancellationTiers, maxPendingBookings, now } = terms;
   const price = sql<string>`slot.price`;
   return db.with("slot", (cte) =>
     cte.selectFrom("timeslots as t").innerJoin("rooms as r", "r.id", "t.room_id")
@@ -82,6 +84,11 @@ function insertInto(db: Kysely<Database>, terms: Terms, holdExpiresAt: RawBuilde
       .where("r.is_active", "=", true)
       // Whoever comes too late is refused without a lock.
       .where(sql<boolean>`not ${isTaken("t.id")}`)
+      // What is confirmed at once does not wait.
+      .where(
+        sql<boolean>`case when ${maxPendingBookings}::integer = 0 or (r.auto_confirm and ${priceOf("t")} = 0) then true
+        else may_hold_another(${userId}::bigint, ${maxPendingBookings}::integer, ${now}::timestamptz) end`,
+      )
       .forNoKeyUpdate("t"))
     .with("b", (cte) =>
       cte.insertInto("bookings")

@@ -44,21 +44,33 @@ export function isUnavailable(failure: unknown): boolean {
   return isConnectionLost(failure) || refused.has(codeOf(failure) ?? "");
 }
 
+/** Whether a statement failed because there is no such table. */
+export function isMissingTable(failure: unknown): boolean {
+  return codeOf(failure) === "42P01";
+}
+
 /** Whether `failure` is the violation of the constraint or index of this name. */
 export function violates(failure: unknown, constraint: string): boolean {
   return failure instanceof Error && "constraint_name" in failure && failure.constraint_name === constraint;
 }
 
+/** Thrown within a transaction that has to begin again, since what it found is no longer so. */
+export class BeginAgain extends Error {
+  override name = "BeginAgain";
+}
+
 /**
- * Runs a transaction or statement again when Postgres gave it up for another one: serialization failure or deadlock.
- * Nothing of the attempt has stayed, so running it again is safe. After `attempts` the failure goes through.
+ * Runs a transaction or statement again when Postgres gave it up for another one (serialization failure or deadlock), or
+ * when it was left with {@link BeginAgain}. Nothing of the attempt has stayed, so running it again is safe. After `attempts`
+ * the failure goes through.
  */
 export async function retryConflicts<T>(run: () => Promise<T>, attempts = 10): Promise<T> {
   for (let attempt = 1;; attempt++) {
     try {
       return await run();
     } catch (failure) {
-      if (attempt === attempts || !conflicts.has(codeOf(failure) ?? "")) throw failure;
+      const mayRepeat = failure instanceof BeginAgain || conflicts.has(codeOf(failure) ?? "");
+      if (attempt === attempts || !mayRepeat) throw failure;
     }
   }
 }

@@ -5,6 +5,7 @@ import { compress } from "hono/compress";
 import { NONCE, secureHeaders } from "hono/secure-headers";
 import { parse } from "yaml";
 import openapiYaml from "../../openapi.yaml" with { type: "text" };
+import type { RequestLimiter } from "../http/request_limiter.ts";
 import type { AppEnv } from "../http/router.ts";
 
 /** Scripts run from this server only, and of inline ones only ours. Scalar styles its elements inline. */
@@ -33,7 +34,16 @@ const icon =
 let openapiJson: string | undefined;
 
 /** Adds `/`, `/docs`, `/openapi.yaml` and `/openapi.json`. `token` is filled in for "try it". */
-export function addDocs(app: OpenAPIHono<AppEnv>, token: string | undefined): void {
+export function addDocs(
+  app: OpenAPIHono<AppEnv>,
+  { token, limiter }: { token: string | undefined; limiter: RequestLimiter },
+): void {
+  for (const path of ["/", "/favicon.ico", "/openapi.yaml", "/openapi.json", "/docs/*"]) {
+    app.use(path, async (c, next) => {
+      await limiter.admit(c, "public");
+      await next();
+    });
+  }
   app.get("/", (c) => c.redirect("/docs"));
   app.get("/favicon.ico", (c) => c.body(icon, 200, { "Content-Type": "image/svg+xml" }));
   app.get("/openapi.yaml", (c) => c.body(openapiYaml, 200, { "Content-Type": "application/yaml" }));

@@ -1,7 +1,7 @@
 /** The rules of reading events: who may read which, and where a cursor leads. */
 import type { Kysely } from "kysely";
 import type { EventPage } from "../../generated/contract.ts";
-import type { Caller } from "../auth/callers.ts";
+import type { Authenticator, Caller } from "../auth/callers.ts";
 import type { Database } from "../database/connect.ts";
 import { describeFailure, type Log } from "../http/log.ts";
 import { Problem } from "../problems.ts";
@@ -14,6 +14,7 @@ export interface EventRules {
   db: Kysely<Database>;
   feed: EventFeed;
   log: Log;
+  assertCurrent: Authenticator["assertCurrent"];
 }
 
 export interface EventPageQuery {
@@ -28,13 +29,15 @@ export interface EventPageQuery {
 /**
  * A page of the feed. An empty one is held back until something happens, at most for `wait` seconds.
  *
- * @throws {Problem} `admin_required` for another user's events, `cursor_expired`.
+ * @throws {Problem} `admin_required` for another user's events, `cursor_expired`; `token_expired` or `token_invalid` when
+ * the caller may no longer be told anything after the wait.
  */
 export async function listEvents(rules: EventRules, caller: Caller, query: EventPageQuery): Promise<EventPage> {
   const filter = filterFor(caller, query);
   const given = query.after === undefined ? undefined : parseCursor(query.after);
   const deadline = performance.now() + query.wait * 1_000;
   let after = given === "latest" ? rules.feed.position : given?.position ?? beginning;
+  let hasWaited = false;
   for (;;) {
     // Listens before it looks, so that nothing can happen in between.
     const next = rules.feed.next(filter);
@@ -45,8 +48,15 @@ export async function listEvents(rules: EventRules, caller: Caller, query: Event
       }
       const page = toPage(rules, batch, { after, limit: query.limit });
       const leftMs = deadline - performance.now();
-      if (page.items.length > 0 || leftMs <= 0 || !await next.within(leftMs)) return page;
-      after = isBehind(batch.settled, after) ? batch.settled : after;
+      if (page.items.length === 0 && leftMs > 0) {
+        hasWaited = true;
+        if (await next.within(leftMs)) {
+          after = isBehind(batch.settled, after) ? batch.settled : after;
+          continue;
+        }
+      }
+      if (hasWaited) await rules.assertCurrent(caller);
+      return page;
     } finally {
       next.cancel();
     }

@@ -1,4 +1,5 @@
 import type { Kysely } from "kysely";
+import type { Authenticator } from "../auth/callers.ts";
 import type { Database } from "../database/connect.ts";
 import type { Handlers } from "../http/handlers.ts";
 import type { Log } from "../http/log.ts";
@@ -9,12 +10,21 @@ import { createTicket } from "./tickets.ts";
 
 type EventOperations = "listEvents" | "createSocketTicket" | "openSocket";
 
+export interface EventHandlerOptions {
+  db: Kysely<Database>;
+  feed: EventFeed;
+  log: Log;
+  sockets: Sockets;
+  assertCurrent: Authenticator["assertCurrent"];
+}
+
 export function eventHandlers(
-  { db, feed, log, sockets }: { db: Kysely<Database>; feed: EventFeed; log: Log; sockets: Sockets },
+  { db, feed, log, sockets, assertCurrent }: EventHandlerOptions,
 ): Pick<Handlers, EventOperations> {
+  const rules = { db, feed, log, assertCurrent };
   return {
     async listEvents({ caller, query: { after, limit, wait, userId, roomId } }) {
-      return { status: 200, body: await listEvents({ db, feed, log }, caller, { after, limit, wait, userId, roomId }) };
+      return { status: 200, body: await listEvents(rules, caller, { after, limit, wait, userId, roomId }) };
     },
 
     async createSocketTicket({ caller }) {

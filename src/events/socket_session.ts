@@ -13,13 +13,17 @@ import { type EventFilter, hasGap, readEvents } from "./queries.ts";
 /** Why the server closes a socket (RFC 6455, 7.4); from 4000 on the codes are our own. */
 export const closeCodes = {
   unsupported: 1003,
+  tooManyFrames: 1008,
   tooBig: 1009,
   failed: 1011,
   restarting: 1012,
   tryLater: 1013,
-  tokenExpired: 4401,
+  notAuthorized: 4401,
 } as const;
 
+/** Frames that a client may send in so many milliseconds. Each may cost a look at the database. */
+const framesLimit = 200;
+const framesWindowMs = 10_000;
 /** Bytes of a frame that a client sends. */
 const frameLimit = 4_096;
 /** Bytes that may wait to be sent. Whoever reads so slowly is cut off, and can resume. */
@@ -61,6 +65,8 @@ export class SocketSession {
   private readonly memberships = new Map<string, Membership>();
   private lastLive: LiveEvent | undefined;
   private hasEnded = false;
+  /** Frames received since a moment. */
+  private received = { count: 0, since: 0 };
   /** Replays of a socket run one after the other. */
   private replays: Promise<void> = Promise.resolve();
 
@@ -71,6 +77,7 @@ export class SocketSession {
   /** Deals with what the client sent. */
   receive(data: unknown): void {
     if (this.hasEnded) return;
+    if (!this.mayReceive()) return this.close(closeCodes.tooManyFrames, "Too many frames");
     if (typeof data !== "string") return this.close(closeCodes.unsupported, "Send frames as text");
     if (data.length > frameLimit || new TextEncoder().encode(data).length > frameLimit) {
       return this.close(closeCodes.tooBig, `A frame has at most ${frameLimit} bytes`);
@@ -88,6 +95,12 @@ export class SocketSession {
       case "ping":
         return this.send({ event: "pong" });
     }
+  }
+
+  private mayReceive(): boolean {
+    const now = performance.now();
+    if (now - this.received.since >= framesWindowMs) this.received = { count: 0, since: now };
+    return ++this.received.count <= framesLimit;
   }
 
   close(code: number, reason: string): void {

@@ -1,6 +1,7 @@
 /** The WebSockets of this process: who may open one, how many there are, and when they end. */
 import type { Kysely } from "kysely";
 import type { Caller } from "../auth/callers.ts";
+import { KeyWatch } from "../auth/key_watch.ts";
 import type { Config } from "../config.ts";
 import type { Database } from "../database/connect.ts";
 import type { Log } from "../http/log.ts";
@@ -18,8 +19,8 @@ export interface SocketLimits {
 const defaultLimits: SocketLimits = { perUser: 20, total: 20_000 };
 /** The runtime pings a socket after half of so many seconds without a word, and closes it when no answer comes. */
 const idleTimeoutSeconds = 30;
-/** So often it is looked for tokens that have expired. */
-const expiryCheckMs = 1_000;
+/** Milliseconds. So often it is looked for tokens and API keys that have expired. */
+const expiryCheckMs = 500;
 const restarts = "The server restarts";
 
 export interface SocketOptions {
@@ -34,12 +35,14 @@ export class Sockets {
   private readonly sessions = new Map<WebSocket, SocketSession>();
   private readonly perUser = new Map<number, number>();
   private readonly limits: SocketLimits;
+  private readonly keys: KeyWatch;
   private expiry: ReturnType<typeof setInterval> | undefined;
   private isClosing = false;
   private whenEmpty: () => void = () => {};
 
   constructor(private readonly options: SocketOptions) {
     this.limits = options.limits ?? defaultLimits;
+    this.keys = new KeyWatch(options);
     options.feed.onBreak = () => this.closeAll("The feed of events broke off");
   }
 
@@ -81,7 +84,7 @@ export class Sockets {
   }
 
   private add(socket: WebSocket, caller: Caller): void {
-    const { userId } = caller;
+    const { userId, apiKey } = caller;
     const held = this.perUser.get(userId) ?? 0;
     const session = new SocketSession({ ...this.options, socket, caller });
     this.sessions.set(socket, session);
@@ -89,6 +92,11 @@ export class Sockets {
     this.perUser.set(userId, held + 1);
     socket.addEventListener("message", ({ data }) => session.receive(data));
     socket.addEventListener("close", () => this.remove(socket, userId));
+    if (apiKey !== undefined) {
+      // From here on the looks include it, so a revocation that came before, while the socket was opened, is seen too.
+      const end = () => session.close(closeCodes.notAuthorized, "The API key was revoked");
+      socket.addEventListener("close", this.keys.watch(apiKey.id, end));
+    }
     if (this.isClosing) session.close(closeCodes.restarting, restarts);
     // Several may have been let in at the same time.
     else if (held >= this.limits.perUser || this.sessions.size > this.limits.total) {
@@ -113,7 +121,9 @@ export class Sockets {
   private closeExpired(): void {
     const now = Date.now() / 1_000;
     for (const session of this.sessions.values()) {
-      if (session.caller.expiresAt <= now) session.close(closeCodes.tokenExpired, "The token has expired");
+      const { expiresAt, apiKey } = session.caller;
+      const what = apiKey === undefined ? "token" : "API key";
+      if (expiresAt <= now) session.close(closeCodes.notAuthorized, `The ${what} has expired`);
     }
   }
 

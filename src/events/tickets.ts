@@ -4,7 +4,9 @@
  */
 import type { Kysely } from "kysely";
 import type { SocketTicket } from "../../generated/contract.ts";
+import { toScopes } from "../auth/access.ts";
 import type { Caller } from "../auth/callers.ts";
+import { hashOf, newSecret } from "../auth/secrets.ts";
 import type { Database } from "../database/connect.ts";
 import { Problem } from "../problems.ts";
 import { insertTicket, removeTickets, takeTicket } from "./ticket_queries.ts";
@@ -13,8 +15,11 @@ import { insertTicket, removeTickets, takeTicket } from "./ticket_queries.ts";
 const lifetimeMs = 30_000;
 
 /** A ticket that stands for `caller`, once. */
-export async function createTicket(db: Kysely<Database>, { userId, role, expiresAt }: Caller): Promise<SocketTicket> {
-  const ticket = crypto.getRandomValues(new Uint8Array(32)).toBase64({ alphabet: "base64url", omitPadding: true });
+export async function createTicket(
+  db: Kysely<Database>,
+  { userId, role, expiresAt, apiKey }: Caller,
+): Promise<SocketTicket> {
+  const ticket = newSecret();
   const expiry = new Date(Date.now() + lifetimeMs);
   await insertTicket(db, {
     hash: await hashOf(ticket),
@@ -22,20 +27,21 @@ export async function createTicket(db: Kysely<Database>, { userId, role, expires
     role,
     token_expires_at: new Date(expiresAt * 1_000),
     expires_at: expiry,
+    api_key_id: apiKey?.id ?? null,
   });
   return { ticket, expiresAt: expiry.toISOString() };
 }
 
 /**
- * Whom a ticket stands for. It does so once.
+ * Whom a ticket stands for. It does so once, and not when the API key that asked for it was revoked since.
  *
  * @throws {Problem} `ticket_invalid`.
  */
 export async function redeemTicket(db: Kysely<Database>, ticket: string): Promise<Caller> {
   const row = await takeTicket(db, await hashOf(ticket));
   const until = row === undefined ? 0 : Math.min(row.expires_at.getTime(), row.token_expires_at.getTime());
-  if (row === undefined || until <= Date.now()) {
-    const why = "it was used, is older than 30 seconds, or never was one";
+  if (row === undefined || until <= Date.now() || row.key_revoked_at !== null) {
+    const why = "it was used, is older than 30 seconds, never was one, or its token or API key works no longer";
     throw new Problem("ticket_invalid", `The ticket is not valid: ${why}. Get a new one.`);
   }
   return {
@@ -45,14 +51,11 @@ export async function redeemTicket(db: Kysely<Database>, ticket: string): Promis
     name: row.name,
     email: row.email,
     expiresAt: row.token_expires_at.getTime() / 1_000,
+    apiKey: row.api_key_id === null ? undefined : { id: row.api_key_id, scopes: toScopes(row.scopes ?? []) },
   };
 }
 
 /** Removes tickets that nobody has used in time. */
 export async function removeOldTickets(db: Kysely<Database>): Promise<void> {
   await removeTickets(db, new Date());
-}
-
-async function hashOf(ticket: string): Promise<string> {
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(ticket))).toHex();
 }

@@ -1,6 +1,8 @@
 /** What a handler is: HTTP decoded and validated on the way in, an answer of the contract on the way out. */
+import type { Kysely } from "kysely";
 import type { Operations } from "../../generated/contract.ts";
 import type { Caller } from "../auth/callers.ts";
+import type { Database } from "../database/connect.ts";
 
 type OperationId = keyof Operations;
 
@@ -13,11 +15,22 @@ type RequestOf<Operation extends Operations[OperationId]> = Operation["bodyKind"
 
 /** What the handler of an operation is given. `caller` is there wherever the contract asks for a token. */
 export type Input<Id extends OperationId> =
-  & Pick<Operations[Id], "params" | "query" | "body">
+  & Pick<Operations[Id], "params" | "query" | "headers" | "body">
   & CallerOf<Operations[Id]["access"]>
   & RequestOf<Operations[Id]>;
 
-type Handler<Id extends OperationId> = (input: Input<Id>) => Promise<Operations[Id]["answer"]>;
+/**
+ * What is answered when there is something left to do outside of the transaction that `soFar` belongs to, such as asking a
+ * payment provider. `soFar` is the answer if it never gets to `finish`; undefined when there is none then.
+ */
+export interface Unfinished<Answer> {
+  soFar: Answer | undefined;
+  finish(db: Kysely<Database>): Promise<Answer>;
+}
+
+type Handler<Id extends OperationId> = (
+  input: Input<Id>,
+) => Promise<Operations[Id]["answer"] | Unfinished<Operations[Id]["answer"]>>;
 type SandboxOperation = { [Id in OperationId]: Operations[Id]["isSandboxOnly"] extends true ? Id : never }[OperationId];
 
 /**

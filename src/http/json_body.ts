@@ -7,42 +7,60 @@ export const bodyLimit = 65_536;
 /** Levels of nesting that Postgres and our own code take without effort; the contract itself needs three. */
 const depthLimit = 32;
 
+/** Milliseconds within which a body has to arrive. */
+const arrivalLimitMs = 10_000;
+
 /**
- * Reads and parses the body and leaves it where Hono's validators look for it, so that it is parsed once.
+ * Reads and parses the body, leaves it where Hono's validators look for it, so that it is parsed once, and returns it as it
+ * came.
  *
- * @throws {Problem} `unsupported_media_type`, `body_too_large`, `malformed_json`, or `validation_failed` for text that
+ * @throws {Problem} `unsupported_media_type`, `body_too_large`, `request_timeout`, `malformed_json`, or `validation_failed` for text that
  * Postgres cannot store (NUL, lone surrogates) and for nesting beyond {@link depthLimit}.
  */
-export async function readJsonBody(request: HonoRequest): Promise<void> {
+export async function readJsonBody(request: HonoRequest): Promise<string> {
   if (!/^application\/json(;\s*[\w-]+=[^;]+)*$/i.test(request.header("Content-Type") ?? "")) {
     throw new Problem("unsupported_media_type", "Send the body as `Content-Type: application/json`.");
   }
-  const parsed = parseJson(await readText(request.raw));
+  const text = await readText(request.raw);
+  const parsed = parseJson(text);
   assertStorable(parsed, []);
   request.bodyCache.json = Promise.resolve(parsed);
+  return text;
 }
 
 /**
  * Reads a body as it came.
  *
- * @throws {Problem} `body_too_large`, or `malformed_json` when it breaks off or is not UTF-8.
+ * @throws {Problem} `body_too_large`, `request_timeout`, or `malformed_json` when it breaks off or is not UTF-8.
  */
 export async function readText(request: Request): Promise<string> {
   const tooLarge = new Problem("body_too_large", `The body is over ${bodyLimit} bytes.`);
   if (Number(request.headers.get("Content-Length") ?? 0) > bodyLimit) throw tooLarge;
   const chunks: Uint8Array<ArrayBuffer>[] = [];
   let size = 0;
+  const late = Promise.withResolvers<never>();
+  const limit = setTimeout(() => {
+    const detail = `The body did not arrive within ${arrivalLimitMs / 1_000} seconds.`;
+    late.reject(new Problem("request_timeout", detail));
+  }, arrivalLimitMs);
+  const reader = request.body?.getReader();
   try {
-    for await (const chunk of request.body ?? []) {
+    for (;;) {
+      const { value: chunk } = await Promise.race([reader?.read() ?? { value: undefined }, late.promise]);
+      if (chunk === undefined) break;
       size += chunk.byteLength;
       if (size > bodyLimit) throw tooLarge;
       chunks.push(chunk);
     }
   } catch (failure) {
+    // What is still on its way is not waited for.
+    reader?.cancel().catch(() => {});
     // The client went away while it was sending; nobody reads this answer.
-    throw failure === tooLarge
+    throw failure instanceof Problem
       ? failure
       : new Problem("malformed_json", "The body did not arrive.", { cause: failure });
+  } finally {
+    clearTimeout(limit);
   }
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(await new Blob(chunks).arrayBuffer());
@@ -56,6 +74,15 @@ function parseJson(text: string): unknown {
     return JSON.parse(text);
   } catch {
     throw new Problem("malformed_json", "The body is not valid JSON.");
+  }
+}
+
+/** @throws {Problem} `validation_failed` for a NUL in a query parameter, which Postgres takes in no text. */
+export function assertStorableQuery(query: Record<string, string>): void {
+  for (const [path, text] of Object.entries(query)) {
+    if (text.includes("\0")) {
+      throw invalidFields([{ in: "query", path, message: "must not contain the NUL character" }]);
+    }
   }
 }
 

@@ -40,24 +40,34 @@ function toProblem(failure: unknown): Problem {
   return new Problem("internal_error", internal);
 }
 
-/** `problem` as `application/problem+json`. */
-export function problemResponse(c: Context<AppEnv>, { code, detail, errors }: Problem): Response {
+/** The document (RFC 9457) of `problem`, as the request of this id is answered. */
+export function problemText({ code, detail, errors }: Problem, requestId: string): string {
   const { status, title } = catalogue[code];
-  const body = ProblemSchema.parse({
-    type: `urn:slotkeeper:problem:${code}`,
-    title,
-    status,
-    detail,
-    code,
-    requestId: c.get("requestId"),
-    error: detail,
-    errors,
-  });
+  const type = `urn:slotkeeper:problem:${code}`;
+  return JSON.stringify(
+    ProblemSchema.parse({ type, title, status, detail, code, requestId, error: detail, errors }),
+  );
+}
+
+/** Seconds after which a service that is unavailable may be asked again. */
+const unavailableSeconds = 5;
+
+/** `problem` as `application/problem+json`. */
+export function problemResponse(c: Context<AppEnv>, problem: Problem): Response {
+  const { code } = problem;
+  const { status } = catalogue[code];
   if (status === 401) {
     c.header("WWW-Authenticate", code === "token_missing" ? "Bearer" : 'Bearer error="invalid_token"');
   }
   if (status === 426) c.header("Upgrade", "websocket");
-  if (status === 503) c.header("Retry-After", "5");
-  // The catalogue has plain numbers; all of them are of answers that have a body.
-  return c.body(JSON.stringify(body), status as ContentfulStatusCode, { "Content-Type": "application/problem+json" });
+  const retryAfter = problem.retryAfter ?? (status === 503 ? unavailableSeconds : undefined);
+  if (retryAfter !== undefined) c.header("Retry-After", String(retryAfter));
+  return problemBody(c, problemText(problem, c.get("requestId")), status);
+}
+
+/** A problem document with the headers that each has. */
+export function problemBody(c: Context<AppEnv>, text: string, status: number): Response {
+  c.header("Cache-Control", "no-store");
+  // Problems have plain numbers for their status; all of them are of answers that have a body.
+  return c.body(text, status as ContentfulStatusCode, { "Content-Type": "application/problem+json" });
 }

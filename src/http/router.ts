@@ -1,49 +1,77 @@
-/** Puts the contract's operations on HTTP: authorization, decoding, the handler, and the check of its answer. */
+/** Puts the contract's operations on HTTP: limits, authorization, decoding, the handler, and how its answer goes out. */
 import { createRoute, OpenAPIHono, type RouteConfig } from "@hono/zod-openapi";
 import type { Context, MiddlewareHandler } from "hono";
+import { except } from "hono/combine";
+import { cors } from "hono/cors";
 import { requestId } from "hono/request-id";
+import { secureHeaders } from "hono/secure-headers";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import type { z } from "zod";
 import { operations } from "../../generated/contract.ts";
-import type { Authenticate, Caller } from "../auth/callers.ts";
+import { assertMay } from "../auth/access.ts";
+import type { Authenticator, Caller } from "../auth/callers.ts";
 import { Problem } from "../problems.ts";
-import type { Handlers } from "./handlers.ts";
+import { entityTagOf, namesTag } from "./entity_tags.ts";
+import { createExecutor, type ExecutionRules } from "./execution.ts";
+import type { WrittenAnswer } from "./idempotency.ts";
 import type { Intake } from "./intake.ts";
-import { readJsonBody, readText } from "./json_body.ts";
+import { assertStorableQuery, readJsonBody, readText } from "./json_body.ts";
 import type { Log } from "./log.ts";
-import { answerFailure, problemResponse } from "./problem_response.ts";
+import { answerFailure, problemBody, problemResponse } from "./problem_response.ts";
+import type { RequestLimiter } from "./request_limiter.ts";
 import { validationProblem } from "./validation.ts";
 
-type Operation = typeof operations[keyof typeof operations];
+export type Operation = typeof operations[keyof typeof operations];
 
 export interface AppEnv {
-  Variables: { requestId: string; operation?: Operation; caller?: Caller; rawBody?: string };
+  /** What `Deno.serve` tells of the connection; nothing for a request that the server makes to itself. */
+  Bindings: Partial<Deno.ServeHandlerInfo<Deno.NetAddr>>;
+  Variables: { requestId: string; operation?: Operation; caller?: Caller; bodyText?: string };
 }
 
-export interface RouterOptions {
-  handlers: Handlers;
-  authenticate: Authenticate;
+export interface RouterOptions extends ExecutionRules {
+  authenticator: Authenticator;
   /** Whom a ticket stands for, where the contract takes one in the place of a token. */
   redeemTicket: (ticket: string) => Promise<Caller>;
+  limiter: RequestLimiter;
+  /** Whether there are the operations of the sandbox. */
+  isSandbox: boolean;
+  /** Origins of pages elsewhere that may call the API. */
+  corsOrigins: string[];
   log: Log;
   intake: Intake;
 }
 
+/** Milliseconds that an operation may take. The longest one that is meant to waits 30 s for an event. */
+const answerLimitMs = 60_000;
+
+/** Pages bring a policy of their own, for they load something. */
+const pages = ["/docs", "/sandbox/*"];
+const apiHeaders = secureHeaders({
+  contentSecurityPolicy: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
+  // Whether there is TLS is known to the edge, not to us.
+  strictTransportSecurity: false,
+});
+
 /** The app with every operation of the contract. Routes of another kind (the docs) are added to it by the caller. */
 export function createRouter(options: RouterOptions): OpenAPIHono<AppEnv> {
-  const { log, intake } = options;
+  const { log, intake, limiter, corsOrigins } = options;
   const app = new OpenAPIHono<AppEnv>({
     defaultHook: (result) => {
       if (!result.success) throw validationProblem(result);
     },
   });
   app.use(requestId(), logRequests(log));
+  // The answer that makes a WebSocket of the connection cannot be changed, nor do these headers mean anything to one.
+  const exempt = [operations.openSocket.route.path];
+  app.use(except([...exempt, ...pages], apiHeaders));
+  if (corsOrigins.length > 0) app.use(except(exempt, crossOrigin(corsOrigins)));
   app.use(async (_c, next) => {
     intake.assertOpen();
     await next();
   });
   app.onError((failure, c) => answerFailure(failure, c, log));
-  app.notFound((c) => {
+  app.notFound(async (c) => {
+    await limiter.admit(c, "public");
     const methods = methodsOf(app, c.req.path);
     if (methods.length === 0) {
       return problemResponse(c, new Problem("route_not_found", `There is nothing at ${c.req.path}.`));
@@ -51,66 +79,136 @@ export function createRouter(options: RouterOptions): OpenAPIHono<AppEnv> {
     c.header("Allow", methods.join(", "));
     return problemResponse(c, new Problem("method_not_allowed", `Use ${methods.join(" or ")} at ${c.req.path}.`));
   });
+  const execute = createExecutor(options);
   for (const operation of Object.values(operations)) {
     // Outside of the sandbox there is nothing where its operations are.
-    if (!operation.isSandboxOnly || options.handlers[operation.id] !== undefined) addOperation(app, operation, options);
+    if (!operation.isSandboxOnly || options.isSandbox) {
+      addOperation(app, operation, { ...options, execute });
+    }
   }
   return app;
+}
+
+function crossOrigin(origins: string[]): MiddlewareHandler {
+  return cors({
+    origin: origins,
+    allowMethods: ["GET", "HEAD", "POST", "PUT", "DELETE"],
+    allowHeaders: [
+      "Authorization",
+      "Content-Type",
+      "Idempotency-Key",
+      "If-Match",
+      "If-None-Match",
+      "X-Request-Id",
+    ],
+    exposeHeaders: [
+      "ETag",
+      "Idempotency-Replayed",
+      "RateLimit",
+      "RateLimit-Policy",
+      "Retry-After",
+      "WWW-Authenticate",
+      "X-Request-Id",
+    ],
+    maxAge: 7_200,
+  });
 }
 
 function addOperation(
   app: OpenAPIHono<AppEnv>,
   operation: Operation,
-  { handlers, authenticate, redeemTicket, intake }: RouterOptions,
+  { authenticator, redeemTicket, limiter, intake, execute }: RouterOptions & {
+    execute: ReturnType<typeof createExecutor>;
+  },
 ): void {
   const identify = (c: Context<AppEnv>): Promise<Caller> => {
     const authorization = c.req.header("Authorization");
     const ticket = operation.takesTicket ? c.req.query("ticket") : undefined;
-    return authorization === undefined && ticket !== undefined ? redeemTicket(ticket) : authenticate(authorization);
+    return authorization === undefined && ticket !== undefined
+      ? limiter.guard(c, () => redeemTicket(ticket), { isKnown: false })
+      : limiter.guard(c, () => authenticator.authenticate(authorization), {
+        isKnown: authenticator.remembers(authorization),
+      });
   };
   const receive = async (c: Context<AppEnv>): Promise<void> => {
     c.set("operation", operation);
     if (operation.access !== "public") {
       const caller = await identify(c);
       c.set("caller", caller);
-      if (operation.access === "admin" && caller.role !== "admin") {
-        throw new Problem("admin_required", "Only an admin may do this.");
-      }
-    }
-    if (operation.bodyKind === "json") await readJsonBody(c.req);
-    if (operation.bodyKind === "raw") c.set("rawBody", await readText(c.req.raw));
+      await limiter.admit(c, operation.rateLimit, caller);
+      assertMay(caller, operation);
+    } else await limiter.admit(c, operation.rateLimit);
+    if (c.req.url.includes("%00")) assertStorableQuery(c.req.query());
+    if (operation.bodyKind === "json") c.set("bodyText", await readJsonBody(c.req));
+    if (operation.bodyKind === "raw") c.set("bodyText", await readText(c.req.raw));
   };
   const beforeValidation: MiddlewareHandler<AppEnv> = async (c, next) => {
     await intake.receive(receive(c));
     await next();
   };
-  // One operation's types say nothing about the next one's, so the loop sees them all as the general case. `Handlers`
-  // has checked each handler against its operation, and the answer is parsed by its schema below.
-  const handle = handlers[operation.id] as (input: unknown) => Promise<{ status: ContentfulStatusCode; body: unknown }>;
   const route = createRoute({ ...operation.route as RouteConfig, middleware: beforeValidation });
-  const answers: Record<number, z.ZodType | undefined> = operation.answers;
 
   app.openapi(route, async (c) => {
-    // Which parts a route has is lost with its type, see above.
+    // Which parts a route has is lost with its type: one operation's types say nothing about the next one's.
     const valid = (part: string): unknown => c.req.valid(part as never);
-    const { status, body } = await handle({
-      params: valid("param"),
-      query: valid("query"),
-      body: operation.bodyKind === "json" ? valid("json") : c.get("rawBody"),
-      caller: c.get("caller"),
-      request: c.req.raw,
-    });
-    // The connection is no longer HTTP.
-    if (operation.upgrades && body instanceof Response) return body;
-    const answer = answers[status]?.safeParse(body);
-    if (answer === undefined) {
-      throw new Error(`${operation.id} answered ${status}, which the contract does not declare`);
-    }
-    if (!answer.success) {
-      throw new Error(`${operation.id} gave an answer that breaks its contract`, { cause: answer.error });
-    }
-    return c.json(answer.data, status);
+    const { caller, requestId, bodyText = "" } = c.var;
+    const header = (name: string, isTaken: boolean) => isTaken ? c.req.header(name) : undefined;
+    const key = header("Idempotency-Key", operation.takesIdempotencyKey);
+    const ifMatch = header("If-Match", operation.takesIfMatch);
+    // Not by `URL`, which does not take every Host that HTTP lets through.
+    const target = c.req.url.slice(c.req.url.indexOf("/", c.req.url.indexOf("://") + 3));
+    const answer = await withinTime(execute({
+      operation,
+      input: {
+        params: valid("param"),
+        query: valid("query"),
+        headers: operation.takesIdempotencyKey || operation.takesIfMatch || operation.isConditional
+          ? valid("header")
+          : {},
+        body: operation.bodyKind === "json" ? valid("json") : bodyText,
+        caller,
+        request: c.req.raw,
+      },
+      caller,
+      requestId,
+      keyed: key === undefined || caller === undefined
+        ? undefined
+        : { userId: caller.userId, key, content: [c.req.method, target, ifMatch ?? "", bodyText] },
+      ifMatch,
+    }));
+    if (answer instanceof Response) return answer;
+    if (answer.isReplay) c.header("Idempotency-Replayed", "true");
+    return answer.status >= 400 ? problemBody(c, answer.text, answer.status) : respond(c, operation, answer);
   });
+}
+
+/** Sends an answer, or says that the caller has it already. */
+function respond(c: Context<AppEnv>, operation: Operation, { status, text }: WrittenAnswer): Response {
+  if (!operation.hasEntityTag) {
+    c.header("Cache-Control", "no-store");
+  } else {
+    const tag = entityTagOf(text);
+    c.header("ETag", tag);
+    // It may be kept, but has to be asked for each time.
+    c.header("Cache-Control", operation.access === "public" ? "no-cache" : "private, no-cache");
+    const known = operation.isConditional ? c.req.header("If-None-Match") : undefined;
+    if (known !== undefined && namesTag(known, tag)) return c.body(null, 304);
+  }
+  // Statuses of the contract that are no problem have a body.
+  return c.body(text, status as ContentfulStatusCode, { "Content-Type": "application/json" });
+}
+
+/** What takes too long is let go of. It may still come to its end; who sent an Idempotency-Key finds out by sending it again. */
+async function withinTime<T>(answer: Promise<T>): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const limit = setTimeout(() => {
+    late.reject(new Problem("service_unavailable", "The request took too long. It may or may not have been done."));
+  }, answerLimitMs);
+  try {
+    return await Promise.race([answer, late.promise]);
+  } finally {
+    clearTimeout(limit);
+  }
 }
 
 function logRequests(log: Log): MiddlewareHandler<AppEnv> {

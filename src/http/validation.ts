@@ -3,7 +3,7 @@ import type { z } from "zod";
 import type { FieldError } from "../../generated/contract.ts";
 import { invalidFields, type Problem } from "../problems.ts";
 
-const places: Record<string, FieldError["in"]> = { json: "body", query: "query", param: "path" };
+const places: Record<string, FieldError["in"]> = { json: "body", query: "query", param: "path", header: "header" };
 
 /** What zod-openapi hands to its hook when a part of the request is not valid. */
 export interface InvalidPart {

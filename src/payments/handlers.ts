@@ -1,13 +1,17 @@
+import type { Audit } from "../audit/audit.ts";
 import type { Handlers } from "../http/handlers.ts";
 import { createCheckout, type PaymentRules, receive, retryRefund } from "./payments.ts";
 
 type PaymentOperations = "createCheckout" | "receivePaymentEvent" | "retryRefund";
 
-export function paymentHandlers(rules: PaymentRules): Pick<Handlers, PaymentOperations> {
+export function paymentHandlers(rules: PaymentRules & { audit: Audit }): Pick<Handlers, PaymentOperations> {
   return {
     async createCheckout({ caller, params: { bookingId } }) {
-      const opened = await createCheckout(rules, caller, bookingId);
-      return { status: 201, body: { ...opened, message: "Complete payment to confirm." } };
+      const open = await createCheckout(rules, caller, bookingId);
+      return {
+        soFar: undefined,
+        finish: async (db) => ({ status: 201, body: { ...await open(db), message: "Complete payment to confirm." } }),
+      };
     },
 
     async receivePaymentEvent({ params: { provider }, body, request: { headers } }) {

@@ -1,12 +1,14 @@
 /** The rules of payments: what follows from what a provider tells, and what a provider is asked for. */
 import type { Kysely, Transaction } from "kysely";
 import type { Booking } from "../../generated/contract.ts";
+import type { Audit } from "../audit/audit.ts";
 import type { Caller } from "../auth/callers.ts";
 import { assertOwner, bookingNotFound, toBooking } from "../bookings/bookings.ts";
-import { type BookingRow, findBooking } from "../bookings/queries.ts";
+import { type BookingRow, findBooking, lockBooking } from "../bookings/queries.ts";
 import type { Clock } from "../clock.ts";
 import type { Database } from "../database/connect.ts";
 import { retryConflicts } from "../database/failures.ts";
+import { inTransaction } from "../database/transactions.ts";
 import type { Log } from "../http/log.ts";
 import { freeAbandonedJobs, listGivenUpJobs, removeJob } from "../jobs/queue.ts";
 import type { WorkerOptions } from "../jobs/worker.ts";
@@ -26,7 +28,6 @@ import {
 import {
   closeCheckoutsOf,
   insertCheckout,
-  lockBooking,
   lockBookingOfCheckout,
   lockTimeslotOf,
   recordFailure,
@@ -44,35 +45,35 @@ export interface PaymentRules {
   announce: () => void;
 }
 
+/** Asks the provider for a page, which happens outside of any transaction, and writes down what it is called. */
+type AskForCheckout = (db: Kysely<Database>) => Promise<{ booking: Booking; checkoutUrl: string }>;
+
 /**
- * Opens a fresh checkout for the caller's own booking while it waits for its payment, and closes those before.
+ * Writes a fresh checkout for the caller's own booking while it waits for its payment, and closes those before. What it
+ * returns opens the checkout; it throws `booking_not_payable` or `payment_provider_unavailable`.
  *
- * @throws {Problem} `booking_not_found`, `not_booking_owner`, `booking_not_payable` or `payment_provider_unavailable`.
+ * @throws {Problem} `booking_not_found`, `not_booking_owner` or `booking_not_payable`.
  */
-export async function createCheckout(
-  rules: PaymentRules,
-  caller: Caller,
-  bookingId: number,
-): Promise<{ booking: Booking; checkoutUrl: string }> {
+export async function createCheckout(rules: PaymentRules, caller: Caller, bookingId: number): Promise<AskForCheckout> {
   const { db, clock, payments } = rules;
   const now = clock.now();
   const id = crypto.randomUUID();
-  const row = payments === undefined ? undefined : await retryConflicts(() =>
-    db.transaction().execute(async (trx) => {
-      await lockBooking(trx, bookingId);
-      return await insertCheckout(trx, { id, bookingId, userId: caller.userId, provider: payments.name, now });
-    })
-  );
+  const row = payments === undefined ? undefined : await inTransaction(db, async (trx) => {
+    await lockBooking(trx, bookingId);
+    return await insertCheckout(trx, { id, bookingId, userId: caller.userId, provider: payments.name, now });
+  });
   if (payments === undefined || row === undefined) throw await paymentRefusal(rules, caller, bookingId);
   const booking = toBooking(row);
-  const opened = await openCheckout(rules, payments, { id, booking });
-  if (opened.url !== null) return { booking, checkoutUrl: opened.url };
-  if (opened.because === "refused") {
-    const detail = "The payment provider does not take this payment. Ask the operator to confirm the booking.";
-    throw new Problem("booking_not_payable", detail);
-  }
-  const detail = "The payment provider cannot be reached right now. Try again in a moment.";
-  throw new Problem("payment_provider_unavailable", detail);
+  return async (db) => {
+    const opened = await openCheckout({ ...rules, db }, payments, { id, booking });
+    if (opened.url !== null) return { booking, checkoutUrl: opened.url };
+    if (opened.because === "refused") {
+      const detail = "The payment provider does not take this payment. Ask the operator to confirm the booking.";
+      throw new Problem("booking_not_payable", detail);
+    }
+    const detail = "The payment provider cannot be reached right now. Try again in a moment.";
+    throw new Problem("payment_provider_unavailable", detail);
+  };
 }
 
 async function paymentRefusal({ db, payments }: PaymentRules, caller: Caller, bookingId: number): Promise<Problem> {
@@ -172,23 +173,23 @@ function storeOnce({ db, clock, log }: PaymentRules, provider: string, notice: P
  * @throws {Problem} `booking_not_found` or `no_failed_refund`.
  */
 export async function retryRefund(
-  { db, clock, announce }: PaymentRules,
+  { db, clock, announce, audit }: PaymentRules & { audit: Audit },
   bookingId: number,
 ): Promise<{ booking: Booking; refundAmount: number }> {
-  const row = await retryConflicts(() =>
-    db.transaction().execute(async (trx) => {
-      await lockBooking(trx, bookingId);
-      return await retryFailedRefunds(trx, { bookingId, now: clock.now() });
-    })
-  );
-  if (row !== undefined) {
+  return await inTransaction(db, async (trx) => {
+    await lockBooking(trx, bookingId);
+    const before = await findBooking(trx, bookingId);
+    if (before === undefined) throw bookingNotFound(bookingId);
+    const row = await retryFailedRefunds(trx, { bookingId, now: clock.now() });
+    if (row === undefined) {
+      const detail = `No refund of booking ${bookingId} has failed: its payment is ${before.payment_status}.`;
+      throw new Problem("no_failed_refund", detail);
+    }
+    const booking = toBooking(row);
+    await audit({ resource: "booking", resourceId: bookingId, before: toBooking(before), after: booking });
     announce();
-    return { booking: toBooking(row), refundAmount: Number(row.refund) };
-  }
-  const found = await findBooking(db, bookingId);
-  if (found === undefined) throw bookingNotFound(bookingId);
-  const detail = `No refund of booking ${bookingId} has failed: its payment is ${found.payment_status}.`;
-  throw new Problem("no_failed_refund", detail);
+    return { booking, refundAmount: Number(row.refund) };
+  });
 }
 
 /** What the queue of jobs asks for. Each may be done twice, since a server may die before it has said that it is done. */
@@ -239,11 +240,9 @@ async function withLockedRefund(
   id: string,
   change: (trx: Transaction<Database>, now: Date) => Promise<void>,
 ): Promise<void> {
-  await retryConflicts(() =>
-    db.transaction().execute(async (trx) => {
-      if (await lockBookingOfRefund(trx, id) !== undefined) await change(trx, clock.now());
-    })
-  );
+  await inTransaction(db, async (trx) => {
+    if (await lockBookingOfRefund(trx, id) !== undefined) await change(trx, clock.now());
+  });
   announce();
 }
 

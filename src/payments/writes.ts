@@ -85,10 +85,6 @@ export async function abandonCheckout(db: Kysely<Database>, { id, now }: { id: s
     .execute();
 }
 
-export async function lockBooking(trx: Transaction<Database>, id: number): Promise<void> {
-  await trx.selectFrom("bookings").select("id").where("id", "=", id).forNoKeyUpdate().execute();
-}
-
 /** The booking of a checkout, which is locked by then. */
 export function lockBookingOfCheckout(
   trx: Transaction<Database>,

@@ -1,10 +1,10 @@
 import type { Handlers } from "../http/handlers.ts";
 import { findRoom, listRooms } from "./queries.ts";
-import { changeRoom, closeRoom, createRoom, roomNotFound, type RoomRules, toRoom } from "./rooms.ts";
+import { changeRoom, closeRoom, createRoom, type RoomChangeRules, roomNotFound, toRoom } from "./rooms.ts";
 
 type RoomOperations = "listRooms" | "getRoom" | "createRoom" | "updateRoom" | "deleteRoom";
 
-export function roomHandlers(rules: RoomRules): Pick<Handlers, RoomOperations> {
+export function roomHandlers(rules: RoomChangeRules): Pick<Handlers, RoomOperations> {
   const { db } = rules;
   return {
     async listRooms({ query: { type, active, page, limit } }) {
@@ -22,12 +22,12 @@ export function roomHandlers(rules: RoomRules): Pick<Handlers, RoomOperations> {
       return { status: 201, body: await createRoom(rules, body) };
     },
 
-    async updateRoom({ params: { roomId }, body }) {
-      return { status: 200, body: await changeRoom(rules, roomId, body) };
+    async updateRoom({ params: { roomId }, body: change, headers: { "if-match": ifMatch } }) {
+      return { status: 200, body: await changeRoom(rules, roomId, { change, ifMatch }) };
     },
 
-    async deleteRoom({ params: { roomId } }) {
-      await closeRoom(rules, roomId);
+    async deleteRoom({ params: { roomId }, headers: { "if-match": ifMatch } }) {
+      await closeRoom(rules, roomId, ifMatch);
       return { status: 200, body: { message: "Room deactivated" } };
     },
   };

@@ -33,12 +33,8 @@ export function findRoom(db: Kysely<Database>, id: number): Promise<RoomRow | un
 }
 
 /** `for no key update` lets bookings go on, which only need the room's key to stay. */
-export async function lockRoomForTimeslots(
-  db: Kysely<Database>,
-  id: number,
-): Promise<{ timeZone: string } | undefined> {
-  return await db.selectFrom("rooms").select("time_zone as timeZone").where("id", "=", id).forNoKeyUpdate()
-    .executeTakeFirst();
+export function lockRoom(db: Kysely<Database>, id: number): Promise<RoomRow | undefined> {
+  return db.selectFrom("rooms").selectAll().where("id", "=", id).forNoKeyUpdate().executeTakeFirst();
 }
 
 export function insertRoom(db: Kysely<Database>, room: NewRoom): Promise<RoomRow> {
@@ -58,9 +54,9 @@ export function updateRoom(
     .selectFrom("changed").selectAll().executeTakeFirst();
 }
 
-/** Whether there is such a room. One that is deactivated already stays as it is. */
-export async function deactivateRoom(db: Kysely<Database>, id: number, now: Date): Promise<boolean> {
-  const row = await db.with(
+/** Undefined for a room that is deactivated already, and stays as it is. */
+export function deactivateRoom(db: Kysely<Database>, id: number, now: Date): Promise<RoomRow | undefined> {
+  return db.with(
     "locked",
     (cte) => cte.selectFrom("rooms").selectAll().where("id", "=", id).forNoKeyUpdate(),
   )
@@ -75,8 +71,7 @@ export async function deactivateRoom(db: Kysely<Database>, id: number, now: Date
           .set({ is_active: false, updated_at: now }).returningAll("rooms"),
     )
     .with("events", () => insertEvents([roomEvent("room_closed", now)]))
-    .selectFrom("locked").select("id").executeTakeFirst();
-  return row !== undefined;
+    .selectFrom("changed").selectAll().executeTakeFirst();
 }
 
 /** The event of a room that takes bookings again, or no longer; none when that stays as it was. */

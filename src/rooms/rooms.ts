@@ -1,11 +1,13 @@
 /** The rules of rooms. */
 import type { Kysely } from "kysely";
-import type { CreateRoom, FieldError, Room, UpdateRoom } from "../../generated/contract.ts";
+import { type CreateRoom, type FieldError, Room, type UpdateRoom } from "../../generated/contract.ts";
+import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import { type Config, isCurrency, isTimeZone } from "../config.ts";
 import type { Database } from "../database/connect.ts";
+import { assertMatches } from "../http/entity_tags.ts";
 import { invalidFields, Problem } from "../problems.ts";
-import { deactivateRoom, insertRoom, lockRoomForTimeslots, type RoomRow, updateRoom } from "./queries.ts";
+import { deactivateRoom, insertRoom, lockRoom, type RoomRow, updateRoom } from "./queries.ts";
 
 export type { RoomRow };
 
@@ -17,6 +19,11 @@ export interface RoomRules {
   announce: () => void;
 }
 
+/** Changes are made in a transaction, together with their entry in the audit log. */
+export interface RoomChangeRules extends RoomRules {
+  audit: Audit;
+}
+
 export const roomNotFound = (id: number): Problem =>
   new Problem("room_not_found", `Room not found: there is no room ${id}.`);
 
@@ -25,7 +32,14 @@ export const roomNotFound = (id: number): Problem =>
  *
  * @throws {Problem} `validation_failed` when nobody knows the currency or the time zone.
  */
-export async function createRoom(
+export async function createRoom({ db, clock, config, audit }: RoomChangeRules, room: CreateRoom): Promise<Room> {
+  const made = await addRoom({ db, clock, config }, room);
+  await audit({ resource: "room", resourceId: made.id, before: null, after: made });
+  return made;
+}
+
+/** {@link createRoom} without a trace in the audit log, for rooms that nobody in particular makes. */
+export async function addRoom(
   { db, clock, config }: Omit<RoomRules, "announce">,
   room: CreateRoom,
 ): Promise<Room> {
@@ -49,13 +63,28 @@ export async function createRoom(
   return toRoom(row);
 }
 
+/** A room as a change finds it. Until the transaction ends nobody else changes it. */
+async function roomToChange(db: Kysely<Database>, id: number, ifMatch: string | undefined): Promise<Room> {
+  const row = await lockRoom(db, id);
+  if (row === undefined) throw roomNotFound(id);
+  const room = toRoom(row);
+  assertMatches(ifMatch, Room, room);
+  return room;
+}
+
 /**
- * Changes the fields that `change` has.
+ * Changes the fields that `change` has, if the room is still as `ifMatch` says.
  *
- * @throws {Problem} `room_not_found`, or `validation_failed` when nobody knows the currency or the time zone.
+ * @throws {Problem} `room_not_found`, `precondition_failed`, or `validation_failed` when nobody knows the currency or the
+ * time zone.
  */
-export async function changeRoom({ db, clock, announce }: RoomRules, id: number, change: UpdateRoom): Promise<Room> {
+export async function changeRoom(
+  { db, clock, announce, audit }: RoomChangeRules,
+  id: number,
+  { change, ifMatch }: { change: UpdateRoom; ifMatch: string | undefined },
+): Promise<Room> {
   assertKnown(change);
+  const before = await roomToChange(db, id, ifMatch);
   const columns = {
     name: change.name,
     description: change.description,
@@ -71,17 +100,26 @@ export async function changeRoom({ db, clock, announce }: RoomRules, id: number,
   const sent = Object.fromEntries(Object.entries(columns).filter(([, value]) => value !== undefined));
   const row = await updateRoom(db, id, { change: sent, now: clock.now() });
   if (row === undefined) throw roomNotFound(id);
+  const after = toRoom(row);
+  await audit({ resource: "room", resourceId: id, before, after });
   announce();
-  return toRoom(row);
+  return after;
 }
 
 /**
  * Takes no new bookings for a room. One that takes none already stays as it is.
  *
- * @throws {Problem} `room_not_found`.
+ * @throws {Problem} `room_not_found` or `precondition_failed`.
  */
-export async function closeRoom({ db, clock, announce }: RoomRules, id: number): Promise<void> {
-  if (!await deactivateRoom(db, id, clock.now())) throw roomNotFound(id);
+export async function closeRoom(
+  { db, clock, announce, audit }: RoomChangeRules,
+  id: number,
+  ifMatch: string | undefined,
+): Promise<void> {
+  const before = await roomToChange(db, id, ifMatch);
+  const row = await deactivateRoom(db, id, clock.now());
+  if (row === undefined) return;
+  await audit({ resource: "room", resourceId: id, before, after: toRoom(row) });
   announce();
 }
 
@@ -91,9 +129,9 @@ export async function closeRoom({ db, clock, announce }: RoomRules, id: number):
  * @throws {Problem} `unknown_room`.
  */
 export async function timeZoneForTimeslots(db: Kysely<Database>, id: number): Promise<string> {
-  const room = await lockRoomForTimeslots(db, id);
+  const room = await lockRoom(db, id);
   if (room === undefined) throw new Problem("unknown_room", `There is no room ${id}.`);
-  return room.timeZone;
+  return room.time_zone;
 }
 
 function assertKnown({ currency, timeZone }: { currency?: string | undefined; timeZone?: string | undefined }): void {

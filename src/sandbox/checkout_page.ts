@@ -9,6 +9,7 @@ import { NONCE, secureHeaders } from "hono/secure-headers";
 import type { Booking } from "../../generated/contract.ts";
 import { describeTimes } from "../calendar.ts";
 import { readText } from "../http/json_body.ts";
+import type { RequestLimiter } from "../http/request_limiter.ts";
 import type { AppEnv } from "../http/router.ts";
 import { formatMoney, toCents } from "../money.ts";
 import { findCheckoutPage, type PaymentRules } from "../payments/payments.ts";
@@ -16,6 +17,7 @@ import type { PaymentLinks } from "../payments/provider.ts";
 import type { SandboxPayments } from "../payments/sandbox.ts";
 
 export interface CheckoutPageOptions extends PaymentRules {
+  limiter: RequestLimiter;
   payments: SandboxPayments;
   links: PaymentLinks;
   /** Sends a request to this server, as if it came from outside. */
@@ -29,7 +31,7 @@ const uuid = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/;
 
 /** Adds the page and what its buttons do. */
 export function addCheckoutPage(app: OpenAPIHono<AppEnv>, options: CheckoutPageOptions): void {
-  const { payments, links, clock, deliver } = options;
+  const { payments, links, clock, limiter, deliver } = options;
   const headers = (c: Context<AppEnv>, next: () => Promise<void>) => {
     // Chromium holds a form to this also where its answer leads on to.
     const back = new URL(links.afterCheckout(1, "paid")).origin;
@@ -55,6 +57,10 @@ export function addCheckoutPage(app: OpenAPIHono<AppEnv>, options: CheckoutPageO
     return c.html(page(c.get("secureHeadersNonce") ?? "", main), status);
   };
 
+  app.use(path, async (c, next) => {
+    await limiter.admit(c, "public");
+    await next();
+  });
   app.get(path, headers, async (c) => {
     const checkout = await find(c);
     if (checkout === undefined) return answer(c, 404, notice("There is no such checkout", "The link is not complete."));

@@ -6,6 +6,12 @@ import { invalidFields, Problem } from "../problems.ts";
 /** Beyond it some things that lie ahead have no date that Postgres and the API could write. */
 const end = new Date("9999-01-01T00:00:00Z");
 
+/** What the clock will show, and how it gets there. */
+export interface ClockPlan {
+  state: ClockState;
+  go(): void;
+}
+
 export class SandboxClock implements Clock {
   private aheadMs = 0;
 
@@ -16,26 +22,32 @@ export class SandboxClock implements Clock {
   }
 
   /**
-   * Goes on from `time`.
+   * Works out how to go on from `time`. Nothing changes before `go` is called.
    *
    * @throws {Problem} `clock_goes_forward` when it is later than that, `validation_failed` from the year 9999 on.
    */
-  moveTo(time: Date): void {
+  plan(time: Date): ClockPlan {
     if (time >= end) throw invalidFields([{ in: "body", path: "now", message: "must be before the year 9999" }]);
     const now = this.now();
     if (time < now) {
       const detail = `It is ${now.toISOString()} already. Choose a later time, or reset the clock first.`;
       throw new Problem("clock_goes_forward", detail);
     }
-    this.aheadMs += time.getTime() - now.getTime();
+    const aheadMs = this.aheadMs + time.getTime() - now.getTime();
+    // Somebody else may have gone further meanwhile.
+    return { state: this.stateAt(aheadMs), go: () => this.aheadMs = Math.max(this.aheadMs, aheadMs) };
   }
 
-  /** Goes by the real time again. */
-  reset(): void {
-    this.aheadMs = 0;
+  /** Works out how to go by the real time again. */
+  planReset(): ClockPlan {
+    return { state: this.stateAt(0), go: () => this.aheadMs = 0 };
   }
 
   state(): ClockState {
-    return { now: this.now().toISOString(), isMoved: this.aheadMs !== 0 };
+    return this.stateAt(this.aheadMs);
+  }
+
+  private stateAt(aheadMs: number): ClockState {
+    return { now: new Date(this.real.now().getTime() + aheadMs).toISOString(), isMoved: aheadMs !== 0 };
   }
 }

@@ -2,9 +2,9 @@
 import { type Kysely, sql } from "kysely";
 import type { CreateRoom } from "../../generated/contract.ts";
 import type { Database } from "../database/connect.ts";
-import { createRoom, type RoomRules } from "../rooms/rooms.ts";
+import { addRoom, type RoomRules } from "../rooms/rooms.ts";
 import { isTaken } from "../timeslots/taken.ts";
-import { generateTimeslotsIn } from "../timeslots/timeslots.ts";
+import { addTimeslots } from "../timeslots/timeslots.ts";
 
 /** Days ahead that have timeslots. */
 const demoDays = 14;
@@ -62,14 +62,14 @@ export async function fillInDemo({ db, clock, config }: Omit<RoomRules, "announc
     if (await isEmptyDatabase(trx)) {
       for (const room of rooms) {
         const defaults = { isActive: true, metadata: { demo: true } };
-        await createRoom({ db: trx, clock, config }, { ...defaults, ...room });
+        await addRoom({ db: trx, clock, config }, { ...defaults, ...room });
       }
     }
     const demoRooms = await trx.selectFrom("rooms").select(["id", "time_zone"])
       .where(sql<boolean>`metadata @> '{"demo": true}'`).orderBy("id").execute();
     for (const { id, time_zone } of demoRooms) {
       const today = clock.now().toTemporalInstant().toZonedDateTimeISO(time_zone).toPlainDate();
-      await generateTimeslotsIn(trx, {
+      await addTimeslots(trx, {
         roomId: id,
         startDate: today.toString(),
         endDate: today.add({ days: demoDays }).toString(),

@@ -1,5 +1,6 @@
+import type { Audit } from "../audit/audit.ts";
 import type { Handlers } from "../http/handlers.ts";
-import type { SandboxClock } from "./clock.ts";
+import type { ClockPlan, SandboxClock } from "./clock.ts";
 
 type SandboxOperations = "getSandboxClock" | "setSandboxClock" | "resetSandboxClock";
 
@@ -7,23 +8,32 @@ export interface SandboxClockRules {
   sandboxClock: SandboxClock;
   /** Does what time has made due. */
   sweep: () => Promise<void>;
+  audit: Audit;
 }
 
-export function sandboxHandlers({ sandboxClock, sweep }: SandboxClockRules): Pick<Handlers, SandboxOperations> {
+export function sandboxHandlers({ sandboxClock, sweep, audit }: SandboxClockRules): Pick<Handlers, SandboxOperations> {
+  /** The clock is no part of the transaction, so it is moved when that is committed. */
+  const audited = async ({ state: after, go }: ClockPlan, then = () => Promise.resolve()) => {
+    const before = sandboxClock.state();
+    if (before.isMoved || after.isMoved) await audit({ resource: "clock", resourceId: null, before, after });
+    const finish = async () => {
+      go();
+      await then();
+      return { status: 200 as const, body: sandboxClock.state() };
+    };
+    return { soFar: undefined, finish };
+  };
   return {
     getSandboxClock() {
       return Promise.resolve({ status: 200, body: sandboxClock.state() });
     },
 
     async setSandboxClock({ body: { now } }) {
-      sandboxClock.moveTo(new Date(now));
-      await sweep();
-      return { status: 200, body: sandboxClock.state() };
+      return await audited(sandboxClock.plan(new Date(now)), sweep);
     },
 
-    resetSandboxClock() {
-      sandboxClock.reset();
-      return Promise.resolve({ status: 200, body: sandboxClock.state() });
+    async resetSandboxClock() {
+      return await audited(sandboxClock.planReset());
     },
   };
 }

@@ -1,10 +1,10 @@
 import { parseMoment } from "../calendar.ts";
 import type { Handlers } from "../http/handlers.ts";
-import { freeTimeslots, generateTimeslots, type TimeslotRules, withdrawTimeslot } from "./timeslots.ts";
+import { freeTimeslots, generateTimeslots, type TimeslotChangeRules, withdrawTimeslot } from "./timeslots.ts";
 
 type TimeslotOperations = "listFreeTimeslots" | "generateTimeslots" | "deleteTimeslot";
 
-export function timeslotHandlers(rules: TimeslotRules): Pick<Handlers, TimeslotOperations> {
+export function timeslotHandlers(rules: TimeslotChangeRules): Pick<Handlers, TimeslotOperations> {
   return {
     async listFreeTimeslots({ params: { roomId }, query: { date, duration } }) {
       const moment = parseMoment(date, { in: "query", path: "date" });

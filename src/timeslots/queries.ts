@@ -1,5 +1,6 @@
-import { type Kysely, sql } from "kysely";
+import { type Kysely, type Selectable, sql } from "kysely";
 import { jsonArrayFrom } from "kysely/helpers/postgres";
+import type { Timeslots } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
 import { insertEvents, timeslotEvent } from "../events/record.ts";
 import type { RoomRow } from "../rooms/rooms.ts";
@@ -90,8 +91,10 @@ export async function recordGeneration(
   await db.with("events", () => insertEvents([event])).selectFrom("events").select("id").executeTakeFirstOrThrow();
 }
 
-/** Whether there was such a timeslot. Fails on `bookings_timeslot_fkey` when it has bookings. */
-export async function deleteTimeslot(db: Kysely<Database>, id: number, now: Date): Promise<boolean> {
+export type DeletedTimeslot = Selectable<Timeslots>;
+
+/** The timeslot that was there, if there was one. Fails on `bookings_timeslot_fkey` when it has bookings. */
+export function deleteTimeslot(db: Kysely<Database>, id: number, now: Date): Promise<DeletedTimeslot | undefined> {
   const event = timeslotEvent({
     type: "deleted",
     roomId: sql`gone.room_id`,
@@ -101,8 +104,7 @@ export async function deleteTimeslot(db: Kysely<Database>, id: number, now: Date
     endsAt: sql`gone.ends_at`,
     from: sql`gone`,
   }, now);
-  const row = await db.with("gone", (cte) => cte.deleteFrom("timeslots").where("id", "=", id).returningAll())
+  return db.with("gone", (cte) => cte.deleteFrom("timeslots").where("id", "=", id).returningAll())
     .with("events", () => insertEvents([event]))
-    .selectFrom("gone").select("id").executeTakeFirst();
-  return row !== undefined;
+    .selectFrom("gone").selectAll().executeTakeFirst();
 }

@@ -1,15 +1,17 @@
 /** The rules of timeslots. */
 import type { Kysely } from "kysely";
 import type { FreeTimeslots, GenerateTimeslots, Timeslot, TimeslotsGenerated } from "../../generated/contract.ts";
+import type { Audit } from "../audit/audit.ts";
 import { dayBounds, dayIn, instantIn, type Moment, parseMoment } from "../calendar.ts";
 import type { Clock } from "../clock.ts";
 import { bookingTimeslotForeignKey } from "../database/constraints.ts";
 import type { Database } from "../database/connect.ts";
-import { retryConflicts, violates } from "../database/failures.ts";
+import { violates } from "../database/failures.ts";
 import { invalidFields, Problem } from "../problems.ts";
 import { roomNotFound, timeZoneForTimeslots, toRoom } from "../rooms/rooms.ts";
 import { timeslotStarts } from "./generation.ts";
 import {
+  type DeletedTimeslot,
   deleteTimeslot,
   findRoomWithFreeTimeslots,
   insertTimeslots,
@@ -22,6 +24,11 @@ export interface TimeslotRules {
   clock: Clock;
   /** Called after a change: there is something new in the feed of events. */
   announce: () => void;
+}
+
+/** Changes are made in a transaction, together with their entry in the audit log. */
+export interface TimeslotChangeRules extends TimeslotRules {
+  audit: Audit;
 }
 
 export interface FreeTimeslotQuery {
@@ -71,19 +78,19 @@ const chunkSize = 10_000;
  * not exist or a break that ends as it starts.
  */
 export async function generateTimeslots(
-  { db, clock, announce }: TimeslotRules,
+  { db, clock, announce, audit }: TimeslotChangeRules,
   request: GenerateTimeslots,
 ): Promise<TimeslotsGenerated> {
-  const now = clock.now();
-  const generated = await retryConflicts(() =>
-    db.transaction().execute((trx) => generateTimeslotsIn(trx, request, { now }))
-  );
+  const generated = await addTimeslots(db, request, { now: clock.now() });
+  const { count, skipped, dateRange } = generated;
+  const after = { ...request, count, skipped, dateRange };
+  if (count > 0) await audit({ resource: "timeslots", resourceId: request.roomId, before: null, after });
   announce();
   return generated;
 }
 
-/** {@link generateTimeslots} as part of a transaction. */
-export async function generateTimeslotsIn(
+/** {@link generateTimeslots} without a trace in the audit log. */
+export async function addTimeslots(
   db: Kysely<Database>,
   request: GenerateTimeslots,
   { now }: { now: Date },
@@ -134,17 +141,20 @@ export async function generateTimeslotsIn(
  *
  * @throws {Problem} `timeslot_not_found`, or `timeslot_has_bookings` when it has any, cancelled ones included.
  */
-export async function withdrawTimeslot({ db, clock, announce }: TimeslotRules, id: number): Promise<void> {
-  try {
-    if (await deleteTimeslot(db, id, clock.now())) return announce();
-  } catch (failure) {
+export async function withdrawTimeslot(
+  { db, clock, announce, audit }: TimeslotChangeRules,
+  id: number,
+): Promise<void> {
+  const row = await deleteTimeslot(db, id, clock.now()).catch((failure) => {
     if (!violates(failure, bookingTimeslotForeignKey)) throw failure;
     throw new Problem("timeslot_has_bookings", "Cannot delete timeslot with existing bookings");
-  }
-  throw new Problem("timeslot_not_found", `Timeslot not found: there is no timeslot ${id}.`);
+  });
+  if (row === undefined) throw new Problem("timeslot_not_found", `Timeslot not found: there is no timeslot ${id}.`);
+  await audit({ resource: "timeslot", resourceId: id, before: toTimeslot(row), after: null });
+  announce();
 }
 
-export function toTimeslot(row: TimeslotRow): Timeslot {
+export function toTimeslot(row: TimeslotRow | DeletedTimeslot): Timeslot {
   return {
     id: row.id,
     roomId: row.room_id,

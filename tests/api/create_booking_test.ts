@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { ProblemCode } from "../../generated/contract.ts";
-import { newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
+import { confirm, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 
 /** Rate x minutes / 60 in cents, half up, in whole numbers: nothing of the server's arithmetic is in it. */
@@ -225,4 +225,22 @@ Deno.test("createBooking takes a timeslot again after its booking was cancelled,
   assert.equal(last.status, "pending");
   const { items } = await server.ok("listAllBookings", { token: await server.token("admin", "admin") });
   assert.deepEqual(items.map(({ status }) => status), ["pending", "cancelled", "cancelled", "cancelled"]);
+});
+
+Deno.test("createBooking answers 400 too_many_pending_bookings to a user who holds as many as they may", async () => {
+  await using server = await startServer({ env: { MAX_PENDING_BOOKINGS: "2" } });
+  const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
+  const [first, second, third] = slots;
+  assert(first && second && third);
+  const held = await newBooking(server, "alice", first);
+  await newBooking(server, "alice", second);
+  const token = await server.token("alice");
+  const body = { roomId: third.roomId, timeslotId: third.id };
+  const { detail } = await server.refused("too_many_pending_bookings", "createBooking", { token, body });
+  assert.match(detail, /2 bookings/);
+  // Another reason is told first: it stands whatever the user gives back.
+  const takenBody = { roomId: first.roomId, timeslotId: first.id };
+  await server.refused("timeslot_unavailable", "createBooking", { token, body: takenBody });
+  await confirm(server, held);
+  await server.ok("createBooking", { token, body });
 });

@@ -1,8 +1,16 @@
 import assert from "node:assert/strict";
+import { sql } from "kysely";
+import { Problem } from "../../generated/contract.ts";
+import { lockApiKey } from "../../src/auth/api_key_queries.ts";
+import { KeyCallers } from "../../src/auth/key_callers.ts";
 import { mintToken, type TokenRequest } from "../../src/auth/tokens.ts";
 import { parseConfig } from "../../src/config.ts";
+import { connect } from "../../src/database/connect.ts";
+import { findApiKey, newApiKey, newAuthenticator, revoke } from "../support/api_keys.ts";
+import { newApp } from "../support/app.ts";
 import { newBooking, newRoomWithTimeslot } from "../support/builders.ts";
-import { startServer, testSecret } from "../support/server.ts";
+import { eventually } from "../support/process.ts";
+import { startServer, testSecret, type TestServer } from "../support/server.ts";
 
 /** A token that may tell a name and an address too. Two of different lifetime are never the same text. */
 function tokenFor(claims: Partial<TokenRequest> & { subject: string }): Promise<string> {
@@ -17,13 +25,13 @@ Deno.test("getMe answers who the token says the caller is", async () => {
   await using server = await startServer();
   const alice = { subject: "alice", name: "Alice Example", email: "alice@example.com" };
   const me = await server.ok("getMe", { token: await tokenFor(alice) });
-  assert.deepEqual(me, { id: me.id, role: "user", ...alice });
+  assert.deepEqual(me, { id: me.id, role: "user", scopes: null, ...alice });
 });
 
 Deno.test("getMe answers null for a name and an address that no token told", async () => {
   await using server = await startServer();
   const me = await server.ok("getMe", { token: await tokenFor({ subject: "alice" }) });
-  assert.deepEqual(me, { id: me.id, subject: "alice", role: "user", name: null, email: null });
+  assert.deepEqual(me, { id: me.id, subject: "alice", role: "user", scopes: null, name: null, email: null });
 });
 
 Deno.test("getMe takes a new name over, and keeps what is known when a token tells nothing", async () => {
@@ -31,7 +39,7 @@ Deno.test("getMe takes a new name over, and keeps what is known when a token tel
   const first = { subject: "alice", name: "Alice Example", email: "alice@example.com" };
   const { id } = await server.ok("getMe", { token: await tokenFor(first) });
   const renamed = await server.ok("getMe", { token: await tokenFor({ subject: "alice", name: "Alice Other" }) });
-  assert.deepEqual(renamed, { id, role: "user", ...first, name: "Alice Other" });
+  assert.deepEqual(renamed, { id, role: "user", scopes: null, ...first, name: "Alice Other" });
   const silent = await server.ok("getMe", { token: await tokenFor({ subject: "alice" }) });
   assert.deepEqual(silent, renamed);
 });
@@ -66,4 +74,185 @@ Deno.test("getMe answers first calls of a subject that arrive together with one 
   const ids = new Set((await Promise.all(calls)).map(({ id }) => id));
   assert.equal(ids.size, 1);
   assert.equal((await server.db.selectFrom("users").select("id").execute()).length, 1);
+});
+
+Deno.test("getMe refuses a token that claims to be an API key, though it is signed by us", async () => {
+  await using server = await startServer();
+  const { apiKey, key } = await newApiKey(server);
+  for (const subject of [`api-key:${apiKey.prefix}`, "api-key:", "api-key:slk_00000000"]) {
+    await server.refused("token_invalid", "getMe", { token: await tokenFor({ subject, role: "admin" }) });
+  }
+  await server.ok("getMe", { token: await tokenFor({ subject: "api-keys" }) });
+  assert.equal((await server.ok("getMe", { token: key })).name, apiKey.name);
+});
+
+Deno.test("getMe answers 401 token_invalid to what is almost a key", async () => {
+  await using server = await startServer();
+  const { key } = await newApiKey(server);
+  const { key: other } = await newApiKey(server);
+  const lastOther = key.endsWith("A") ? "B" : "A";
+  const almost = {
+    prefix: key.slice(0, 12),
+    "prefix and mark": key.slice(0, 13),
+    truncated: key.slice(0, -1),
+    "too long": `${key}A`,
+    padded: `${key}=`,
+    "with another end": `${key.slice(0, -1)}${lastOther}`,
+    "in capitals": key.toUpperCase(),
+    "with a mark in capitals": key.replace("slk", "SLK"),
+    "without its mark": key.slice(4),
+    "with another key's prefix": `${other.slice(0, 12)}${key.slice(12)}`,
+    "in another alphabet": `${key.slice(0, 13)}${key.slice(13).replace(/./, "+")}`,
+    "the mark alone": "slk_",
+  };
+  for (const [what, token] of Object.entries(almost)) {
+    const { status } = await server.call("getMe", { token });
+    assert.equal(status, 401, what);
+    await server.refused("token_invalid", "getMe", { token });
+  }
+  await server.ok("getMe", { headers: { Authorization: `bearer  ${key} ` } });
+  await server.refused("token_missing", "getMe", { headers: { Authorization: key } });
+  await server.refused("token_missing", "getMe", { headers: { "X-Api-Key": key } });
+});
+
+Deno.test("getMe answers 401 token_expired to a key from its expiry on, also where it was good just before", async () => {
+  await using server = await startServer();
+  const expiresAt = new Date(Date.now() + 1_500).toISOString();
+  const { apiKey, key } = await newApiKey(server, { expiresAt });
+  await server.ok("getMe", { token: key });
+  await eventually(async () => {
+    const asked = Date.now();
+    const { status, body } = await server.call("getMe", { token: key });
+    if (status >= 400) return Problem.parse(body).code === "token_expired" && Date.now() >= Date.parse(expiresAt);
+    assert(asked < Date.parse(expiresAt));
+    return false;
+  });
+  const elsewhere = await newAuthenticator(server.db);
+  await assert.rejects(elsewhere.authenticate(`Bearer ${key}`), { code: "token_expired" });
+  await revoke(server, apiKey);
+  await assert.rejects(elsewhere.authenticate(`Bearer ${key}`), { code: "token_invalid" });
+});
+
+/** The key's row as Postgres has written it last. */
+async function versionOf(server: TestServer, id: number): Promise<string | undefined> {
+  const { rows } = await sql<{ xmin: string }>`select xmin::text from api_keys where id = ${id}`.execute(server.db);
+  return rows[0]?.xmin;
+}
+
+Deno.test("the last use of a key is written down at most once a minute, and not for a key that is refused", async () => {
+  await using server = await startServer();
+  const { apiKey, key } = await newApiKey(server);
+  const { id } = apiKey;
+  // Another server each time, since one that has just seen the key does not look.
+  const useElsewhere = async () => await (await newAuthenticator(server.db)).authenticate(`Bearer ${key}`);
+  const lastUse = async () => Date.parse((await findApiKey(server, apiKey))?.lastUsedAt ?? "");
+  const setLastUse = (last_used_at: Date) =>
+    server.db.updateTable("api_keys").set({ last_used_at }).where("id", "=", id).execute();
+
+  const before = Date.now();
+  await useElsewhere();
+  const first = await lastUse();
+  assert(before <= first && first <= Date.now());
+
+  const recently = new Date(Date.now() - 50_000);
+  await setLastUse(recently);
+  const version = await versionOf(server, id);
+  await Promise.all(Array.from({ length: 10 }, useElsewhere));
+  assert.equal(await lastUse(), recently.getTime());
+  assert.equal(await versionOf(server, id), version, "a look is no write");
+
+  const longAgo = new Date(Date.now() - 60_001);
+  await setLastUse(longAgo);
+  await Promise.all(Array.from({ length: 10 }, useElsewhere));
+  assert(await lastUse() > longAgo.getTime());
+
+  await setLastUse(longAgo);
+  await revoke(server, apiKey);
+  await assert.rejects(useElsewhere(), { code: "token_invalid" });
+  assert.equal(await lastUse(), longAgo.getTime());
+});
+
+Deno.test("whoever uses a key does not wait for somebody who is about to revoke it", async () => {
+  await using server = await startServer();
+  const { apiKey, key } = await newApiKey(server);
+  await server.db.transaction().execute(async (trx) => {
+    await lockApiKey(trx, apiKey.id);
+    let isAnswered = false;
+    const answer = server.ok("getMe", { token: key }).then(() => isAnswered = true);
+    await Promise.race([answer, eventually(() => Promise.resolve(isAnswered))]);
+  });
+  assert.equal((await findApiKey(server, apiKey))?.lastUsedAt, null);
+});
+
+Deno.test("fifty who use a key at once share a look, which is good for half a second; an unknown key is never kept", async () => {
+  await using server = await startServer();
+  const { key } = await newApiKey(server);
+  let looks = 0;
+  const db = connect({
+    url: server.databaseUrl,
+    pool: 4,
+    log: ({ query }) => {
+      if (query.sql.includes("api_keys")) looks++;
+    },
+  });
+  const { authenticate } = await newAuthenticator(db);
+  const header = `Bearer ${key}`;
+  const started = performance.now();
+  await Promise.all(Array.from({ length: 50 }, () => authenticate(header)));
+  assert.equal(looks, 1);
+  await eventually(async () => {
+    await authenticate(header);
+    return looks > 1;
+  });
+  assert(performance.now() - started >= 500);
+
+  looks = 0;
+  const unknown = `Bearer slk_00000000_${"A".repeat(43)}`;
+  for (let count = 0; count < 3; count++) await assert.rejects(authenticate(unknown), { code: "token_invalid" });
+  await assert.rejects(authenticate("Bearer slk_00000000_A"), { code: "token_invalid" });
+  assert.equal(looks, 3, "what cannot be a key is not looked up");
+  await db.destroy();
+});
+
+Deno.test("what was verified is remembered while it is good, and the first to come is forgotten when there is no room", async () => {
+  await using server = await startServer();
+  const { authenticate, remembers, assertCurrent } = await newAuthenticator(server.db);
+  const { apiKey, key } = await newApiKey(server);
+  const [good, tokenHeader] = [`Bearer ${key}`, `Bearer ${await tokenFor({ subject: "alice" })}`];
+  const refused = ["Bearer made.up.token", `Bearer slk_00000000_${"A".repeat(43)}`, "Bearer slk_", "Basic x", ""];
+  for (const header of refused) {
+    await assert.rejects(authenticate(header));
+    assert(!remembers(header), header);
+  }
+  assert(!remembers(undefined));
+  for (const header of [good, tokenHeader]) {
+    assert(!remembers(header), "not before it was verified");
+    await assertCurrent(await authenticate(header));
+    assert(remembers(header));
+    assert(!remembers(header.slice(0, -1)));
+  }
+
+  const caller = await authenticate(good);
+  await revoke(server, apiKey);
+  await assert.rejects(assertCurrent(caller), { code: "token_invalid" });
+  await eventually(() => authenticate(good).then(() => false, () => true));
+  assert(!remembers(good), "not once it was refused");
+
+  const short = await authenticate(`Bearer ${await tokenFor({ subject: "alice", lifetimeSeconds: 1 })}`);
+  await eventually(() => assertCurrent(short).then(() => false, ({ code }) => code === "token_expired"));
+
+  const callers = new KeyCallers(server.db, 2);
+  const keys = await Promise.all(Array.from({ length: 3 }, async () => (await newApiKey(server)).key));
+  for (const each of keys) await callers.find(each);
+  assert.deepEqual(keys.map((each) => callers.remembers(each)), [false, true, true]);
+});
+
+Deno.test("getMe answers 503 to a key while the database is gone", async () => {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  listener.close();
+  await using app = await newApp(`postgres://nobody:nothing@127.0.0.1:${listener.addr.port}/nowhere`);
+  const headers = { Authorization: `Bearer slk_00000000_${"A".repeat(43)}` };
+  const response = await app.fetch(new Request("http://localhost/api/v1/me", { headers }));
+  assert.equal(response.status, 503);
+  assert.equal(Problem.parse(await response.json()).code, "service_unavailable");
 });

@@ -1,10 +1,17 @@
 /** Each operation has a test file of its own name, in which each refusal of its own is provoked. */
 import assert from "node:assert/strict";
 import { operations } from "../../generated/contract.ts";
-import { impliedProblems } from "../../scripts/generate/contract.ts";
+import { impliedProblems } from "../../scripts/generate/access.ts";
 
 /** Refusals that every operation of its kind has; the suites beside this file provoke them for each operation. */
-const common: string[] = impliedProblems("admin", "json");
+const common: string[] = impliedProblems({
+  access: "admin",
+  scope: "rooms:write",
+  bodyKind: "json",
+  rateLimit: "admin",
+  takesIdempotencyKey: true,
+  takesIfMatch: true,
+});
 const shared: Record<string, string> = { getHealth: "probes", getReadiness: "probes" };
 
 for (const { id, problems } of Object.values(operations)) {

@@ -28,7 +28,7 @@ export interface Schema {
 
 export interface Parameter {
   name: string;
-  in: "path" | "query";
+  in: "path" | "query" | "header";
   required?: boolean;
   schema: Schema;
   example?: Json;
@@ -37,7 +37,7 @@ export interface Parameter {
 
 interface WrittenOperation {
   operationId: OperationId;
-  security: { bearer: string[] }[];
+  security: { bearer?: string[]; apiKey?: string[]; ticket?: string[] }[];
   tags: string[];
   "x-rate-limit": string;
   parameters?: Parameter[];
@@ -106,5 +106,5 @@ export const exampleOperations: ContractOperation[] = httpOperations.filter(({ o
 /** What `security` says, in the words of `operations`. */
 export function accessOf({ security }: ContractOperation): string {
   const [first] = security;
-  return first === undefined ? "public" : first.bearer.join();
+  return first?.bearer?.join() ?? "public";
 }

@@ -10,8 +10,8 @@ import { accessOf, type ContractOperation, type Json, type JsonObject } from "./
 export type Ids = Record<string, number>;
 
 /**
- * A room, a pending booking of alice in it, of which a second payment could not be given back, and a free timeslot at the
- * same price.
+ * A room, a pending booking of alice in it, of which a second payment could not be given back, a free timeslot at the same
+ * price, and an API key.
  */
 export async function newExampleRows(server: TestServer): Promise<Ids> {
   // The example of another operation may have moved it.
@@ -21,7 +21,11 @@ export async function newExampleRows(server: TestServer): Promise<Ids> {
   assert(booked && free);
   const { id: bookingId, userId } = await newBooking(server, "alice", booked);
   await failedRefund(server.db, bookingId);
-  return { roomId: room.id, userId, bookingId, timeslotId: free.id, newTimeslotId: free.id };
+  const { apiKey } = await server.ok("createApiKey", {
+    token: await server.token("admin", "admin"),
+    body: { name: "Door displays", scopes: ["events:read"] },
+  });
+  return { roomId: room.id, userId, bookingId, timeslotId: free.id, newTimeslotId: free.id, apiKeyId: apiKey.id };
 }
 
 async function failedRefund(db: Kysely<Database>, bookingId: number): Promise<void> {
@@ -90,6 +94,7 @@ async function tokenFor(server: TestServer, operation: ContractOperation): Promi
 export interface Request {
   params?: Record<string, string>;
   query?: [name: string, value: string][];
+  headers?: Record<string, string>;
   /** A query parameter that is left out. */
   without?: string;
   body?: BodyInit;
@@ -103,7 +108,7 @@ export type Send = (request: Request) => Promise<{ status: number; body: unknown
 export async function sender(server: TestServer, operation: ContractOperation, ids: Ids): Promise<Send> {
   const example = exampleCall(operation, ids);
   const { token } = await tokenFor(server, operation);
-  return async ({ params = {}, query = [], without, body = JSON.stringify(example.body), contentType }) => {
+  return async ({ params = {}, query = [], headers, without, body = JSON.stringify(example.body), contentType }) => {
     const replacedNames = [without, ...query.map(([name]) => name)];
     const others = Object.entries(example.query).filter(([name]) => !replacedNames.includes(name));
     const path = pathOf(operation, { params: { ...example.params, ...params }, query: [...others, ...query] });
@@ -114,6 +119,7 @@ export async function sender(server: TestServer, operation: ContractOperation, i
         ...(operation.requestBody === undefined || contentType === null
           ? {}
           : { "Content-Type": contentType ?? "application/json" }),
+        ...headers,
       },
       // As bytes, since fetch would name a Content-Type of its own for a text.
       ...(operation.requestBody === undefined

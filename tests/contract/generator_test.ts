@@ -12,18 +12,45 @@ import {
   getThing,
   oneOf,
   requestSchema,
+  withHeader,
   without,
   withParameter,
   withPets,
   withSchema,
+  withSecurity,
 } from "./small_contract.ts";
 
 const refused: [string, RegExp, (at: At) => void][] = [
   ["an operation without operationId", /GET \/things\/\{thingId\}.*operationId/, without(getThing, "operationId")],
   ["an operation without security", /GET \/things\/\{thingId\}.*security/, without(getThing, "security")],
   ["security of an unknown role", /POST \/things.*security/, (at) => at(createThing).security = [{ bearer: ["root"] }]],
+  ["security by an API key alone", /POST \/things.*security/, withSecurity({ apiKey: ["things:write"] })],
+  [
+    "a scope that no API key can have",
+    /POST \/things.*security/,
+    withSecurity({ bearer: ["user"] }, { apiKey: ["things:burn"] }),
+  ],
+  [
+    "two scopes at once",
+    /POST \/things.*security/,
+    withSecurity({ bearer: ["user"] }, { apiKey: ["things:read", "things:write"] }),
+  ],
+  [
+    "two ways in one",
+    /POST \/things.*security/,
+    withSecurity({ bearer: ["user"], apiKey: ["things:write"] }),
+  ],
+  [
+    "a scope whose lack the operation hides",
+    /scope_missing/,
+    withSecurity({ bearer: ["user"] }, { apiKey: ["things:write"] }),
+  ],
+  ["a POST that cannot be sent again", /POST \/things.*Idempotency-Key/, without(createThing, "parameters")],
+  ["a GET with an Idempotency-Key", /GET \/things.*Idempotency-Key/, withHeader("Idempotency-Key")],
+  ["a conditional GET without 304", /GET \/things.*304/, withHeader("If-None-Match")],
+  ["an If-Match whose failure the operation hides", /precondition_failed/, withHeader("If-Match")],
   ["an operation without a rate limit", /GET \/things\/\{thingId\}.*x-rate-limit/, without(getThing, "x-rate-limit")],
-  ["an unknown rate limit", /POST \/things.*x-rate-limit/, (at) => at(createThing)["x-rate-limit"] = "none"],
+  ["an unknown rate limit", /POST \/things.*x-rate-limit/, (at) => at(createThing)["x-rate-limit"] = "often"],
   ["an operation without summary", /GET \/things\/\{thingId\}.*summary/, without(getThing, "summary")],
   ["an operationId that comes twice", /getThing.*twice/, (at) => at(createThing).operationId = "getThing"],
   ["an operation that hides what it can answer", /token_missing/, without(`${createThing} responses`, "401")],
@@ -118,7 +145,7 @@ const refused: [string, RegExp, (at: At) => void][] = [
   ["an example of another status", /GET \/things.*internal_error/, (at) => {
     at("components examples internal_error value").status = 503;
   }],
-  ["a response with headers", /GET \/things.*headers/, (at) => at(`${getThing} responses 200`).headers = {}],
+  ["a response with links", /GET \/things.*links/, (at) => at(`${getThing} responses 200`).links = {}],
   ["security of two schemes", /GET \/things.*security/, (at) => {
     at(getThing).security = [{ bearer: ["user"], other: [] }];
   }],

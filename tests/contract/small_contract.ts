@@ -4,6 +4,7 @@ import { parse } from "yaml";
 import { type JsonObject, object } from "./document.ts";
 
 const base = `
+x-rate-limits: { public: { quota: 9, windowSeconds: 60 }, user: { quota: 5, windowSeconds: 60 } }
 paths:
   /things/{thingId}:
     parameters:
@@ -23,6 +24,10 @@ paths:
           content: { application/json: { schema: { $ref: '#/components/schemas/Thing' }, example: { id: 1 } } }
         '400': { $ref: '#/components/responses/Refused' }
         '401': { $ref: '#/components/responses/Unauthorized' }
+        '408': { $ref: '#/components/responses/Late' }
+        '409': { $ref: '#/components/responses/Running' }
+        '422': { $ref: '#/components/responses/Reused' }
+        '429': { $ref: '#/components/responses/Limited' }
         '413': { $ref: '#/components/responses/TooLarge' }
         '415': { $ref: '#/components/responses/Unsupported' }
         '500': { $ref: '#/components/responses/Failed' }
@@ -35,6 +40,8 @@ paths:
       description: A new thing.
       security: [{ bearer: [user] }]
       x-rate-limit: user
+      parameters:
+        - { name: Idempotency-Key, in: header, description: For sending it again., schema: { type: string } }
       requestBody:
         required: true
         content: { application/json: { schema: { $ref: '#/components/schemas/NewThing' }, example: { name: a } } }
@@ -45,6 +52,7 @@ components:
     Thing: { type: object, required: [id], properties: { id: { $ref: '#/components/schemas/Id' } } }
     NewThing: { type: object, additionalProperties: false, required: [name], properties: { name: { type: string } } }
     Problem: { type: object, required: [code], properties: { code: { type: string } } }
+    ApiKeyScope: { type: string, enum: ['things:write', 'things:read'] }
 `;
 
 /** The responses and examples of the problems that every operation can answer. */
@@ -52,6 +60,12 @@ function refusals(): { responses: JsonObject; examples: JsonObject } {
   const responses: Record<string, Record<string, number>> = {
     Refused: { validation_failed: 400, malformed_json: 400 },
     Unauthorized: { token_missing: 401, token_invalid: 401, token_expired: 401 },
+    Forbidden: { scope_missing: 403 },
+    Late: { request_timeout: 408 },
+    Running: { idempotency_in_progress: 409 },
+    Stale: { precondition_failed: 412 },
+    Reused: { idempotency_key_reused: 422 },
+    Limited: { rate_limited: 429 },
     TooLarge: { body_too_large: 413 },
     Unsupported: { unsupported_media_type: 415 },
     Failed: { internal_error: 500 },
@@ -105,6 +119,16 @@ export function withSchema(schema: JsonObject): (at: At) => void {
 /** Gives `getThing` one query parameter, `size`. */
 export function withParameter(parameter: JsonObject): (at: At) => void {
   return (at) => at(getThing).parameters = [{ name: "size", in: "query", description: "How large.", ...parameter }];
+}
+
+/** Gives `getThing` one header. */
+export function withHeader(name: string): (at: At) => void {
+  return withParameter({ name, in: "header", schema: { type: "string" } });
+}
+
+/** Lets `createThing` be called in these ways. */
+export function withSecurity(...ways: JsonObject[]): (at: At) => void {
+  return (at) => at(createThing).security = ways;
 }
 
 export const cat = { type: "object", required: ["kind"], properties: { kind: { type: "string", const: "cat" } } };

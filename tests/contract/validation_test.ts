@@ -89,6 +89,24 @@ Deno.test("a query parameter of a wrong value is refused by name", (t) =>
     }
   }));
 
+Deno.test("a header of a wrong value is refused by name", (t) => {
+  const inHeader = ({ parameters }: ContractOperation) => parameters.filter((parameter) => parameter.in === "header");
+  const subjects = httpOperations.filter((operation) => inHeader(operation).length > 0);
+  return forEachOperation(t, subjects, async (subject) => {
+    for (const { name, schema } of inHeader(subject.operation)) {
+      const texts = [
+        "",
+        "x".repeat((schema.maxLength ?? 0) + 1),
+        ...(schema.pattern === undefined ? [] : ["a b", "ü"]),
+      ];
+      for (const text of texts) {
+        const field = `header.${name.toLowerCase()}`;
+        await assertRefused(subject, "validation_failed", { headers: { [name]: text } }, field);
+      }
+    }
+  });
+});
+
 Deno.test("a query parameter that comes twice is refused by name", (t) =>
   forEachOperation(t, httpOperations.filter((operation) => inQuery(operation).length > 0), async (subject) => {
     for (const { name, schema, example } of inQuery(subject.operation)) {
@@ -245,9 +263,12 @@ Deno.test("parameters and fields are accepted at their bounds", async (t) => {
     await t.step(operation.operationId, async () => {
       const send = await sender(server, operation, ids);
       const requests: Request[] = operation.parameters.flatMap(({ name, in: place, schema }) =>
-        boundaryValues(schema).map((value): Request =>
-          place === "path" ? { params: { [name]: String(value) } } : { query: [[name, String(value)]] }
-        )
+        boundaryValues(schema).map((value) => ({ path: { [name]: String(value) }, value: String(value) }))
+          // What is not ASCII cannot stand in a header.
+          .filter(({ value }) => place !== "header" || /^[\x20-\x7e]*$/.test(value))
+          .map(({ path, value }): Request =>
+            place === "path" ? { params: path } : place === "header" ? { headers: path } : { query: [[name, value]] }
+          )
       );
       const { body: example } = exampleCall(operation, ids);
       if (example !== undefined) {

@@ -141,3 +141,16 @@ Deno.test("a thousand subscribers of a room, of fifty users, each get its event 
   const taken = { roomId, timeslotId, isAvailable: false, change: "taken", startTime, endTime };
   assert.deepEqual(changes, Array(1_000).fill(taken));
 });
+
+Deno.test("a socket that sends over 200 frames in 10 seconds is closed with 1008, and others are served", async () => {
+  await using server = await startFeed();
+  const flood = await join(server, "alice");
+  const other = await join(server, "alice");
+  // The join was the first.
+  for (let sent = 1; sent < 200; sent++) flood.send({ action: "ping" });
+  flood.send({ action: "ping" });
+  assert.equal((await flood.closed).code, 1008);
+  assert.equal(flood.frames.filter(({ event }) => event === "pong").length, 199);
+  other.send({ action: "ping" });
+  await other.expect("pong");
+});

@@ -56,7 +56,7 @@ async function write(server: TestServer, db: Kysely<Database>, work: Work): Prom
   const change = (trx: Kysely<Database>, { id = 0, timeslotId }: { id?: number; timeslotId: number | undefined }) => {
     if (timeslotId !== undefined) {
       const userId = userIds[random(userIds.length)] ?? 0;
-      const terms = { cancellationTiers: [], checkout: null };
+      const terms = { cancellationTiers: [], maxPendingBookings: 0, checkout: null };
       const rest = { notes: null, bookingType: null, ...terms, now };
       return insertBooking(trx, { userId, roomId, timeslotId, ...rest });
     }

@@ -28,6 +28,10 @@ const defaults: Config = {
   corsOrigins: [],
   reminderLeadMinutes: 60,
   eventRetentionDays: 30,
+  rateLimit: true,
+  redisUrl: undefined,
+  trustedProxies: 0,
+  maxPendingBookings: 5,
   logLevel: "info",
 };
 

@@ -17,7 +17,7 @@ Deno.test("deno task token prints a token of the person and role that it is aske
   const [person, plain] = await Promise.all([mint(...options, "--hours", "1"), mint("--subject", "bob")]);
 
   const alice = await server.ok("getMe", { token: person });
-  const expected = { subject: "alice", role: "admin", name: "Alice", email: "alice@example.com" };
+  const expected = { subject: "alice", role: "admin", scopes: null, name: "Alice", email: "alice@example.com" };
   assert.deepEqual(alice, { id: alice.id, ...expected });
   assert.equal((await server.ok("getMe", { token: plain })).role, "user");
 

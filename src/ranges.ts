@@ -1,7 +1,24 @@
-/** Ranges of time in the lists and stats of bookings. */
-import { type Bound, instantIn, lowerBound, toPostgres, upperBound } from "../calendar.ts";
-import { Problem } from "../problems.ts";
-import type { InstantByZone, Range } from "./queries.ts";
+/** Ranges of time in lists and stats. */
+import { type RawBuilder, sql } from "kysely";
+import { type Bound, instantIn, lowerBound, toPostgres, upperBound } from "./calendar.ts";
+import { Problem } from "./problems.ts";
+
+/** A range, of instants if not said otherwise. Undefined ends are open. */
+export interface Range<Time = Temporal.Instant> {
+  from: Bound<Time> | undefined;
+  to: Bound<Time> | undefined;
+}
+
+/** When a wall clock shows a certain time, by time zone; instants as Postgres reads them. */
+export type InstantByZone = Record<string, string>;
+
+/** The ends that a range has. */
+export function endsOf<Time>({ from, to }: Range<Time>): Bound<Time>[] {
+  return [from, to].filter((bound) => bound !== undefined);
+}
+
+/** An instant, to its nanoseconds, for a query. */
+export const instantSql = (at: Temporal.Instant): RawBuilder<Date> => sql<Date>`${toPostgres(at)}::text::timestamptz`;
 
 /** One end of a range as a caller wrote it: the name of the parameter and its value. */
 interface WrittenEnd {

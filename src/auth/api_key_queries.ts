@@ -1,0 +1,105 @@
+import { type Kysely, type Selectable, sql } from "kysely";
+import type { ApiKeyScope } from "../../generated/contract.ts";
+import type { ApiKeys, Users } from "../../generated/database.d.ts";
+import type { Database } from "../database/connect.ts";
+import { totalFromPage } from "../database/paging.ts";
+import { prepared } from "../database/prepared.ts";
+
+export type ApiKeyRow = Selectable<ApiKeys>;
+
+export interface NewApiKey {
+  hash: string;
+  prefix: string;
+  /** Of the user that the key acts as. */
+  subject: string;
+  name: string;
+  scopes: ApiKeyScope[];
+  createdBy: number;
+  expiresAt: Date | null;
+  now: Date;
+}
+
+/** Makes a key and its user together. Undefined when there is a user of this subject already: a key shares none. */
+export function insertApiKey(db: Kysely<Database>, key: NewApiKey): Promise<ApiKeyRow | undefined> {
+  const { hash, prefix, subject, name, scopes, createdBy, expiresAt, now } = key;
+  return db.with("owner", (cte) =>
+    cte.insertInto("users").values({ subject, name, email: null })
+      .onConflict((conflict) => conflict.column("subject").doNothing()).returning("id"))
+    .insertInto("api_keys")
+    .columns(["hash", "name", "prefix", "scopes", "user_id", "created_by", "created_at", "expires_at"])
+    .expression((eb) =>
+      eb.selectFrom("owner").select([
+        sql<string>`${hash}::text`.as("hash"),
+        sql<string>`${name}::text`.as("name"),
+        sql<string>`${prefix}::text`.as("prefix"),
+        sql<string[]>`${scopes}::jsonb`.as("scopes"),
+        "owner.id",
+        sql<number>`${createdBy}::bigint`.as("created_by"),
+        sql<Date>`${now}::timestamptz`.as("created_at"),
+        sql<Date | null>`${expiresAt}::timestamptz`.as("expires_at"),
+      ])
+    )
+    .returningAll().executeTakeFirst();
+}
+
+/** One page of keys, newest first, and how many there are on all pages. */
+export async function listApiKeys(
+  db: Kysely<Database>,
+  { limit, offset }: { limit: number; offset: number },
+): Promise<{ rows: ApiKeyRow[]; total: number }> {
+  const keys = db.selectFrom("api_keys");
+  const rows = await keys.selectAll().orderBy("id", "desc").limit(limit).offset(offset).execute();
+  const total = totalFromPage(rows.length, { limit, offset }) ??
+    (await keys.select((eb) => eb.fn.countAll<number>().as("total")).executeTakeFirstOrThrow()).total;
+  return { rows, total };
+}
+
+/** The key. Until the transaction ends, others that change it wait. */
+export function lockApiKey(db: Kysely<Database>, id: number): Promise<ApiKeyRow | undefined> {
+  return db.selectFrom("api_keys").selectAll().where("id", "=", id).forNoKeyUpdate().executeTakeFirst();
+}
+
+export function markRevoked(db: Kysely<Database>, id: number, now: Date): Promise<ApiKeyRow> {
+  return db.updateTable("api_keys").set({ revoked_at: now }).where("id", "=", id).returningAll()
+    .executeTakeFirstOrThrow();
+}
+
+/** A key that somebody sent, with the user that it acts as. */
+export type SentKey =
+  & Pick<ApiKeyRow, "id" | "scopes" | "expires_at" | "revoked_at" | "user_id">
+  & Pick<Selectable<Users>, "subject" | "name" | "email">;
+
+export interface KeyUse {
+  hash: string;
+  now: Date;
+  /** When its last use that was written down lies before this, the one now is written down. */
+  recordedBefore: Date;
+}
+
+/** Looks up a key that somebody uses. */
+export async function useApiKey(db: Kysely<Database>, use: KeyUse): Promise<SentKey | undefined> {
+  return (await lookUp(db, use))[0];
+}
+
+const lookUp = prepared((db, { hash, now, recordedBefore }: KeyUse) =>
+  // Whoever finds the key locked leaves its use to another one: nobody waits here, be it for a revocation.
+  db.with("due", (cte) =>
+    cte.selectFrom("api_keys").select("id").where("hash", "=", hash).where("revoked_at", "is", null)
+      .where((eb) => eb.or([eb("expires_at", "is", null), eb("expires_at", ">", now)]))
+      .where((eb) => eb.or([eb("last_used_at", "is", null), eb("last_used_at", "<", recordedBefore)]))
+      .forNoKeyUpdate().skipLocked())
+    .with("used", (cte) =>
+      cte.updateTable("api_keys").from("due").whereRef("api_keys.id", "=", "due.id").set({ last_used_at: now })
+        .returning("api_keys.id"))
+    .selectFrom("api_keys as k").innerJoin("users as u", "u.id", "k.user_id")
+    .select(["k.id", "k.scopes", "k.expires_at", "k.revoked_at", "k.user_id", "u.subject", "u.name", "u.email"])
+    .where("k.hash", "=", hash)
+);
+
+/** Which of these keys are not revoked. */
+export async function listLiveApiKeys(db: Kysely<Database>, ids: number[]): Promise<number[]> {
+  const rows = await db.selectFrom("api_keys").select("id")
+    .where(sql<boolean>`id = any(${`{${ids.join(",")}}`}::text::bigint[])`)
+    .where("revoked_at", "is", null).execute();
+  return rows.map(({ id }) => id);
+}

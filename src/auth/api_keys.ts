@@ -1,0 +1,86 @@
+/**
+ * The rules of API keys, by which programs call us. They live by the machine's time, as tokens do: whoever moves the clock of
+ * the sandbox to see what becomes of a booking is not locked out by it, and brings no expired key back.
+ */
+import type { Kysely } from "kysely";
+import type { ApiKey, ApiKeyCreated, CreateApiKey } from "../../generated/contract.ts";
+import type { Audit } from "../audit/audit.ts";
+import type { Database } from "../database/connect.ts";
+import { invalidFields, Problem } from "../problems.ts";
+import { toScopes } from "./access.ts";
+import { type ApiKeyRow, insertApiKey, lockApiKey, markRevoked } from "./api_key_queries.ts";
+import type { Caller } from "./callers.ts";
+import { hashOf, newApiKey, subjectOfKey } from "./secrets.ts";
+
+export interface AuthRules {
+  /** For a change the transaction in which `audit` writes, too. */
+  db: Kysely<Database>;
+  audit: Audit;
+}
+
+/** Beyond it, and in other time zones a little earlier, some times have no text that the API could write. */
+const end = new Date("9999-01-01T00:00:00Z");
+
+/**
+ * Makes a key, and a user of its own that it acts as.
+ *
+ * @throws {Problem} `validation_failed` when it would have expired already, or would do so in the year 9999 or later.
+ */
+export async function createApiKey(
+  { db, audit }: AuthRules,
+  caller: Caller,
+  { name, scopes, expiresAt }: CreateApiKey,
+): Promise<ApiKeyCreated> {
+  const now = new Date();
+  const terms = {
+    name,
+    scopes: toScopes(scopes),
+    createdBy: caller.userId,
+    expiresAt: expiresAt === null ? null : toExpiry(expiresAt, now),
+    now,
+  };
+  for (;;) {
+    const { key, prefix } = newApiKey();
+    const row = await insertApiKey(db, { hash: await hashOf(key), prefix, subject: subjectOfKey(prefix), ...terms });
+    // By chance there may be a key that begins in the same way.
+    if (row === undefined) continue;
+    const apiKey = toApiKey(row);
+    await audit({ resource: "api_key", resourceId: row.id, before: null, after: apiKey });
+    return { apiKey, key, message: "Store the key now, it is not shown again." };
+  }
+}
+
+/**
+ * Revokes a key for good. One that is revoked already stays as it is.
+ *
+ * @throws {Problem} `api_key_not_found`.
+ */
+export async function revokeApiKey({ db, audit }: AuthRules, id: number): Promise<void> {
+  const row = await lockApiKey(db, id);
+  if (row === undefined) throw new Problem("api_key_not_found", `API key not found: there is no API key ${id}.`);
+  if (row.revoked_at !== null) return;
+  const revoked = await markRevoked(db, id, new Date());
+  await audit({ resource: "api_key", resourceId: id, before: toApiKey(row), after: toApiKey(revoked) });
+}
+
+function toExpiry(text: string, now: Date): Date {
+  const expiry = new Date(text);
+  if (expiry > now && expiry < end) return expiry;
+  const message = expiry >= end ? "must be before the year 9999" : "must be in the future";
+  throw invalidFields([{ in: "body", path: "expiresAt", message }]);
+}
+
+export function toApiKey(row: ApiKeyRow): ApiKey {
+  return {
+    id: row.id,
+    name: row.name,
+    prefix: row.prefix,
+    scopes: toScopes(row.scopes),
+    userId: row.user_id,
+    createdBy: row.created_by,
+    createdAt: row.created_at.toISOString(),
+    expiresAt: row.expires_at?.toISOString() ?? null,
+    lastUsedAt: row.last_used_at?.toISOString() ?? null,
+    revokedAt: row.revoked_at?.toISOString() ?? null,
+  };
+}

@@ -1,0 +1,146 @@
+import assert from "node:assert/strict";
+import { ApiKeyScope, operations, Problem } from "../../generated/contract.ts";
+import { contractOperations } from "../contract/document.ts";
+import { allRows, exampleCall, newExampleRows } from "../contract/example_calls.ts";
+import { findApiKey, newApiKey } from "../support/api_keys.ts";
+import { type Call, type OperationId, startServer, type TestServer } from "../support/server.ts";
+
+async function asAdmin(server: TestServer, body: Record<string, unknown>): Promise<Call> {
+  return {
+    token: await server.token("admin", "admin"),
+    body: { name: "Door displays", scopes: ["stats:read"], ...body },
+  };
+}
+
+Deno.test("createApiKey shows the key this once, and keeps a hash of it and how it begins", async () => {
+  await using server = await startServer();
+  const { apiKey, key, message } = await newApiKey(server, { name: "Door displays" });
+  assert.match(key, /^slk_[0-9a-z]{8}_[\w-]{43}$/);
+  assert.equal(apiKey.prefix, key.slice(0, 12));
+  assert.equal(message, "Store the key now, it is not shown again.");
+  assert.deepEqual([apiKey.name, apiKey.lastUsedAt, apiKey.revokedAt], ["Door displays", null, null]);
+  assert.deepEqual(await findApiKey(server, apiKey), apiKey);
+  await server.ok("getMe", { token: key });
+
+  const secret = key.slice(13);
+  assert(!JSON.stringify(await allRows(server.db)).includes(secret), "nowhere in the database");
+  assert(!server.logged.some((line) => line.includes(secret)), "nothing for the log");
+  const { hash } = await server.db.selectFrom("api_keys").select("hash").executeTakeFirstOrThrow();
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(key));
+  assert.equal(hash, new Uint8Array(digest).toHex());
+  await server.refused("token_invalid", "getMe", { token: `${apiKey.prefix}_${hash.slice(0, 43)}` });
+});
+
+Deno.test("createApiKey gives each key a user of its own, of which it says who made it", async () => {
+  await using server = await startServer();
+  const { id: createdBy } = await server.ok("getMe", { token: await server.token("admin", "admin") });
+  const made = [await newApiKey(server, { name: " Kiosk ⏰" }), await newApiKey(server, { name: " Kiosk ⏰" })];
+  for (const { apiKey, key } of made) {
+    const { id, ...me } = await server.ok("getMe", { token: key });
+    assert.deepEqual([id, createdBy], [apiKey.userId, apiKey.createdBy]);
+    const subject = `api-key:${apiKey.prefix}`;
+    assert.deepEqual(me, { subject, role: "admin", scopes: apiKey.scopes, name: " Kiosk ⏰", email: null });
+  }
+  assert.equal(new Set([createdBy, ...made.map(({ apiKey }) => apiKey.userId)]).size, 3);
+  assert.equal(new Set(made.map(({ key }) => key)).size, 2);
+});
+
+Deno.test("createApiKey is in the audit log, without the key", async () => {
+  await using server = await startServer();
+  const { apiKey } = await newApiKey(server);
+  const entries = await server.db.selectFrom("audit_log").selectAll().execute();
+  const told = entries.map((
+    { user_id, operation, resource, resource_id },
+  ) => [user_id, operation, resource, resource_id]);
+  assert.deepEqual(told, [[apiKey.createdBy, "createApiKey", "api_key", apiKey.id]]);
+  assert.deepEqual([entries[0]?.before, entries[0]?.after], [null, apiKey]);
+});
+
+Deno.test("createApiKey keeps each scope once, in the order of the contract", async () => {
+  await using server = await startServer();
+  const { apiKey, key } = await newApiKey(server, { scopes: ["events:read", "rooms:write", "events:read"] });
+  assert.deepEqual(apiKey.scopes, ["rooms:write", "events:read"]);
+  assert.deepEqual((await server.ok("getMe", { token: key })).scopes, apiKey.scopes);
+  for (const scopes of [[], ["rooms:read"], ["rooms:write", "*"]]) {
+    await server.refused("validation_failed", "createApiKey", await asAdmin(server, { scopes }));
+  }
+});
+
+Deno.test("createApiKey takes an expiry that lies ahead, at whatever offset", async () => {
+  await using server = await startServer();
+  const inAnHour = new Date(Date.now() + 3_600_000);
+  const elsewhere = new Date(inAnHour.getTime() + 5.5 * 3_600_000).toISOString().replace("Z", "+05:30");
+  const { apiKey, key } = await newApiKey(server, { expiresAt: elsewhere });
+  assert.equal(apiKey.expiresAt, inAnHour.toISOString());
+  await server.ok("getMe", { token: key });
+  assert.equal((await newApiKey(server, { expiresAt: null })).apiKey.expiresAt, null);
+});
+
+Deno.test("createApiKey answers 400 to an expiry that has passed, or that is too far to be told, and makes nothing", async () => {
+  await using server = await startServer();
+  await server.ok("getMe", { token: await server.token("admin", "admin") });
+  const before = await allRows(server.db);
+  const wrong = ["1970-01-01T00:00:00Z", new Date().toISOString(), "9999-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59"];
+  for (const expiresAt of wrong) {
+    const call = await asAdmin(server, { expiresAt });
+    const { errors } = await server.refused("validation_failed", "createApiKey", call);
+    assert.deepEqual(errors?.map(({ in: place, path }) => [place, path]), [["body", "expiresAt"]], expiresAt);
+  }
+  assert.deepEqual(await allRows(server.db), before);
+});
+
+Deno.test("createApiKey and the life of a key go by the machine's time, not by a clock that can be moved", async () => {
+  await using server = await startServer({ now: "2020-01-01T00:00:00.000Z" });
+  const before = Date.now();
+  const expiresAt = new Date(before + 3_600_000).toISOString();
+  const { apiKey, key } = await newApiKey(server, { expiresAt });
+  const createdAt = Date.parse(apiKey.createdAt);
+  assert(before <= createdAt && createdAt <= Date.now(), apiKey.createdAt);
+  server.clock.set("2040-01-01T00:00:00.000Z");
+  await server.ok("getMe", { token: key });
+  await server.refused("validation_failed", "createApiKey", await asAdmin(server, { expiresAt: apiKey.createdAt }));
+});
+
+Deno.test("createApiKey answers 403 admin_required to a user, and to a key: no key makes another one", async () => {
+  await using server = await startServer();
+  const { key } = await newApiKey(server);
+  const { body } = await asAdmin(server, {});
+  for (const token of [await server.token("alice"), key]) {
+    await server.refused("admin_required", "createApiKey", { token, body });
+  }
+});
+
+/** The code of a refusal that is about who calls, if there was one. */
+async function accessRefusal(server: TestServer, id: OperationId, call: Call): Promise<string | undefined> {
+  const { status, body } = await server.call(id, call);
+  const code = status < 400 ? undefined : Problem.parse(body).code;
+  return ["scope_missing", "admin_required", "token_invalid"].find((each) => each === code);
+}
+
+Deno.test("a key may do what its scopes name, and nothing else", async (t) => {
+  await using server = await startServer();
+  const ids = await newExampleRows(server);
+  const notPublic = contractOperations.filter(({ operationId }) => operations[operationId].access !== "public");
+  for (const scope of ApiKeyScope.options) {
+    assert(notPublic.some(({ operationId }) => operations[operationId].scope === scope), `nothing asks for ${scope}`);
+    await t.step(scope, async () => {
+      const { key: alone } = await newApiKey(server, { scopes: [scope] });
+      const { key: others } = await newApiKey(server, { scopes: ApiKeyScope.options.filter((each) => each !== scope) });
+      for (const operation of notPublic) {
+        const { operationId: id } = operation;
+        const call = exampleCall(operation, ids);
+        const asked = operations[id].scope;
+        const expected = asked === null
+          ? "admin_required"
+          : [scope, "any"].includes(asked)
+          ? undefined
+          : "scope_missing";
+        assert.equal(await accessRefusal(server, id, { ...call, token: alone }), expected, `${id} with ${scope} alone`);
+        if (asked === scope) {
+          const refusal = await server.refused("scope_missing", id, { ...call, token: others });
+          assert(refusal.detail.includes(scope), `${refusal.detail} names what is missing`);
+        }
+      }
+    });
+  }
+});

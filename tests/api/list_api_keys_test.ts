@@ -1,0 +1,47 @@
+import assert from "node:assert/strict";
+import { newApiKey, revoke } from "../support/api_keys.ts";
+import { startServer } from "../support/server.ts";
+
+Deno.test("listApiKeys answers every key, newest first, revoked and expired ones too, and none of the keys themselves", async () => {
+  await using server = await startServer();
+  const token = await server.token("admin", "admin");
+  assert.deepEqual(await server.ok("listApiKeys", { token }), { items: [], total: 0, page: 1, limit: 50 });
+
+  const first = await newApiKey(server, { name: "First", scopes: ["bookings:read"] });
+  const second = await newApiKey(server, { name: "Second", expiresAt: new Date(Date.now() + 3_600_000).toISOString() });
+  await revoke(server, first.apiKey);
+  await server.db.updateTable("api_keys").set({ expires_at: new Date(0) }).where("id", "=", second.apiKey.id).execute();
+
+  const { items, total } = await server.ok("listApiKeys", { token });
+  assert.equal(total, 2);
+  const revokedAt = items[1]?.revokedAt;
+  assert(typeof revokedAt === "string" && Date.parse(revokedAt) <= Date.now());
+  assert.deepEqual(items, [
+    { ...second.apiKey, expiresAt: "1970-01-01T00:00:00.000Z" },
+    { ...first.apiKey, revokedAt },
+  ]);
+  for (const { key } of [first, second]) assert(!JSON.stringify(items).includes(key.slice(13)));
+});
+
+Deno.test("listApiKeys answers page after page", async () => {
+  await using server = await startServer();
+  const token = await server.token("admin", "admin");
+  const ids: number[] = [];
+  for (let count = 0; count < 5; count++) ids.unshift((await newApiKey(server)).apiKey.id);
+  const page = async (query: Record<string, number>) => {
+    const { items, ...rest } = await server.ok("listApiKeys", { token, query });
+    return { ids: items.map(({ id }) => id), ...rest };
+  };
+  assert.deepEqual(await page({ limit: 2 }), { ids: ids.slice(0, 2), total: 5, page: 1, limit: 2 });
+  assert.deepEqual(await page({ limit: 2, page: 3 }), { ids: ids.slice(4), total: 5, page: 3, limit: 2 });
+  assert.deepEqual(await page({ limit: 2, page: 9 }), { ids: [], total: 5, page: 9, limit: 2 });
+  assert.deepEqual(await page({ limit: 1_000 }), { ids, total: 5, page: 1, limit: 100 });
+});
+
+Deno.test("listApiKeys answers 403 admin_required to a user, and to a key", async () => {
+  await using server = await startServer();
+  const { key } = await newApiKey(server);
+  for (const token of [await server.token("alice"), key]) {
+    await server.refused("admin_required", "listApiKeys", { token });
+  }
+});

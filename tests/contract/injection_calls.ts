@@ -1,0 +1,248 @@
+/** Sends hostile texts to the places that the contract has for a value, and looks at what every answer must be. */
+import assert from "node:assert/strict";
+import { operations, Problem } from "../../generated/contract.ts";
+import { newTimeslots } from "../support/builders.ts";
+import type { Answer, Call, OperationId, TestServer } from "../support/server.ts";
+import { child, type ContractOperation, type Json, type Schema } from "./document.ts";
+import { exampleCall, type Ids, newExampleRows, pathOf } from "./example_calls.ts";
+import { freeTextFields, type Placed, replaced } from "./faults.ts";
+
+/** Where that which an operation stores is read again, and what its id is called there. */
+export const readers: Partial<Record<OperationId, { id: OperationId; name: string }>> = {
+  createBooking: { id: "getBooking", name: "bookingId" },
+  createRoom: { id: "getRoom", name: "roomId" },
+  updateRoom: { id: "getRoom", name: "roomId" },
+};
+
+/** An operation, with rows that are there for it to change. */
+export interface Subject {
+  server: TestServer;
+  operation: ContractOperation;
+  ids: Ids;
+  token: string | undefined;
+  /** Timeslots that can be booked one after the other. */
+  free: number[];
+  /** Ids of what it has made or changed. */
+  kept: Set<number>;
+  /** How often it has. */
+  accepted: number;
+}
+
+export async function newSubject(server: TestServer, operation: ContractOperation): Promise<Subject> {
+  const ids = await newExampleRows(server);
+  const { roomId } = ids;
+  const free: number[] = [];
+  if (exampleCall(operation, ids).body?.timeslotId !== undefined) {
+    const room = await server.ok("getRoom", { params: { roomId } });
+    assert("metadata" in room);
+    const day = { date: "2026-03-21", slotDuration: 5, workingHours: { start: "00:00", end: "24:00" } };
+    free.push(
+      ...(await newTimeslots(server, room, day)).map(({ id }) => id).filter((id) => id > (ids.timeslotId ?? 0)),
+    );
+  }
+  const tokens = { public: undefined, user: await server.token("alice"), admin: await server.token("admin", "admin") };
+  const token = tokens[operations[operation.operationId].access];
+  return { server, operation, ids, token, free, kept: new Set(), accepted: 0 };
+}
+
+export const valueAt = (json: Json | undefined, at: string[]): Json | undefined =>
+  at.reduce<Json | undefined>((value, key) => child(value, key), json);
+
+export function assertUnforged({ headers }: { headers: Headers }, what: string): void {
+  const forged = [...headers].filter(([name, value]) => /set-cookie|injected/i.test(`${name}: ${value}`));
+  assert.deepEqual(forged, [], what);
+}
+
+/** What an operation answers, which `call` has held against the contract. */
+export async function answerOf(subject: Subject, call: Call): Promise<Answer & { resource: Json; what: string }> {
+  const { server, operation: { operationId }, token } = subject;
+  const answer = await server.call(operationId, { ...(token === undefined ? {} : { token }), ...call });
+  // It came as JSON.
+  const body = answer.body as Json;
+  const what = `${operationId} was sent ${JSON.stringify(call).slice(0, 500)}: ${JSON.stringify(body).slice(0, 500)}`;
+  assert(answer.status < 500, what);
+  assertUnforged(answer, what);
+  assert.match(answer.headers.get("X-Request-Id") ?? "", /^[\w=-]+$/, what);
+  const resource = [body, ...Object.values(body ?? {})].find((each) => child(each, "id") !== undefined) ?? body;
+  if (answer.status < 300 && readers[operationId] !== undefined) {
+    subject.kept.add(Number(child(resource, "id")));
+    subject.accepted++;
+    const next = subject.free.pop();
+    if (next !== undefined) subject.ids.timeslotId = next;
+  }
+  return { ...answer, resource, what };
+}
+
+/** Fails unless the call is refused and exactly these places are named. */
+export async function assertRefused(subject: Subject, call: Call, named?: string[]): Promise<void> {
+  const { body, what } = await answerOf(subject, call);
+  const { code, errors = [] } = Problem.parse(body);
+  assert.equal(code, "validation_failed", what);
+  if (named === undefined) return;
+  assert.deepEqual(errors.map((error) => `${error.in}.${error.path}`).sort(), named.toSorted(), what);
+}
+
+/** Sends `text` in all fields of a body that are bound to something, as the name of one, and in all that are free. */
+export async function sendInBody(subject: Subject, text: string): Promise<void> {
+  const { operation: { operationId, requestBody }, operation, ids } = subject;
+  if (requestBody === undefined) return;
+  const example = exampleCall(operation, ids);
+  if (operations[operationId].bodyKind === "raw") {
+    assert((await answerOf(subject, { ...example, body: text })).status >= 400);
+    return;
+  }
+  const { free, bound, closed } = placesOf(requestBody.content["application/json"].schema);
+  const wrong = [...bound, ...closed.map((at) => [...at, text])];
+  const body = wrong.reduce<Json>((json, at) => replaced(json, { at, value: text }), example.body ?? {});
+  // Reading stops at these, so that only the first of them is named.
+  const isNamed = isStorable(text) && text !== "__proto__";
+  await assertRefused(subject, { ...example, body }, isNamed ? wrong.map((at) => `body.${at.join(".")}`) : undefined);
+  await sendInFree(subject, free.map(({ at, schema }) => ({ at, value: valueFor(schema, text) })));
+}
+
+function valueFor({ additionalProperties }: Schema, text: string): Json {
+  return additionalProperties === true
+    ? { [text]: text, a: [text, { b: text }], "": { [`${text}.${text}`]: [] } }
+    : text;
+}
+
+/** Sends all of `places`, and if some are named as wrong the others again. Those that are taken must come back as they are. */
+async function sendInFree(subject: Subject, places: Placed[]): Promise<void> {
+  const { server, operation: { operationId }, operation, ids, token } = subject;
+  if (places.length === 0) return;
+  const example = exampleCall(operation, ids);
+  const body = places.reduce<Json>((json, place) => replaced(json, place), example.body ?? {});
+  const answer = await answerOf(subject, { ...example, body });
+  if (answer.status >= 400) {
+    const { errors = [] } = Problem.parse(answer.body);
+    const isNamed = ({ at }: Placed) => errors.some(({ path }) => `${path}.`.startsWith(`${at.join(".")}.`));
+    const others = places.filter((place) => !isNamed(place));
+    if (others.length < places.length) await sendInFree(subject, others);
+    return;
+  }
+  const told = [answer.resource];
+  const reader = readers[operationId];
+  if (reader !== undefined) {
+    const params = { [reader.name]: child(answer.resource, "id") };
+    // It comes as JSON.
+    told.push(await server.ok(reader.id, { params, ...(token === undefined ? {} : { token }) }) as Json);
+  }
+  for (const json of told) {
+    for (const { at, value } of places) assert.deepEqual(valueAt(json, at), value, answer.what);
+  }
+}
+
+export async function sendInParameters(subject: Subject, text: string): Promise<void> {
+  const { operation, ids } = subject;
+  const example = exampleCall(operation, ids);
+  const bound: string[] = [];
+  for (const { name, in: place, schema } of operation.parameters) {
+    const kind: string = place;
+    const isFree = freeTextFields(schema).length > 0;
+    if (kind === "header") await sendInHeaders(subject, { [name]: text });
+    // What cannot be written in UTF-8 cannot be sent in a path.
+    else if (kind === "path" && text.isWellFormed()) {
+      const call = { ...example, params: { ...example.params, [name]: text } };
+      if (isFree) assert((await answerOf(subject, call)).status >= 400);
+      else await assertRefused(subject, call, [`path.${name}`]);
+    } else if (kind === "query" && isFree) {
+      await answerOf(subject, { ...example, query: { ...example.query, [name]: text } });
+    } else if (kind === "query") bound.push(name);
+  }
+  if (bound.length === 0) return;
+  const query = { ...example.query, ...Object.fromEntries(bound.map((name) => [name, text])) };
+  await assertRefused(
+    subject,
+    { ...example, query },
+    text.includes("\0") ? undefined : bound.map((name) => `query.${name}`),
+  );
+}
+
+/** Sends headers, as bytes where `fetch` would refuse to send them. */
+export async function sendInHeaders(subject: Subject, headers: Record<string, string>): Promise<void> {
+  const { server, operation, ids } = subject;
+  const example = exampleCall(operation, ids);
+  if (!Object.values(headers).every((value) => /^[\t\x20-\x7e\x80-\xff]*$/.test(value))) {
+    const answer = await rawRequest(server, {
+      method: operation.method,
+      target: pathOf(operation, example),
+      headers: { "Content-Type": "application/json", ...headers },
+      body: example.body === undefined ? "" : JSON.stringify(example.body),
+    });
+    const what = `${operation.operationId} was sent ${Deno.inspect(headers).slice(0, 500)}: ${answer.text}`;
+    assert(answer.status < 500, what);
+    assertUnforged(answer, what);
+    // The runtime refuses some requests by itself, with a status alone.
+    if (answer.status >= 400 && answer.text !== "") Problem.parse(JSON.parse(answer.text));
+    return;
+  }
+  const { headers: answered, what } = await answerOf(subject, { ...example, headers });
+  const [given = "", id = ""] = [headers["X-Request-Id"]?.trim(), answered.get("X-Request-Id") ?? undefined];
+  if (/^[\w=-]{1,255}$/.test(given)) assert.equal(id, given, what);
+  else assert.match(id, /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/, what);
+}
+
+/** Whether Postgres can keep it in a text. */
+export function isStorable(text: string): boolean {
+  return text.isWellFormed() && !text.includes("\0");
+}
+
+/** Places of a body, by what may stand there. */
+export interface Places {
+  /** Texts of any kind, and objects of any properties. */
+  free: { at: string[]; schema: Schema }[];
+  /** Values of a type, a pattern or a list, none of which is a hostile text. */
+  bound: string[][];
+  /** Objects that have only the properties that the contract declares. */
+  closed: string[][];
+}
+
+export function placesOf(schema: Schema, at: string[] = []): Places {
+  const inside = schema.items !== undefined
+    ? [placesOf(schema.items, [...at, "0"])]
+    : Object.entries(schema.properties ?? {}).map(([name, property]) => placesOf(property, [...at, name]));
+  const isLeaf = schema.items === undefined && schema.properties === undefined;
+  const isFree = isLeaf && freeTextFields(schema).length > 0;
+  return {
+    free: [...isFree ? [{ at, schema }] : [], ...inside.flatMap(({ free }) => free)],
+    bound: [...isLeaf && !isFree ? [at] : [], ...inside.flatMap(({ bound }) => bound)],
+    closed: [...schema.additionalProperties === false ? [at] : [], ...inside.flatMap(({ closed }) => closed)],
+  };
+}
+
+/** A request as its bytes are, for what `fetch` would change or refuse to send. */
+export async function rawRequest(
+  { url }: { url: string },
+  { method = "GET", target, headers = {}, body = "" }: {
+    method?: string;
+    target: string;
+    headers?: Record<string, string>;
+    body?: string;
+  },
+): Promise<{ status: number; headers: Headers; text: string }> {
+  const { hostname, port, host } = new URL(url);
+  const bytes = new TextEncoder().encode(body);
+  const lines = Object.entries({ Host: host, "Content-Length": bytes.length, ...headers })
+    .map(([name, value]) => `${name}: ${value}\r\n`);
+  const connection = await Deno.connect({ hostname, port: Number(port) });
+  const head = new TextEncoder().encode(`${method} ${target} HTTP/1.1\r\n${lines.join("")}\r\n`);
+  await ReadableStream.from([head, bytes]).pipeTo(connection.writable, { preventClose: true });
+  // Read as far as it goes only: a header with an empty line in it is the end of one request and the start of another.
+  let answer = "";
+  for await (const chunk of connection.readable.pipeThrough(new TextDecoderStream())) {
+    answer += chunk;
+    const end = answer.indexOf("\r\n\r\n");
+    if (end < 0) continue;
+    const [statusLine = "", ...fields] = answer.slice(0, end).split("\r\n");
+    const headers = new Headers(fields.map((field): [string, string] => {
+      const colon = field.indexOf(":");
+      return [field.slice(0, colon), field.slice(colon + 1)];
+    }));
+    const text = new TextEncoder().encode(answer.slice(end + 4));
+    const length = Number(headers.get("Content-Length") ?? 0);
+    if (text.length < length) continue;
+    const status = Number(statusLine.split(" ")[1]);
+    return { status, headers, text: new TextDecoder().decode(text.subarray(0, length)) };
+  }
+  assert.fail(`the server hung up after ${JSON.stringify(answer)}`);
+}

@@ -1,0 +1,41 @@
+/**
+ * Slow headers, as a process of its own: `deno run -A attack.ts <port> <connections>`. Each connection sends one byte of
+ * a header every second, until the other side ends it. Prints `open` when all have been made, and ends 10 seconds later
+ * at the latest.
+ */
+const bytes = (text: string) => new TextEncoder().encode(text);
+const head = bytes("GET /api/v1/bookings/rooms HTTP/1.1\r\nHost: edge\r\nX-Slow: ");
+const drop = bytes("a");
+
+async function holdOut(port: number): Promise<void> {
+  let timer: ReturnType<typeof setInterval> | undefined;
+  try {
+    using connection = await Deno.connect({ hostname: "127.0.0.1", port }).finally(made);
+    const send = (data: Uint8Array) => connection.write(data).catch(() => {});
+    await send(head);
+    timer = setInterval(() => send(drop), 1_000);
+    const buffer = new Uint8Array(1_024);
+    while (await connection.read(buffer) !== null) { /* A last word, perhaps. */ }
+  } catch (failure) {
+    // Turned away, or cut, in one of several ways.
+    if (!(failure instanceof Deno.errors.ConnectionReset)) console.error(failure);
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+const [port, count] = Deno.args.map(Number) as [number, number];
+let attempts = 0;
+function made(): void {
+  if (++attempts === count) console.log("open");
+}
+
+const all: Promise<void>[] = [];
+for (let index = 0; index < count; index++) {
+  all.push(holdOut(port));
+  // Within two seconds.
+  if (index % 100 === 99) await new Promise((turn) => setTimeout(turn, 40));
+}
+// Not for ever: a connection may be lost where two cores do the work of a network.
+await Promise.race([Promise.all(all), new Promise((late) => setTimeout(late, 10_000))]);
+Deno.exit(0);

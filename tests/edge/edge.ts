@@ -1,0 +1,98 @@
+/** HAProxy from the system's package, with the very configuration that `scripts/deploy` has for production. */
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { eventually, isListening } from "../support/process.ts";
+
+const configuration = fileURLToPath(new URL("../../scripts/deploy/haproxy.cfg", import.meta.url));
+
+/** Where a program is, in the places of Debian's packages. */
+function find(program: string): string | undefined {
+  const folders = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
+  return folders.map((folder) => `${folder}/${program}`).find((path) => {
+    try {
+      return Deno.statSync(path).isFile;
+    } catch {
+      return false;
+    }
+  });
+}
+
+const haproxy = find("haproxy");
+export const slowhttptest: string | undefined = find("slowhttptest");
+
+/** Without the programs the tests are skipped, but never where the gate runs. */
+export const isSkipped: boolean = (haproxy === undefined || slowhttptest === undefined) && !Deno.env.get("CI");
+if (isSkipped) {
+  console.log("There is no haproxy or no slowhttptest here (apt-get install both): the edge is not tried.");
+}
+
+/** Limits on one address would stop a test at once that comes from one address for many. */
+export const noAddressLimits = {
+  EDGE_CONNECTIONS_PER_ADDRESS: "1000000",
+  EDGE_NEW_CONNECTIONS_PER_10S: "1000000",
+  EDGE_SOCKETS_PER_MINUTE: "1000000",
+};
+
+export interface Edge extends AsyncDisposable {
+  url: string;
+  port: number;
+  /** What it has logged. */
+  log(): string;
+}
+
+/**
+ * Starts the edge in front of `apps` and waits until it listens. Without TLS, unless `env` names a certificate; then
+ * `EDGE_HTTPS` is the test's own.
+ */
+export async function startEdge(apps: [string, string], env: Record<string, string> = {}): Promise<Edge> {
+  const port = freePort();
+  const [first, second] = apps.map((app) => new URL(app).host);
+  const child = new Deno.Command(haproxy ?? "haproxy", {
+    args: ["-db", "-f", configuration],
+    clearEnv: true,
+    env: {
+      EDGE_HTTP: `127.0.0.1:${port}`,
+      EDGE_APP_1: first ?? "",
+      EDGE_APP_2: second ?? "",
+      // What a process may open without being asked for more, in most places.
+      EDGE_MAXCONN: "8000",
+      ...(env.EDGE_CERTIFICATE === undefined ? { EDGE_PLAIN_HTTP: "true" } : {}),
+      ...env,
+    },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  let log = "";
+  const streams = [child.stdout, child.stderr].map(async (stream) => {
+    for await (const text of stream.pipeThrough(new TextDecoderStream())) log += text;
+  });
+  let hasEnded = false;
+  const ended = child.status.then(() => hasEnded = true);
+  const stop = async () => {
+    if (!hasEnded) child.kill("SIGTERM");
+    await Promise.all([ended, ...streams]);
+  };
+  const url = `http://127.0.0.1:${port}`;
+  try {
+    await eventually(async () => hasEnded || await isListening(url));
+    assert(!hasEnded, log);
+  } catch (failure) {
+    await stop();
+    throw failure;
+  }
+  return { url, port, log: () => log, [Symbol.asyncDispose]: stop };
+}
+
+/** A port that no connection is given by chance: those begin at 32768. */
+export function freePort(): number {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    try {
+      Deno.listen({ hostname: "127.0.0.1", port }).close();
+      return port;
+    } catch (failure) {
+      if (!(failure instanceof Deno.errors.AddrInUse)) throw failure;
+    }
+  }
+}

@@ -1,0 +1,218 @@
+/** Nobody overwrites what they have not seen: `If-Match` on each change of a booking and a room. */
+import assert from "node:assert/strict";
+import { operations, Problem, type Room, type Timeslot } from "../../generated/contract.ts";
+import { allRows } from "../contract/example_calls.ts";
+import { confirm, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
+import { type Answer, type Call, type OperationId, send, startServer, type TestServer } from "../support/server.ts";
+
+/** A room with alice's pending booking and timeslots that are free. */
+interface Scene {
+  server: TestServer;
+  room: Room;
+  bookingId: number;
+  free: Timeslot[];
+  alice: string;
+  admin: string;
+}
+
+async function newScene(server: TestServer): Promise<Scene> {
+  const room = await newRoom(server);
+  const workingHours = { start: "00:00", end: "24:00" };
+  const [slot, ...free] = await newTimeslots(server, room, { date: "2026-03-09", slotDuration: 30, workingHours });
+  assert(slot !== undefined);
+  const { id: bookingId } = await newBooking(server, "alice", slot);
+  const [alice, admin] = [await server.token("alice"), await server.token("admin", "admin")];
+  return { server, room, bookingId, free, alice, admin };
+}
+
+interface Guarded {
+  id: OperationId;
+  of: "room" | "booking";
+  /** The change, a different one for each editor where there can be. */
+  call(scene: Scene, editor?: number): Call;
+}
+
+function slotId({ free }: Scene, editor: number): number {
+  const slot = free[editor];
+  assert(slot !== undefined);
+  return slot.id;
+}
+
+const ofRoom = ({ room, admin }: Scene): Call => ({ token: admin, params: { roomId: room.id } });
+const ofBooking = ({ bookingId }: Scene, token: string): Call => ({ token, params: { bookingId } });
+
+const guarded: Guarded[] = [
+  {
+    id: "updateRoom",
+    of: "room",
+    call: (scene, editor = 0) => ({ ...ofRoom(scene), body: { name: `Name by ${editor}` } }),
+  },
+  { id: "deleteRoom", of: "room", call: ofRoom },
+  { id: "cancelBooking", of: "booking", call: (scene) => ofBooking(scene, scene.alice) },
+  {
+    id: "rescheduleBooking",
+    of: "booking",
+    call: (scene, editor = 0) => ({
+      ...ofBooking(scene, scene.alice),
+      body: { newTimeslotId: slotId(scene, editor) },
+    }),
+  },
+  {
+    id: "updateBookingStatus",
+    of: "booking",
+    call: (scene) => ({ ...ofBooking(scene, scene.admin), body: { status: "confirmed" } }),
+  },
+];
+
+const withIfMatch = (call: Call, ifMatch: string): Call => ({ ...call, headers: { "If-Match": ifMatch } });
+
+function read(scene: Scene, of: Guarded["of"], server = scene.server): Promise<Answer> {
+  return of === "room"
+    ? server.call("getRoom", { params: { roomId: scene.room.id } })
+    : server.call("getBooking", ofBooking(scene, scene.alice));
+}
+
+async function tagOf(scene: Scene, of: Guarded["of"], server = scene.server): Promise<string> {
+  const { headers } = await read(scene, of, server);
+  return headers.get("ETag") ?? assert.fail(`the ${of} has no tag`);
+}
+
+/** Somebody else is faster. */
+async function overtake(scene: Scene, of: Guarded["of"]): Promise<void> {
+  const { server, free } = scene;
+  if (of === "room") await server.ok("updateRoom", { ...ofRoom(scene), body: { capacity: 99 } });
+  else {
+    const newTimeslotId = slotId(scene, free.length - 1);
+    await server.ok("rescheduleBooking", { ...ofBooking(scene, scene.alice), body: { newTimeslotId } });
+  }
+}
+
+async function outcome(server: TestServer, id: OperationId, call: Call): Promise<string> {
+  const { status, body } = await server.call(id, call);
+  return status < 400 ? String(status) : `${status} ${Problem.parse(body).code}`;
+}
+
+Deno.test("each change that takes If-Match is looked at here", () => {
+  const taking = Object.values(operations).filter(({ takesIfMatch }) => takesIfMatch).map(({ id }) => id);
+  assert.deepEqual(guarded.map(({ id }) => id).sort(), taking.sort());
+});
+
+for (const { id, of, call } of guarded) {
+  Deno.test(`${id} is done when If-Match has the ${of}'s tag, also among others, or is *`, async (t) => {
+    await using server = await startServer();
+    const ways: ((tag: string) => string)[] = [
+      (tag) => tag,
+      (tag) => `"another", ${tag}`,
+      (tag) => `${tag},"another"`,
+      (tag) => `W/"another" , ${tag} , "one more"`,
+      () => "*",
+      () => " * ",
+    ];
+    for (const way of ways) {
+      await t.step(way('"tag"'), async () => {
+        const scene = await newScene(server);
+        const before = await read(scene, of);
+        await server.ok(id, withIfMatch(call(scene), way(await tagOf(scene, of))));
+        assert.notDeepEqual((await read(scene, of)).body, before.body);
+      });
+    }
+  });
+
+  Deno.test(`${id} answers 412 and changes nothing when If-Match is stale, weak or no tag at all`, async () => {
+    await using server = await startServer();
+    const scene = await newScene(server);
+    const stale = await tagOf(scene, of);
+    await overtake(scene, of);
+    const fresh = await tagOf(scene, of);
+    const bare = fresh.slice(1, -1);
+    const others = [stale, `${stale}, "another"`, `W/${fresh}`, `W/${fresh}, ${stale}`, bare, `"${bare}`, `${bare}"`];
+    const before = await allRows(server.db);
+    for (const ifMatch of [...others, '""', '"*"', ","]) {
+      const { status } = await server.refused("precondition_failed", id, withIfMatch(call(scene), ifMatch));
+      assert.equal(status, 412, ifMatch);
+    }
+    assert.deepEqual(await allRows(server.db), before);
+    assert.equal(await tagOf(scene, of), fresh);
+  });
+
+  Deno.test(`${id} says that there is no such ${of}, or that it is another user's, before it looks at If-Match`, async () => {
+    await using server = await startServer();
+    const scene = await newScene(server);
+    const mallory = await server.token("mallory");
+    // A user is made by their first request, which is no change of what they ask for.
+    await server.ok("getMe", { token: mallory });
+    const before = await allRows(server.db);
+    const request = call(scene);
+    const refusal = operations[id].access === "user" ? "not_booking_owner" : "admin_required";
+    for (const ifMatch of ['"stale"', await tagOf(scene, of), "*"]) {
+      const nothing = { ...request, params: { roomId: 999_999, bookingId: 999_999 } };
+      await server.refused(`${of}_not_found`, id, withIfMatch(nothing, ifMatch));
+      await server.refused(refusal, id, withIfMatch({ ...request, token: mallory }, ifMatch));
+    }
+    assert.deepEqual(await allRows(server.db), before);
+  });
+
+  Deno.test(`of twenty editors on two servers who send ${id} with one tag at once, one succeeds, the others get 412`, async () => {
+    await using first = await startServer({ pool: 10 });
+    await using second = await startServer({ pool: 10, database: { url: first.databaseUrl } });
+    for (const servers of [[first], [first, second]]) {
+      const scene = await newScene(first);
+      const tag = await tagOf(scene, of);
+      for (const server of servers) assert.equal(await tagOf(scene, of, server), tag);
+      const outcomes = await Promise.all(Array.from({ length: 20 }, (_, editor) => {
+        const server = servers[editor % servers.length] ?? first;
+        return outcome(server, id, withIfMatch(call(scene, editor), tag));
+      }));
+      assert.deepEqual(outcomes.sort(), ["200", ...Array(19).fill("412 precondition_failed")]);
+    }
+  });
+}
+
+Deno.test("a tag of before an admin's confirmation does not let a user cancel, and that of after it does", async () => {
+  await using server = await startServer();
+  const scene = await newScene(server);
+  const seen = await tagOf(scene, "booking");
+  const request = ofBooking(scene, scene.alice);
+  const confirmed = await confirm(server, await server.ok("getBooking", request));
+  await server.refused("precondition_failed", "cancelBooking", withIfMatch(request, seen));
+  assert.deepEqual(await server.ok("getBooking", request), confirmed);
+  const cancelled = await server.ok("cancelBooking", withIfMatch(request, await tagOf(scene, "booking")));
+  assert.equal(cancelled.booking.status, "cancelled");
+});
+
+Deno.test("a booking's tag of before its room was renamed is stale, too", async () => {
+  await using server = await startServer();
+  const scene = await newScene(server);
+  const seen = await tagOf(scene, "booking");
+  await server.ok("updateRoom", { ...ofRoom(scene), body: { name: "Another name" } });
+  await server.refused("precondition_failed", "cancelBooking", withIfMatch(ofBooking(scene, scene.alice), seen));
+});
+
+for (const { id, of, call } of guarded.filter((each) => operations[each.id].takesIdempotencyKey)) {
+  Deno.test(`${id} with If-Match and an Idempotency-Key is answered as the first time, whatever the tag is by then`, async () => {
+    await using server = await startServer();
+    const scene = await newScene(server);
+    const keyed = (key: string, ifMatch: string): Call => {
+      return { ...call(scene), headers: { "If-Match": ifMatch, "Idempotency-Key": key } };
+    };
+    const stale = await tagOf(scene, of);
+    await overtake(scene, of);
+    const fresh = await tagOf(scene, of);
+    const refused = await send(server.url, id, keyed("first", stale));
+    assert.equal(refused.status, 412);
+    const done = await send(server.url, id, keyed("second", fresh));
+    assert.equal(done.status, 200, done.text);
+
+    const before = await allRows(server.db);
+    for (const [key, tag, first] of [["first", stale, refused], ["second", fresh, done]] as const) {
+      const again = await send(server.url, id, keyed(key, tag));
+      assert.deepEqual([again.status, again.text], [first.status, first.text]);
+      assert.equal(again.headers.get("Idempotency-Replayed"), "true");
+      assert.equal(again.headers.get("ETag"), first.headers.get("ETag"));
+      // With another tag it is another request.
+      await server.refused("idempotency_key_reused", id, keyed(key, '"another"'));
+      await server.refused("idempotency_key_reused", id, { ...call(scene), headers: { "Idempotency-Key": key } });
+    }
+    assert.deepEqual(await allRows(server.db), before);
+  });
+}

@@ -1,0 +1,337 @@
+/** Rate limits: what they admit, alone and together, and that Redis may be away in whatever way. */
+import assert from "node:assert/strict";
+import { Redis } from "ioredis";
+import { createLog } from "../../src/http/log.ts";
+import { rateLimitHeaders, RateLimits, redisPatienceMs } from "../../src/http/rate_limits.ts";
+import { rateLimits } from "../../generated/contract.ts";
+import { mintToken } from "../../src/auth/tokens.ts";
+import { newDatabase } from "../support/database.ts";
+import { eventually, startServerProcess } from "../support/process.ts";
+import { redisTest, startRedis } from "../support/redis.ts";
+import { send, testSecret } from "../support/server.ts";
+
+const limits = { public: { quota: 1_000, windowSeconds: 60 }, auth: { quota: 3, windowSeconds: 10 } };
+type Limits = RateLimits<keyof typeof limits>;
+
+/** Limits that are let go of in the end, and what they have logged, as `level: message`. */
+function open(redisUrl?: string, now?: () => number): AsyncDisposable & { limits: Limits; logged: string[] } {
+  const logged: string[] = [];
+  const log = createLog("debug", (line) => {
+    const { level, message } = JSON.parse(line);
+    logged.push(`${level}: ${message}`);
+  });
+  const opened = new RateLimits({ limits, redisUrl, log, ...(now === undefined ? {} : { now }) });
+  return { limits: opened, logged, [Symbol.asyncDispose]: () => opened.close() };
+}
+
+const away = "warn: redis is away, rate limits are of this server alone";
+const back = "info: rate limits are shared again";
+
+/** How many of `count` requests are admitted, with 50 on their way at a time. */
+async function admitted(limits: Limits, count: number): Promise<number> {
+  let left = count, sum = 0;
+  const caller = async () => {
+    while (left-- > 0) if (!(await limits.take("public", "user:7")).isOver) sum++;
+  };
+  await Promise.all(Array.from({ length: 50 }, caller));
+  return sum;
+}
+
+/** The longest of `count` requests of different callers, one after the other or all at once, in milliseconds. */
+async function longestMs(limits: Limits, count: number, { together = false } = {}): Promise<number> {
+  let longest = 0;
+  const one = async (caller: number) => {
+    const start = performance.now();
+    await limits.take("public", `user:${caller}`);
+    longest = Math.max(longest, performance.now() - start);
+  };
+  if (together) await Promise.all(Array.from({ length: count }, (_, caller) => one(caller)));
+  else for (let caller = 0; caller < count; caller++) await one(caller);
+  return longest;
+}
+
+async function assertShared(one: Limits, other: Limits): Promise<void> {
+  const caller = crypto.randomUUID();
+  assert.equal((await one.take("auth", caller)).remaining, 2);
+  assert.equal((await other.take("auth", caller)).remaining, 1);
+}
+
+/** Runs `code` in a process with the permissions of a server, and gives what it printed. */
+async function inProcess(code: string, { flags = [], redisUrl }: { flags?: string[]; redisUrl?: string } = {}) {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--quiet", "--no-prompt", "--no-check", "-P=server", ...flags, "-"],
+    cwd: new URL("../../", import.meta.url),
+    stdin: "piped",
+    stdout: "piped",
+  }).spawn();
+  const stdin = child.stdin.getWriter();
+  await stdin.write(new TextEncoder().encode(`
+    import { RateLimits } from ${JSON.stringify(new URL("../../src/http/rate_limits.ts", import.meta.url))};
+    const log = { debug() {}, info() {}, warn() {}, error() {} };
+    const redisUrl = ${JSON.stringify(redisUrl)};
+    const limits = new RateLimits({ limits: ${JSON.stringify(limits)}, redisUrl, log });
+    ${admitted}
+    ${code}
+    await limits.close();
+  `));
+  await stdin.close();
+  const { code: status, stdout } = await child.output();
+  assert.equal(status, 0);
+  return new TextDecoder().decode(stdout);
+}
+
+Deno.test("a quota is used up, and whole again in the next window", async () => {
+  let now = 5_000;
+  await using opened = open(undefined, () => now);
+  const { limits } = opened;
+  const take = () => limits.take("auth", "address:203.0.113.9");
+  const standing = { name: "auth", quota: 3, windowSeconds: 10 };
+  assert.equal(limits.isSpent("auth", "address:203.0.113.9"), false);
+  assert.deepEqual(await take(), { ...standing, remaining: 2, resetSeconds: 10, isOver: false });
+  now += 1;
+  assert.deepEqual(await take(), { ...standing, remaining: 1, resetSeconds: 10, isOver: false });
+  assert.equal(limits.isSpent("auth", "address:203.0.113.9"), false);
+  now += 9_000;
+  assert.deepEqual(await take(), { ...standing, remaining: 0, resetSeconds: 1, isOver: false });
+  assert.equal(limits.isSpent("auth", "address:203.0.113.9"), true);
+  now += 998;
+  assert.deepEqual(await take(), { ...standing, remaining: 0, resetSeconds: 1, isOver: true });
+  assert.equal(limits.isSpent("auth", "address:203.0.113.9"), true);
+
+  assert.equal(limits.isSpent("auth", "address:203.0.113.10"), false);
+  assert.equal((await limits.take("auth", "address:203.0.113.10")).remaining, 2);
+  assert.equal(limits.isSpent("public", "address:203.0.113.9"), false);
+  assert.equal((await limits.take("public", "address:203.0.113.9")).remaining, 999);
+
+  now += 1;
+  assert.equal(limits.isSpent("auth", "address:203.0.113.9"), false);
+  assert.deepEqual(await take(), { ...standing, remaining: 2, resetSeconds: 10, isOver: false });
+});
+
+Deno.test("the headers are those of the standard", () => {
+  const standing = { name: "user", quota: 600, windowSeconds: 60, remaining: 599, resetSeconds: 42, isOver: false };
+  assert.deepEqual(rateLimitHeaders(standing), {
+    RateLimit: '"user";r=599;t=42',
+    "RateLimit-Policy": '"user";q=600;w=60',
+  });
+});
+
+Deno.test("half a million callers fit in 48 MiB", async () => {
+  // To remember all of them takes twice as much.
+  const code = `for (let i = 0; i < 500_000; i++) await limits.take("public", "address:2001:db8:" + i + "::/64");`;
+  await inProcess(code, { flags: ["--v8-flags=--max-old-space-size=48"] });
+});
+
+Deno.test("a caller that goes on is remembered however many others there are", async () => {
+  await using opened = open();
+  const { limits } = opened;
+  for (let request = 0; request < 4; request++) await limits.take("auth", "attacker");
+  for (let other = 0; other < 200_000; other++) {
+    await limits.take("auth", `user:${other}`);
+    if (other % 40_000 === 0) assert.equal((await limits.take("auth", "attacker")).isOver, true);
+  }
+  assert.equal(limits.isSpent("auth", "attacker"), true);
+});
+
+redisTest("three in one process with one Redis admit a quota once", async () => {
+  await using redis = await startRedis();
+  await using one = open(redis.url);
+  await using two = open(redis.url);
+  await using three = open(redis.url);
+  const all = [one, two, three];
+  const counts = await Promise.all(all.map(({ limits }) => admitted(limits, 3_334)));
+  assert.equal(counts.reduce((sum, count) => sum + count), 1_000, `${counts}`);
+  for (const { limits, logged } of all) {
+    assert.equal(limits.isSpent("public", "user:7"), true);
+    const { remaining, resetSeconds, isOver } = await limits.take("public", "user:7");
+    assert.deepEqual([remaining, isOver], [0, true]);
+    assert(resetSeconds >= 1 && resetSeconds <= 60);
+    assert.deepEqual(logged, []);
+  }
+});
+
+redisTest("three processes with one Redis, at ten times the quota, admit it within 1 %", async () => {
+  await using redis = await startRedis();
+  const code = `console.log(await admitted(limits, 3_334));`;
+  const counts = await Promise.all([1, 2, 3].map(() => inProcess(code, { redisUrl: redis.url })));
+  const sum = counts.reduce((sum, count) => sum + Number(count), 0);
+  assert(Math.abs(sum - 1_000) <= 10, `${counts}`);
+});
+
+redisTest(
+  "three servers with Redis, at ten times the quota, admit it within 1 %, and go on without Redis",
+  async () => {
+    await using redis = await startRedis();
+    await using database = await newDatabase();
+    const env = { DATABASE_URL: database.url, AUTH_JWT_SECRET: testSecret, REDIS_URL: redis.url };
+    await using one = await startServerProcess("serve", env);
+    await using two = await startServerProcess("serve", env);
+    await using three = await startServerProcess("serve", env);
+    const servers = [one, two, three];
+    const { quota } = rateLimits.booking_write;
+    const auth = { secret: testSecret, jwksUrl: undefined, issuer: undefined, audience: undefined };
+    const token = await mintToken(auth, { subject: "alice", role: "user", lifetimeSeconds: 600 });
+
+    let left = quota * 10, sum = 0;
+    const client = async (_: unknown, index: number) => {
+      const { url } = servers[index % servers.length] ?? one;
+      while (left-- > 0) {
+        const { status, headers } = await send(url, "createBooking", { token, body: {} });
+        if (status !== 429) sum++;
+        else assert.equal(headers.get("Retry-After"), /t=(\d+)/.exec(headers.get("RateLimit") ?? "")?.[1]);
+      }
+    };
+    await Promise.all(Array.from({ length: 30 }, client));
+    assert(Math.abs(sum - quota) <= quota / 100, `${sum}`);
+
+    await redis.kill();
+    const other = await mintToken(auth, { subject: "bob", role: "user", lifetimeSeconds: 600 });
+    for (const { url, until, stdout } of servers) {
+      for (let request = 1; request <= 20; request++) {
+        const { headers } = await send(url, "createBooking", { token: other, body: {} });
+        assert.match(headers.get("RateLimit") ?? "", new RegExp(`^"booking_write";r=${quota - request};t=\\d+$`));
+      }
+      await until(/redis is away/);
+      assert.equal(stdout().split("redis is away").length, 2);
+    }
+  },
+);
+
+redisTest("in Redis too a quota is whole again in the next window", async () => {
+  await using redis = await startRedis();
+  let now = 0;
+  await using opened = open(redis.url, () => now);
+  const { limits } = opened;
+  for (let request = 0; request < 3; request++) await limits.take("auth", "user:7");
+  assert.equal((await limits.take("auth", "user:7")).isOver, true);
+  const client = new Redis(redis.url);
+  const key = "slotkeeper:rate:auth:user:7";
+  const ttl = await client.pttl(key);
+  assert(ttl > 0 && ttl <= 10_000, `${ttl}`);
+  // Time passes here, and in Redis.
+  now += 10_000;
+  await client.del(key);
+  await client.quit();
+  const { remaining, resetSeconds, isOver } = await limits.take("auth", "user:7");
+  assert.deepEqual([remaining, resetSeconds, isOver], [2, 10, false]);
+});
+
+redisTest("requests go on when Redis is killed, which is logged once, and share again when it is back", async () => {
+  await using redis = await startRedis();
+  await using one = open(redis.url);
+  await using two = open(redis.url);
+  await assertShared(one.limits, two.limits);
+  await one.limits.take("auth", "user:7");
+  await two.limits.take("auth", "user:7");
+  await redis.kill();
+  // What was counted together by then is not forgotten.
+  assert.equal((await two.limits.take("auth", "user:7")).remaining, 0);
+  assert.equal((await two.limits.take("auth", "user:7")).isOver, true);
+  for (const { limits, logged } of [one, two]) {
+    assert((await longestMs(limits, 2_000)) < redisPatienceMs);
+    assert.deepEqual(logged, [away]);
+  }
+  await redis.restart();
+  await eventually(() => Promise.resolve(one.logged.length > 1 && two.logged.length > 1));
+  await assertShared(one.limits, two.limits);
+  assert.deepEqual([one.logged, two.logged], [[away, back], [away, back]]);
+});
+
+redisTest("Redis may come after the server", async () => {
+  await using redis = await startRedis();
+  await redis.kill();
+  await using one = open(redis.url);
+  await using two = open(redis.url);
+  assert((await longestMs(one.limits, 100)) < redisPatienceMs);
+  await two.limits.take("public", "user:7");
+  await redis.restart();
+  await eventually(() => Promise.resolve(one.logged.length > 1 && two.logged.length > 1));
+  await assertShared(one.limits, two.limits);
+  assert.deepEqual([one.logged, two.logged], [[away, back], [away, back]]);
+});
+
+redisTest("requests wait for a Redis that hangs no longer than set, and only those that were under way", async () => {
+  await using redis = await startRedis();
+  await using one = open(redis.url);
+  await using two = open(redis.url);
+  await assertShared(one.limits, two.limits);
+  redis.freeze();
+  for (const { limits, logged } of [one, two]) {
+    const longest = await longestMs(limits, 100, { together: true });
+    assert(longest > redisPatienceMs / 2 && longest < redisPatienceMs * 2, `${longest}`);
+    assert((await longestMs(limits, 2_000)) < redisPatienceMs / 2);
+    assert.deepEqual(logged, [away]);
+  }
+  redis.thaw();
+  await eventually(() => Promise.resolve(one.logged.length > 1 && two.logged.length > 1));
+  await assertShared(one.limits, two.limits);
+  assert.deepEqual([one.logged, two.logged], [[away, back], [away, back]]);
+});
+
+redisTest("a server that is held up itself does not take Redis for one that hangs", async () => {
+  await using redis = await startRedis();
+  await using opened = open(redis.url);
+  const { limits, logged } = opened;
+  await limits.take("public", "user:7");
+  const waiting = [1, 2, 3].map(() => limits.take("public", "user:7"));
+  const start = performance.now();
+  while (performance.now() - start < redisPatienceMs * 2);
+  assert.equal((await Promise.all(waiting)).at(-1)?.remaining, 996);
+  assert.deepEqual(logged, []);
+});
+
+redisTest("a Redis that answers and does not count is as one that is away", async () => {
+  await using redis = await startRedis({ args: ["--replicaof", "127.0.0.1", "1"] });
+  await using one = open(redis.url);
+  await using two = open(redis.url);
+  assert((await longestMs(one.limits, 100)) < redisPatienceMs);
+  const client = new Redis(redis.url);
+  // Each of the two connects twice, and nothing more is logged.
+  await eventually(async () => {
+    await two.limits.take("public", "user:7");
+    return Number(/total_connections_received:(\d+)/.exec(await client.info("stats"))?.[1]) >= 5;
+  });
+  assert.deepEqual([one.logged, two.logged], [[away], [away]]);
+  await client.replicaof("NO", "ONE");
+  await client.quit();
+  await eventually(() => Promise.resolve(one.logged.length > 1 && two.logged.length > 1));
+  await assertShared(one.limits, two.limits);
+  assert.deepEqual([one.logged, two.logged], [[away, back], [away, back]]);
+});
+
+redisTest("Redis may ask for a password", async () => {
+  await using redis = await startRedis({ args: ["--requirepass", "p@ss/word"] });
+  await using one = open(redis.url.replace("//", "//:p%40ss%2Fword@"));
+  await using two = open(redis.url.replace("//", "//default:p%40ss%2Fword@"));
+  await assertShared(one.limits, two.limits);
+  await using stranger = open(redis.url.replace("//", "//:wrong@"));
+  assert.equal((await stranger.limits.take("auth", "user:7")).remaining, 2);
+  assert.deepEqual([one.logged, two.logged, stranger.logged], [[], [], [away]]);
+});
+
+Deno.test("a Redis that never says anything holds up the first requests only", async () => {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const connections: Deno.Conn[] = [];
+  const accepting = (async () => {
+    for await (const connection of listener) connections.push(connection);
+  })();
+  const redisUrl = `redis://127.0.0.1:${listener.addr.port}`;
+  {
+    await using opened = open(redisUrl);
+    const longest = await longestMs(opened.limits, 100, { together: true });
+    assert(longest > redisPatienceMs / 2 && longest < redisPatienceMs * 2, `${longest}`);
+    assert((await longestMs(opened.limits, 2_000)) < redisPatienceMs / 2);
+    await eventually(() => Promise.resolve(connections.length > 1));
+    assert.deepEqual(opened.logged, [away]);
+  }
+  // Closed while it waits for an answer, a process ends all the same.
+  await inProcess(`await limits.take("public", "user:7");`, { redisUrl });
+  listener.close();
+  await accepting;
+  for (const connection of connections) connection.close();
+});
+
+Deno.test("a process without its Redis ends when it is told to", async () => {
+  await inProcess(`await limits.take("public", "user:7");`, { redisUrl: "redis://127.0.0.1:1" });
+  await inProcess("", { redisUrl: "redis://127.0.0.1:1" });
+});

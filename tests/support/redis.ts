@@ -1,0 +1,87 @@
+/** A Redis of a test's own, which can be killed and brought back. */
+import assert from "node:assert/strict";
+
+export interface TestRedis extends AsyncDisposable {
+  url: string;
+  /** Ends it as a crash would. */
+  kill(): Promise<void>;
+  /** Starts it again at the same port, with nothing in it. */
+  restart(): Promise<void>;
+  /** Has it take connections and requests, and answer none. */
+  freeze(): void;
+  thaw(): void;
+}
+
+/** Whether `redis-server` is installed. In CI it has to be. */
+const isInstalled: boolean = await (async () => {
+  try {
+    return (await new Deno.Command("redis-server", { args: ["--version"] }).output()).success;
+  } catch (failure) {
+    if (!(failure instanceof Deno.errors.NotFound) || Deno.env.get("CI") === "true") throw failure;
+    return false;
+  }
+})();
+
+/** A test that needs Redis. Where there is none it is left out, and says so. */
+export function redisTest(name: string, run: () => Promise<void>): void {
+  Deno.test({
+    name: isInstalled ? name : `${name} (left out, as redis-server is not installed)`,
+    ignore: !isInstalled,
+    fn: run,
+  });
+}
+
+/** Starts a Redis on a free port. `args` are options of `redis-server`. */
+export async function startRedis({ args = [] }: { args?: string[] } = {}): Promise<TestRedis> {
+  const directory = await Deno.makeTempDir({ prefix: "slotkeeper_redis_" });
+  for (;;) {
+    // Below those that the system hands out, so that nobody is given this one while Redis is away.
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const start = () => startOn(port, ["--dir", directory, ...args]);
+    let running = await start();
+    if (running === undefined) continue;
+    const signal = (name: Deno.Signal): void => {
+      try {
+        running?.kill(name);
+      } catch (failure) {
+        // It has ended already.
+        if (!(failure instanceof TypeError)) throw failure;
+      }
+    };
+    const kill = async (): Promise<void> => {
+      signal("SIGKILL");
+      await running?.status;
+    };
+    return {
+      url: `redis://127.0.0.1:${port}`,
+      kill,
+      async restart() {
+        running = await start();
+        assert(running, `port ${port} was taken while Redis was away`);
+      },
+      freeze: () => signal("SIGSTOP"),
+      thaw: () => signal("SIGCONT"),
+      async [Symbol.asyncDispose]() {
+        await kill();
+        await Deno.remove(directory, { recursive: true });
+      },
+    };
+  }
+}
+
+/** Undefined when the port is taken. */
+async function startOn(port: number, args: string[]): Promise<Deno.ChildProcess | undefined> {
+  const started = new Deno.Command("redis-server", {
+    args: ["--port", `${port}`, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", ...args],
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  let printed = "";
+  for await (const text of started.stdout.pipeThrough(new TextDecoderStream())) {
+    printed += text;
+    if (printed.includes("Ready to accept connections")) return started;
+  }
+  await started.status;
+  assert.match(printed, /Address already in use/);
+  return undefined;
+}
