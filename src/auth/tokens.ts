@@ -1,5 +1,6 @@
 /** Bearer tokens: JSON Web Tokens (RFC 7519), verified with `jose`. */
 import {
+  base64url,
   createRemoteJWKSet,
   errors,
   jwtVerify,
@@ -30,6 +31,8 @@ const tokenLimit = 8_192;
 const textLimit = 255;
 /** Seconds since 1970 of the year 9999, the last that a date can be written of everywhere. */
 const latestExpiry = 253_370_764_800;
+/** `typ` of a token to call us with. Issuers sign other things with the same keys, logout tokens say (RFC 8725, 3.11). */
+const tokenType = /^(application\/)?(at\+)?jwt$/i;
 /** A public key must never be taken for an HMAC secret, so each way of verifying has algorithms of its own. */
 const publicKeyAlgorithms = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
 
@@ -54,12 +57,13 @@ export async function createTokenVerifier(auth: AuthConfig): Promise<VerifyToken
 
   return async (token) => {
     if (token.length > tokenLimit) throw invalid();
-    const { payload } = await verify(token).catch((failure: unknown) => {
+    const { payload, protectedHeader: { typ = "JWT" } } = await verify(token).catch((failure: unknown) => {
       if (failure instanceof errors.JWTExpired) {
         throw new Problem("token_expired", "The token has expired. Get a new one.");
       }
       throw failure instanceof errors.JOSEError ? invalid() : failure;
     });
+    if (typeof typ !== "string" || !tokenType.test(typ) || !isCanonical(token)) throw invalid();
     const subject = storableText(payload.sub);
     // Else a token could pass for an API key's user.
     if (subject === null || isSubjectOfKey(subject) || payload.exp === undefined) throw invalid();
@@ -71,6 +75,12 @@ export async function createTokenVerifier(auth: AuthConfig): Promise<VerifyToken
       expiresAt: Math.min(payload.exp, latestExpiry),
     };
   };
+}
+
+/** Whether a verified token is written in the one way of RFC 7515. jose reads signatures with padding, tabs and stray bits. */
+function isCanonical(token: string): boolean {
+  const signature = token.slice(token.lastIndexOf(".") + 1);
+  return base64url.encode(base64url.decode(signature)) === signature;
 }
 
 type JoseVerify = (token: string) => Promise<JWTVerifyResult>;
