@@ -82,6 +82,8 @@ interface Outcome {
   answer: WrittenAnswer | undefined;
   isReplay: boolean;
   finish?: Unfinished<Answer>["finish"];
+  /** Until when the key waits for what `finish` gives. */
+  pendingUntil?: Date | null;
   refusal?: Problem;
 }
 
@@ -119,8 +121,10 @@ async function executeTogether(
           ? { answer: given.soFar && written(operation, given.soFar), finish: given.finish }
           : { answer: written(operation, given) };
         const isFinal = outcome.finish === undefined;
-        if (keyed !== undefined) await keepAnswer(trx, keyed, { answer: outcome.answer, isFinal, now });
-        return { ...outcome, isReplay: false };
+        // From here on it is timed, however long it has waited before.
+        const kept = { answer: outcome.answer, isFinal, now: new Date() };
+        const pendingUntil = keyed === undefined ? null : await keepAnswer(trx, keyed, kept);
+        return { ...outcome, pendingUntil, isReplay: false };
       } catch (failure) {
         if (keyed === undefined || !isRefusal(operation, failure)) throw failure;
         await undoAttempt(trx);
@@ -135,7 +139,8 @@ async function executeTogether(
   if (isChanged) announce();
   if (outcome.refusal !== undefined) throw outcome.refusal;
   if (outcome.finish !== undefined) {
-    return await finishOutside(db, execution, { finishing: outcome.finish, mayRepeat: outcome.answer === undefined });
+    const { finish: finishing, pendingUntil = null } = outcome;
+    return await finishOutside(db, execution, { finishing, pendingUntil, mayRepeat: outcome.answer === undefined });
   }
   if (outcome.answer === undefined) throw new Error(`${operation.id} gave no answer`);
   return { ...outcome.answer, isReplay: outcome.isReplay };
@@ -145,16 +150,22 @@ async function executeTogether(
 async function finishOutside(
   db: Kysely<Database>,
   { operation, requestId, keyed }: Execution,
-  { finishing, mayRepeat }: { finishing: Unfinished<Answer>["finish"]; mayRepeat: boolean },
+  { finishing, pendingUntil, mayRepeat }: {
+    finishing: Unfinished<Answer>["finish"];
+    pendingUntil: Date | null;
+    mayRepeat: boolean;
+  },
 ): Promise<Executed> {
   try {
     const answer = written(operation, await finishing(db));
-    if (keyed !== undefined) await finish(db, keyed, answer);
+    if (keyed !== undefined && pendingUntil !== null) await finish(db, keyed, { answer, pendingUntil });
     return { ...answer, isReplay: false };
   } catch (failure) {
     const refused = isRefusal(operation, failure) ? writtenRefusal(failure, requestId) : undefined;
     // If that fails too, the key is free again by itself when its time for finishing is over.
-    if (keyed !== undefined && mayRepeat) await finish(db, keyed, refused).catch(() => {});
+    if (keyed !== undefined && pendingUntil !== null && mayRepeat) {
+      await finish(db, keyed, { answer: refused, pendingUntil }).catch(() => {});
+    }
     throw failure;
   }
 }

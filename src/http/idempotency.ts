@@ -17,6 +17,7 @@ import {
   lockKey,
   releaseKey,
   removeKeys,
+  settleKey,
   storeKey,
 } from "./idempotency_queries.ts";
 
@@ -85,6 +86,8 @@ export async function claimKey(
   }
   if (row.pending_until !== null && row.pending_until > now) throw inProgress();
   if (row.status === null || row.answer === null) return undefined;
+  // What is given now stays the answer, also if the request that took too long comes to its end after all.
+  if (row.pending_until !== null) await settleKey(trx, id);
   return { status: row.status, text: unseal(row.answer, request) };
 }
 
@@ -95,30 +98,36 @@ export async function undoAttempt(trx: Transaction<Database>): Promise<void> {
 
 /**
  * Stores the answer to a request that was claimed. One that is not final may be replaced for a while by {@link finish},
- * during which the request is still running; undefined when there is no answer without that.
+ * during which the request is still running; undefined when there is no answer without that. Returns until when.
  */
 export async function keepAnswer(
   trx: Transaction<Database>,
   request: KeyedRequest,
   { answer, isFinal, now }: { answer: WrittenAnswer | undefined; isFinal: boolean; now: Date },
-): Promise<void> {
+): Promise<Date | null> {
+  const pending_until = isFinal ? null : new Date(now.getTime() + finishLimitMs);
   await storeKey(trx, {
     ...idOf(request),
     request_hash: digest(...request.content).toHex(),
     ...sealed(answer, request),
-    pending_until: isFinal ? null : new Date(now.getTime() + finishLimitMs),
+    pending_until,
     created_at: now,
   });
+  return pending_until;
 }
 
-/** Stores the final answer; undefined lets the request be done anew when it is sent again. */
+/**
+ * Stores the final answer; undefined lets the request be done anew when it is sent again. Does nothing when its time, until
+ * `pendingUntil`, was over and it was replayed or begun anew: by that it is known whose row it is.
+ */
 export async function finish(
   db: Kysely<Database>,
   request: KeyedRequest,
-  answer: WrittenAnswer | undefined,
+  { answer, pendingUntil }: { answer: WrittenAnswer | undefined; pendingUntil: Date },
 ): Promise<void> {
-  if (answer === undefined) await releaseKey(db, idOf(request));
-  else await finishKey(db, { ...idOf(request), ...sealed(answer, request) });
+  const attempt = { ...idOf(request), pending_until: pendingUntil };
+  if (answer === undefined) await releaseKey(db, attempt);
+  else await finishKey(db, { ...attempt, ...sealed(answer, request) });
 }
 
 /** Removes keys that have had their time. */

@@ -31,19 +31,33 @@ export async function storeKey(trx: Transaction<Database>, row: Insertable<Idemp
     .onConflict((conflict) => conflict.constraint("idempotency_keys_pkey").doUpdateSet(answer)).execute();
 }
 
+/** Makes the answer so far the final one. */
+export async function settleKey(trx: Transaction<Database>, { user_id, key_hash }: IdempotencyId): Promise<void> {
+  await trx.updateTable("idempotency_keys").set({ pending_until: null })
+    .where("user_id", "=", user_id).where("key_hash", "=", key_hash).execute();
+}
+
+/** Who may still finish a key. Each attempt has another time, since it begins when that of the one before is over. */
+export type IdempotencyAttempt = IdempotencyId & { pending_until: Date };
+
 /** Writes the answer that a key was waiting for. */
 export async function finishKey(
   db: Kysely<Database>,
-  { user_id, key_hash, ...answer }: IdempotencyId & Pick<IdempotencyRow, "status" | "answer">,
+  { user_id, key_hash, pending_until, ...answer }: IdempotencyAttempt & Pick<IdempotencyRow, "status" | "answer">,
 ): Promise<void> {
   await db.updateTable("idempotency_keys").set({ ...answer, pending_until: null })
-    .where("user_id", "=", user_id).where("key_hash", "=", key_hash).where("pending_until", "is not", null).execute();
+    .where("user_id", "=", user_id).where("key_hash", "=", key_hash).where("pending_until", "=", pending_until)
+    .execute();
 }
 
 /** Forgets a key whose request came to nothing. */
-export async function releaseKey(db: Kysely<Database>, { user_id, key_hash }: IdempotencyId): Promise<void> {
+export async function releaseKey(
+  db: Kysely<Database>,
+  { user_id, key_hash, pending_until }: IdempotencyAttempt,
+): Promise<void> {
   await db.deleteFrom("idempotency_keys")
-    .where("user_id", "=", user_id).where("key_hash", "=", key_hash).where("pending_until", "is not", null).execute();
+    .where("user_id", "=", user_id).where("key_hash", "=", key_hash).where("pending_until", "=", pending_until)
+    .execute();
 }
 
 /** Removes at most `limit` keys from before, and says how many. */

@@ -50,6 +50,13 @@ const apiHeaders = secureHeaders({
   contentSecurityPolicy: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
   // Whether there is TLS is known to the edge, not to us.
   strictTransportSecurity: false,
+  // They mean something to pages only, and each header costs every answer.
+  crossOriginOpenerPolicy: false,
+  originAgentCluster: false,
+  xDnsPrefetchControl: false,
+  xDownloadOptions: false,
+  xPermittedCrossDomainPolicies: false,
+  xXssProtection: false,
 });
 
 /** The app with every operation of the contract. Routes of another kind (the docs) are added to it by the caller. */

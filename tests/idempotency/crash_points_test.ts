@@ -1,0 +1,163 @@
+/** Servers that are killed just before, and just after, a change is committed together with its answer. */
+import assert from "node:assert/strict";
+import { sql } from "kysely";
+import type { Booking, Room, Timeslot } from "../../generated/contract.ts";
+import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
+import { type DatabaseLine, type Moment, newDatabaseLine } from "../support/database_line.ts";
+import { eventually, type ServerProcess, startServerProcess } from "../support/process.ts";
+import { type Call, type OperationId, startServer, testSecret, type TestServer } from "../support/server.ts";
+import { assertReplayed, everythingElse, newKey, sendWithKey, type Sent } from "./sending.ts";
+
+interface World extends AsyncDisposable {
+  /** On the same database, to look behind the back of the server that dies. */
+  base: TestServer;
+  room: Room;
+  slots: Timeslot[];
+  /** To the database of `server`. */
+  line: DatabaseLine;
+  server: ServerProcess;
+  /** Kills the server and starts the next one. */
+  restart(): Promise<void>;
+}
+
+async function newWorld(): Promise<World> {
+  await using stack = new AsyncDisposableStack();
+  // The processes live by the machine's clock.
+  const base = stack.use(await startServer({ now: Temporal.Now.instant().toString() }));
+  const room = await newRoom(base);
+  const date = Temporal.Now.plainDateISO("UTC").add({ days: 30 }).toString();
+  const slots = await newTimeslots(base, room, { date });
+  const line = stack.use(await newDatabaseLine(base.databaseUrl));
+  const env = {
+    DATABASE_URL: line.url,
+    AUTH_JWT_SECRET: testSecret,
+    DATABASE_POOL: "12",
+    RATE_LIMIT: "off",
+    MAX_PENDING_BOOKINGS: "0",
+    PAYMENT_PROVIDER: "none",
+  };
+  const end = async () => {
+    world.server.signal("SIGKILL");
+    await world.server.end();
+  };
+  const world: World = {
+    base,
+    room,
+    slots,
+    line,
+    server: await startServerProcess("serve", env),
+    async restart() {
+      await end();
+      world.server = await startServerProcess("serve", env);
+    },
+    async [Symbol.asyncDispose]() {
+      await end();
+      await whole.disposeAsync();
+    },
+  };
+  const whole = stack.move();
+  return world;
+}
+
+interface Change {
+  id: OperationId;
+  call: Call;
+}
+
+/** One of each kind: with and without an entry of the audit log, made, changed, and refused. */
+async function newChanges({ base, room, slots }: World): Promise<Change[]> {
+  const [token, admin] = [await base.token("alice"), await base.token("admin", "admin")];
+  const take = (): Timeslot => {
+    const slot = slots.pop();
+    assert(slot);
+    return slot;
+  };
+  const book = (): Promise<Booking> => newBooking(base, "alice", take());
+  const paramsOf = ({ id }: Booking) => ({ bookingId: id });
+  const [taken, cancelled, confirmed] = [await book(), await book(), await book()];
+  return [
+    { id: "createBooking", call: { token, body: { roomId: room.id, timeslotId: take().id } } },
+    // Refused: timeslot_unavailable.
+    { id: "createBooking", call: { token, body: { roomId: room.id, timeslotId: taken.timeslotId } } },
+    { id: "cancelBooking", call: { token, params: paramsOf(cancelled) } },
+    {
+      id: "updateBookingStatus",
+      call: { token: admin, params: paramsOf(confirmed), body: { status: "confirmed" } },
+    },
+    {
+      id: "createRoom",
+      call: { token: admin, body: { name: "Another", roomType: "office", hourlyRate: 1 } },
+    },
+  ];
+}
+
+/** Sends a change until its server is held at its commit. */
+async function sendInto(
+  { server, line }: World,
+  moment: Moment,
+  { id, call }: Change,
+): Promise<{ key: string; cut: Promise<void> }> {
+  const key = newKey();
+  const held = line.hold(moment, /insert into "idempotency_keys"/);
+  const cut = sendWithKey(server, id, call, key).then(
+    ({ text }) => assert.fail(`${id} was answered: ${text}`),
+    (failure) => assert(failure instanceof TypeError),
+  );
+  // It fails here if it is answered before it is held.
+  await Promise.race([held, cut]);
+  return { key, cut };
+}
+
+/** Sends the changes into a server that is killed at their commits; then each again, to the next one. */
+async function sendTwice(world: World, moment: Moment, changes: Change[]): Promise<Sent[]> {
+  const sent = [];
+  for (const change of changes) sent.push({ change, ...await sendInto(world, moment, change) });
+  await world.restart();
+  await Promise.all(sent.map(({ cut }) => cut));
+  const { rows: keys } = await sql`select from idempotency_keys where status is not null`.execute(world.base.db);
+  assert.equal(keys.length, moment === "after" ? changes.length : 0);
+  const before = await everythingElse(world.base.db);
+  const answers = [];
+  for (const { change: { id, call }, key } of sent) {
+    let answer = await sendWithKey(world.server, id, call, key);
+    // What was not committed ends with its connection, which Postgres may have to be told of.
+    await eventually(async () => {
+      if (answer.status === 409) answer = await sendWithKey(world.server, id, call, key);
+      return answer.status !== 409;
+    });
+    answers.push(answer);
+    assertReplayed(answer, await sendWithKey(world.server, id, call, key));
+  }
+  if (moment === "after") assert.deepEqual(await everythingElse(world.base.db), before);
+  return answers;
+}
+
+async function countEvents({ base }: World): Promise<Record<string, number>> {
+  const { rows } = await sql<{ type: string; count: number }>`
+    select type::text, count(*)::int as count from booking_events where type is not null group by type
+    union all select 'audited', count(*)::int from audit_log
+  `.execute(base.db);
+  return Object.fromEntries(rows.map(({ type, count }) => [type, count]));
+}
+
+for (const moment of ["before", "after"] as const) {
+  const then = moment === "before" ? "has done nothing, and it is done when it is sent again" : "has kept its answer";
+  Deno.test(`a server that is killed just ${moment} the commit of a request with a key ${then}`, async () => {
+    await using world = await newWorld();
+    const changes = await newChanges(world);
+    const before = await countEvents(world);
+    const answers = await sendTwice(world, moment, changes);
+    assert.deepEqual(answers.map(({ status }) => status), [201, 400, 200, 200, 201]);
+    for (const { isReplay } of answers) assert.equal(isReplay, moment === "after");
+    // Each happened once.
+    const after = await countEvents(world);
+    const added = Object.entries(after).map(([type, count]) => [type, count - (before[type] ?? 0)] as const);
+    const happened = Object.fromEntries(added.filter(([, count]) => count > 0));
+    assert.deepEqual(
+      Object.fromEntries(["created", "cancelled", "confirmed", "audited"].map((type) => [type, happened[type]])),
+      { created: 1, cancelled: 1, confirmed: 1, audited: 2 },
+    );
+    const rooms = await world.base.db.selectFrom("rooms").select("id").execute();
+    assert.equal(rooms.length, 2);
+  });
+}

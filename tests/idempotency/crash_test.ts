@@ -1,0 +1,285 @@
+/**
+ * 2,000 bookings whose servers are killed at random moments while clients send each one again with its key until it is
+ * answered. Whatever is cut off, each is made once and no answer is lost.
+ *
+ * The moments follow from a seed, which is printed, and which `CRASH_SEED` takes back. What runs at such a moment is up
+ * to the machine.
+ */
+import assert from "node:assert/strict";
+import { sql } from "kysely";
+import type { BookingCreated } from "../../generated/contract.ts";
+import { newRoom } from "../support/builders.ts";
+import { eventually, type ServerProcess, startServerProcess } from "../support/process.ts";
+import { type Call, startServer, testSecret, type TestServer } from "../support/server.ts";
+import { assertRefused, sendWithKey, type Sent } from "./sending.ts";
+
+const bookingCount = 2_000;
+/** Pairs of bookings that want the same timeslot. */
+const contestedCount = 150;
+const clientCount = 32;
+const userCount = 40;
+/** Times that a booking is sent while servers are killed; 409 is no answer, and does not count. */
+const attempts = 5;
+/** How often a booking is sent again that has been answered. */
+const resentShare = 0.2;
+/** Requests after which a server is killed: at least, and how many more at most. */
+const leastLife = 200;
+const lifeSpread = 200;
+
+/** Numbers from 0 to below 1 that follow from a seed (mulberry32). */
+function randomNumbers(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** What one client wants, until it knows that it has it or cannot have it. */
+interface Wish {
+  key: string;
+  subject: string;
+  timeslotId: number;
+  call: Call;
+  wasCutOff: boolean;
+  answer: Sent | undefined;
+}
+
+interface Figures {
+  kills: number;
+  /** Requests that a dying server left without an answer, and what became of those that did have one in the end. */
+  cutOff: number;
+  doneBefore: number;
+  doneAnew: number;
+  /** Answers 409. */
+  stillRunning: number;
+  /** Bookings whose attempts were used up while servers were killed. */
+  leftOver: number;
+  /** Answers that were asked for again. */
+  resent: number;
+}
+
+/** Servers on one database. Each is killed after so many requests, until they are calmed down, and started again. */
+class Herd implements AsyncDisposable {
+  private readonly alive = new Set<ServerProcess>();
+  private readonly keepers: Promise<void>[];
+  private readonly lives: () => number;
+  private readonly choices: () => number;
+  private readonly env: Record<string, string>;
+  private readonly left = new Map<ServerProcess, { requests: number; die: () => void }>();
+  private isCalm = false;
+  private isOver = false;
+  private readonly end = Promise.withResolvers<void>();
+  private hasOne = Promise.withResolvers<void>();
+
+  constructor({ databaseUrl }: TestServer, seed: number, private readonly figures: Figures) {
+    // Apart from each other, so that lives do not depend on how many choices came in between.
+    this.lives = randomNumbers(seed);
+    this.choices = randomNumbers(seed + 1);
+    this.env = {
+      DATABASE_URL: databaseUrl,
+      AUTH_JWT_SECRET: testSecret,
+      MAX_PENDING_BOOKINGS: "0",
+      RATE_LIMIT: "off",
+      PAYMENT_PROVIDER: "none",
+      DATABASE_POOL: "12",
+    };
+    this.keepers = [this.keep(), this.keep()];
+  }
+
+  /** One after another, as an operator's supervisor does it. */
+  private async keep(): Promise<void> {
+    while (!this.isOver) {
+      const server = await startServerProcess("serve", this.env);
+      const death = Promise.withResolvers<void>();
+      const requests = leastLife + Math.floor(this.lives() * lifeSpread);
+      this.left.set(server, { requests, die: death.resolve });
+      this.alive.add(server);
+      this.hasOne.resolve();
+      await Promise.race([death.promise, this.end.promise]);
+      server.signal("SIGKILL");
+      await server.end();
+    }
+  }
+
+  /** A server that lives, at least when it is asked. */
+  private async pick(): Promise<ServerProcess> {
+    for (;;) {
+      const servers = [...this.alive];
+      const server = servers[Math.floor(this.choices() * servers.length)];
+      if (server !== undefined) return server;
+      await this.hasOne.promise;
+    }
+  }
+
+  /** Sends a booking to one of the servers; undefined when that died before it answered. */
+  async send({ call, key }: Wish): Promise<Sent | undefined> {
+    const server = await this.pick();
+    const answer = sendWithKey(server, "createBooking", call, key);
+    this.count(server);
+    try {
+      return await answer;
+    } catch (failure) {
+      if (!(failure instanceof TypeError) || this.alive.has(server)) throw failure;
+      this.figures.cutOff++;
+      return undefined;
+    }
+  }
+
+  private count(server: ServerProcess): void {
+    const left = this.left.get(server);
+    if (this.isCalm || left === undefined || --left.requests !== 0) return;
+    // No request goes there any more, and those that are under way have come to different points.
+    this.alive.delete(server);
+    if (this.alive.size === 0) this.hasOne = Promise.withResolvers();
+    this.figures.kills++;
+    setTimeout(left.die, Math.floor(this.lives() * 40));
+  }
+
+  /** Nobody is killed from now on. */
+  calmDown(): void {
+    this.isCalm = true;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.isOver = true;
+    this.end.resolve();
+    await Promise.all(this.keepers);
+  }
+}
+
+async function newWishes(base: TestServer): Promise<Wish[]> {
+  const token = await base.token("admin", "admin");
+  const { id: roomId } = await newRoom(base);
+  const today = Temporal.Now.plainDateISO("UTC");
+  const [startDate, endDate] = [2, 31].map((days) => today.add({ days }).toString());
+  const workingHours = { start: "00:00", end: "24:00" };
+  await base.ok("generateTimeslots", { token, body: { roomId, startDate, endDate, slotDuration: 15, workingHours } });
+  const slots = await base.db.selectFrom("timeslots").select("id").orderBy("id").execute();
+  const subjects = Array.from({ length: userCount }, (_, index) => `user ${index}`);
+  const tokens = await Promise.all(subjects.map((subject) => base.token(subject)));
+  return Array.from({ length: bookingCount }, (_, index) => {
+    // The two of a pair come one after the other, from different users.
+    const slot = slots[index < 2 * contestedCount ? index >> 1 : index];
+    const user = index % userCount;
+    assert(slot && tokens[user]);
+    const call = { token: tokens[user], body: { roomId, timeslotId: slot.id } };
+    return {
+      key: crypto.randomUUID(),
+      subject: `user ${user}`,
+      timeslotId: slot.id,
+      call,
+      wasCutOff: false,
+      answer: undefined,
+    };
+  });
+}
+
+/** Sends a booking until it is answered, or its attempts are used up. */
+async function pursue(herd: Herd, wish: Wish, figures: Figures): Promise<void> {
+  for (let left = attempts; left > 0;) {
+    const answer = await herd.send(wish);
+    if (answer?.status === 409) {
+      // What a server that died has begun ends with its connection.
+      figures.stillRunning++;
+      continue;
+    }
+    left--;
+    if (answer === undefined) {
+      wish.wasCutOff = true;
+      continue;
+    }
+    assert(answer.status === 201 || answer.status === 400, answer.text);
+    if (answer.status === 400) assertRefused(answer, "timeslot_unavailable");
+    if (wish.wasCutOff) figures[answer.isReplay ? "doneBefore" : "doneAnew"]++;
+    assert(wish.wasCutOff || !answer.isReplay, "what was sent once is no replay");
+    wish.answer = answer;
+    return;
+  }
+}
+
+/** Sends a booking again that was answered. It has to be answered the same, unless a server dies first. */
+async function resend(herd: Herd, wish: Wish, figures: Figures): Promise<void> {
+  const again = await herd.send(wish);
+  if (again === undefined) return;
+  figures.resent++;
+  assert.deepEqual([again.status, again.text, again.isReplay], [wish.answer?.status, wish.answer?.text, true]);
+}
+
+/** Works on all wishes, as many at a time as there are clients. */
+async function eachOf(wishes: Iterable<Wish>, work: (wish: Wish) => Promise<void>): Promise<void> {
+  const queue = wishes[Symbol.iterator]();
+  const client = async () => {
+    for (let next = queue.next(); next.done !== true; next = queue.next()) await work(next.value);
+  };
+  await Promise.all(Array.from({ length: clientCount }, client));
+}
+
+async function assertEachOnce({ db }: TestServer, wishes: Wish[]): Promise<void> {
+  const expected = wishes.flatMap(({ answer, subject, timeslotId }) => {
+    assert(answer, "an answer was lost");
+    if (answer.status !== 201) return [];
+    // That answers are as the contract has them is tested elsewhere.
+    const { booking } = JSON.parse(answer.text) as BookingCreated;
+    assert.equal(booking.timeslotId, timeslotId);
+    return [{ id: booking.id, subject, timeslotId }];
+  }).toSorted((a, b) => a.id - b.id);
+  const { rows: bookings } = await sql`
+    select b.id, u.subject, b.timeslot_id as "timeslotId" from bookings b join users u on u.id = b.user_id order by b.id
+  `.execute(db);
+  assert.deepEqual(bookings, expected, "the bookings are those that were answered");
+  assert.equal(
+    new Set(expected.map(({ timeslotId }) => timeslotId)).size,
+    expected.length,
+    "no timeslot was given twice",
+  );
+  assert.equal(expected.length, bookingCount - contestedCount, "each timeslot that was wanted was given to somebody");
+  const { rows: events } = await sql`
+    select booking_id as id from booking_events where type = 'created' order by booking_id
+  `.execute(db);
+  assert.deepEqual(events, expected.map(({ id }) => ({ id })), "each booking was told once");
+  const { rows: keys } = await sql`
+    select count(*)::int as count, count(pending_until)::int as pending from idempotency_keys
+  `.execute(db);
+  assert.deepEqual(keys, [{ count: bookingCount, pending: 0 }]);
+}
+
+async function run(seed: number): Promise<Figures> {
+  const random = randomNumbers(seed + 2);
+  const figures = { kills: 0, cutOff: 0, doneBefore: 0, doneAnew: 0, stillRunning: 0, leftOver: 0, resent: 0 };
+  // The processes live by the machine's clock.
+  await using base = await startServer({ now: Temporal.Now.instant().toString() });
+  const wishes = await newWishes(base);
+  await using herd = new Herd(base, seed, figures);
+  await eachOf(wishes, async (wish) => {
+    await pursue(herd, wish, figures);
+    if (wish.answer !== undefined && random() < resentShare) await resend(herd, wish, figures);
+  });
+  herd.calmDown();
+  // Whoever gave up finds out now.
+  const leftOver = wishes.filter(({ answer }) => answer === undefined);
+  figures.leftOver = leftOver.length;
+  await eachOf(leftOver, (wish) =>
+    eventually(async () => {
+      await pursue(herd, wish, figures);
+      return wish.answer !== undefined;
+    }));
+  await eachOf(wishes.filter((_, index) => index % 8 === 0), (wish) => resend(herd, wish, figures));
+  await assertEachOnce(base, wishes);
+  return figures;
+}
+
+Deno.test("2,000 bookings whose servers are killed at random are each made once, and none loses its answer", async (t) => {
+  const seed = Number(Deno.env.get("CRASH_SEED") ?? crypto.getRandomValues(new Uint32Array(1))[0]);
+  const start = performance.now();
+  try {
+    const figures = await run(seed);
+    const seconds = Math.round((performance.now() - start) / 100) / 10;
+    // The name of a step is the one thing that a test in a crowd can print.
+    await t.step(JSON.stringify({ seed, seconds, ...figures }), () => assert(figures.cutOff > 0));
+  } catch (cause) {
+    throw new Error(`with CRASH_SEED=${seed}`, { cause });
+  }
+});
