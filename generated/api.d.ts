@@ -1226,7 +1226,15 @@ export interface components {
       email: string | null;
     };
     /**
-     * @description What an API key may do. Each operation names the scope that it needs.
+     * @description What an API key may do, as an admin may. Each operation names the scope that it needs.
+     *
+     *     - `rooms:write`: make, change and deactivate rooms.
+     *     - `timeslots:write`: offer and withdraw timeslots.
+     *     - `bookings:read`: everybody's bookings.
+     *     - `bookings:write`: book for the key's own user; and decide on everybody's bookings, which includes confirming without a
+     *       payment, cancelling with a refund, and having refunds tried again.
+     *     - `stats:read`: the stats.
+     *     - `events:read`: everybody's events, in which their bookings are.
      * @enum {string}
      */
     ApiKeyScope: "rooms:write" | "timeslots:write" | "bookings:read" | "bookings:write" | "stats:read" | "events:read";
@@ -1298,7 +1306,7 @@ export interface components {
       after: {
         [key: string]: unknown;
       } | null;
-      /** @description The `X-Request-Id` of the request. */
+      /** @description The `X-Request-Id` of the request, which the caller may have chosen. */
       requestId: string;
     };
     Actor: {
@@ -1713,6 +1721,16 @@ export interface components {
     };
     /** @description More than 600 requests of an address in 60 seconds (class `public`). */
     PublicLimit: {
+      headers: {
+        "Retry-After": components["headers"]["RetryAfter"];
+        [name: string]: unknown;
+      };
+      content: {
+        "application/problem+json": components["schemas"]["Problem"];
+      };
+    };
+    /** @description More than 6000 requests of an address in 60 seconds (class `webhook`). */
+    WebhookLimit: {
       headers: {
         "Retry-After": components["headers"]["RetryAfter"];
         [name: string]: unknown;
@@ -2685,7 +2703,7 @@ export interface operations {
       };
       408: components["responses"]["RequestTimeout"];
       413: components["responses"]["BodyTooLarge"];
-      429: components["responses"]["PublicLimit"];
+      429: components["responses"]["WebhookLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };

@@ -502,9 +502,10 @@ export const ApiKeyScope = z.enum([
   "bookings:write",
   "stats:read",
   "events:read",
-]).openapi({ "description": "What an API key may do. Each operation names the scope that it needs." }).openapi(
-  "ApiKeyScope",
-);
+]).openapi({
+  "description":
+    "What an API key may do, as an admin may. Each operation names the scope that it needs.\n\n- `rooms:write`: make, change and deactivate rooms.\n- `timeslots:write`: offer and withdraw timeslots.\n- `bookings:read`: everybody's bookings.\n- `bookings:write`: book for the key's own user; and decide on everybody's bookings, which includes confirming without a\n  payment, cancelling with a refund, and having refunds tried again.\n- `stats:read`: the stats.\n- `events:read`: everybody's events, in which their bookings are.\n",
+}).openapi("ApiKeyScope");
 export type ApiKeyScope = z.output<typeof ApiKeyScope>;
 
 export const Me = z.object({
@@ -582,7 +583,9 @@ export const AuditEntry = z.object({
   "after": z.record(z.string(), z.unknown()).nullable().openapi({
     "description": "As it was answered after the change. Null when it is no longer there.",
   }),
-  "requestId": z.string().openapi({ "description": "The `X-Request-Id` of the request." }),
+  "requestId": z.string().openapi({
+    "description": "The `X-Request-Id` of the request, which the caller may have chosen.",
+  }),
 }).openapi("AuditEntry");
 export type AuditEntry = z.output<typeof AuditEntry>;
 
@@ -1510,6 +1513,17 @@ const responses = {
   },
   "PublicLimit": {
     description: "More than 600 requests of an address in 60 seconds (class `public`).",
+    headers: {
+      "Retry-After": {
+        "description": "Seconds until it is worth trying again.",
+        "schema": { "type": "string" },
+        "example": "17",
+      },
+    } as const,
+    content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
+  },
+  "WebhookLimit": {
+    description: "More than 6000 requests of an address in 60 seconds (class `webhook`).",
     headers: {
       "Retry-After": {
         "description": "Seconds until it is worth trying again.",
@@ -2477,7 +2491,7 @@ const routes = {
       "description":
         "For the payment provider alone, which signs what it sends: the signature is verified over the body as it came,\ntogether with its age (at most 5 minutes). `stripe` signs in the header `Stripe-Signature`, `sandbox` in\n`Sandbox-Signature`. An event is dealt with once, however often it is delivered, and events may come in any order.\n200 means that everything that follows from it is stored. What is about no checkout of this server is answered 200,\ntoo, since others may use the same account of the provider.\n",
       "security": [],
-      "x-rate-limit": "public",
+      "x-rate-limit": "webhook",
       "x-raw-body": true,
     },
     request: {
@@ -2531,7 +2545,7 @@ const routes = {
       },
       408: responses.RequestTimeout,
       413: responses.BodyTooLarge,
-      429: responses.PublicLimit,
+      429: responses.WebhookLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -3926,6 +3940,7 @@ export const rateLimits = {
   "booking_write": { "quota": 120, "windowSeconds": 60 },
   "admin": { "quota": 1200, "windowSeconds": 60 },
   "auth": { "quota": 60, "windowSeconds": 60 },
+  "webhook": { "quota": 6000, "windowSeconds": 60 },
 };
 
 /** Every operation of the contract: who may call it, its rate-limit class, what it answers and refuses, its route. */
@@ -4212,7 +4227,7 @@ export const operations = {
     access: "public",
     scope: null,
     takesTicket: false,
-    rateLimit: "public",
+    rateLimit: "webhook",
     takesIdempotencyKey: false,
     takesIfMatch: false,
     isConditional: false,

@@ -15,6 +15,7 @@ import type { EventFeed } from "./events/feed.ts";
 import { eventHandlers } from "./events/handlers.ts";
 import { type SocketLimits, Sockets } from "./events/sockets.ts";
 import { redeemTicket } from "./events/tickets.ts";
+import { Deadlines } from "./http/deadlines.ts";
 import type { Scope } from "./http/execution.ts";
 import type { Handlers } from "./http/handlers.ts";
 import { Intake } from "./http/intake.ts";
@@ -80,7 +81,8 @@ export function createApp(options: AppOptions): App {
   const sockets = new Sockets({ db, feed, log, config, limits: socketLimits });
   const authenticator = createAuthenticator({ db, verify });
   const limits = config.rateLimit ? new RateLimits({ limits: rateLimits, redisUrl: config.redisUrl, log }) : undefined;
-  const limiter = new RequestLimiter({ limits, trustedProxies: config.trustedProxies });
+  const limiter = new RequestLimiter({ limits, trustedProxies: config.trustedProxies, log });
+  const deadlines = new Deadlines();
   const handlersIn = (scope: Scope): Handlers => {
     const within = { ...rules, ...scope };
     return {
@@ -103,11 +105,12 @@ export function createApp(options: AppOptions): App {
     handlersIn,
     isSandbox: clock instanceof SandboxClock,
     limiter,
+    deadlines,
     corsOrigins: config.corsOrigins,
   });
   addDocs(app, { token: docsToken, limiter });
   if (isSandboxPayments(payments)) {
-    addCheckoutPage(app, { ...rules, payments, links, limiter, deliver: (request) => app.fetch(request) });
+    addCheckoutPage(app, { ...rules, payments, links, limiter, deadlines, deliver: (request) => app.fetch(request) });
   }
   return {
     fetch: app.fetch,

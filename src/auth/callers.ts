@@ -24,6 +24,8 @@ export interface Caller {
 export interface Authenticator {
   /** Takes the Authorization header. Throws `token_missing`, `token_invalid` or `token_expired`. */
   authenticate(authorization: string | undefined): Promise<Caller>;
+  /** What the header has, or pretends to have. */
+  kindOf(authorization: string | undefined): "token" | "key";
   /**
    * Whether the header has a token or key that was found good before and has not expired since. A key may have been revoked
    * since: that is for `authenticate` to find out.
@@ -64,6 +66,8 @@ export function createAuthenticator({ db, verify }: { db: Kysely<Database>; veri
       tokens.set(token, caller);
       return caller;
     },
+
+    kindOf: (authorization) => looksLikeApiKey(tokenOf(authorization) ?? "") ? "key" : "token",
 
     remembers(authorization) {
       const token = tokenOf(authorization) ?? "";

@@ -14,14 +14,8 @@ import type { Log } from "../http/log.ts";
 import { openCheckout, type OpenedCheckout } from "../payments/checkouts.ts";
 import type { PaymentProvider } from "../payments/provider.ts";
 import { Problem } from "../problems.ts";
-import {
-  type BookingRow,
-  bookingRowFromJson,
-  countWaiting,
-  findBooking,
-  findWantedTimeslot,
-  lockBooking,
-} from "./queries.ts";
+import { type BookingRow, bookingRowFromJson, findBooking, lockBooking } from "./queries.ts";
+import { assertOwner, bookingNotFound, notLive, taken, timeslotRefusal, waitingRefusal } from "./refusals.ts";
 import { cancelBooking, quoteRefund } from "./cancellation_writes.ts";
 import { closeBooking, confirmBooking, insertBooking, moveBooking } from "./writes.ts";
 
@@ -92,19 +86,6 @@ function timeslotVanished(db: Kysely<Database>, failure: unknown): undefined {
   return undefined;
 }
 
-/** Why a user may hold no more timeslots; undefined when they may. */
-async function waitingRefusal(
-  db: Kysely<Database>,
-  { userId, maxPendingBookings, now }: { userId: number; maxPendingBookings: number; now: Date },
-): Promise<Problem | undefined> {
-  if (maxPendingBookings === 0) return undefined;
-  const count = await countWaiting(db, { userId, now });
-  if (count < maxPendingBookings) return undefined;
-  const detail = `You hold ${count} bookings that are not paid or confirmed yet, as many as you may. ` +
-    "Pay or cancel one first.";
-  return new Problem("too_many_pending_bookings", detail);
-}
-
 /** Until when a booking that waits for its payment from now on holds its timeslot. */
 function holdFrom(now: Date, { holdMinutes }: Pick<Config, "holdMinutes">): Date {
   return new Date(now.getTime() + holdMinutes * 60_000);
@@ -129,18 +110,20 @@ interface OwnBooking {
 }
 
 /**
- * Holds a booking of the caller's own against the `If-Match` of a change, and lets nobody else change it until the
- * transaction ends, in which such a change is made.
+ * Holds a booking of the caller's own against the `If-Match` of a change. Such a change is made in a transaction that is
+ * repeatable read, so it begins again when somebody else changes the booking meanwhile.
  *
  * @throws {Problem} `booking_not_found`, `not_booking_owner` or `precondition_failed`.
  */
 async function assertUnchanged(db: Kysely<Database>, caller: Caller, { id, ifMatch }: OwnBooking): Promise<void> {
   if (ifMatch === undefined) return;
-  const row = await lockedBooking(db, id);
+  const row = await findBooking(db, id);
+  if (row === undefined) throw bookingNotFound(id);
   assertOwner(row, caller);
   assertMatches(ifMatch, Booking, toBooking(row));
 }
 
+/** A booking as an admin's change finds it, whose timeslot no one else can take meanwhile. */
 async function lockedBooking(db: Kysely<Database>, id: number): Promise<BookingRow> {
   await lockBooking(db, id);
   // Behind the lock, so that it is the booking as the one before has left it.
@@ -317,66 +300,6 @@ async function change<Row extends BookingRow>(
     if (problem !== undefined) throw problem;
   }
   throw new Error(`booking ${id} was changed by others ${attempts} times in a row`);
-}
-
-export function bookingNotFound(id: number): Problem {
-  return new Problem("booking_not_found", `Booking not found: there is no booking ${id}.`);
-}
-
-function taken(timeslotId: number): Problem {
-  return new Problem("timeslot_unavailable", `Timeslot ${timeslotId} is taken. Choose another one.`);
-}
-
-export function assertOwner(row: BookingRow, caller: Caller): void {
-  if (row.user_id === caller.userId) return;
-  throw new Problem("not_booking_owner", "Access denied: the booking belongs to another user.");
-}
-
-function notLive(
-  row: BookingRow,
-  now: Date,
-  { code, verb }: { code: "booking_not_cancellable" | "booking_not_reschedulable"; verb: string },
-): Problem | undefined {
-  if (row.status !== "pending" && row.status !== "confirmed") {
-    return new Problem(code, `A booking that is ${row.status} cannot be ${verb}.`);
-  }
-  if (row.starts_at <= now) return new Problem(code, `The timeslot has started, so the booking cannot be ${verb}.`);
-  return undefined;
-}
-
-interface Wish {
-  timeslotId: number;
-  roomId: number;
-  now: Date;
-  /** The booking that would move there. */
-  booking?: BookingRow;
-}
-
-/** Why a timeslot cannot be had; undefined when it can. */
-async function timeslotRefusal(
-  db: Kysely<Database>,
-  { timeslotId, roomId, now, booking }: Wish,
-): Promise<Problem | undefined> {
-  const slot = await findWantedTimeslot(db, timeslotId);
-  if (slot === undefined) return new Problem("unknown_timeslot", `There is no timeslot ${timeslotId}.`);
-  if (slot.roomId !== roomId) {
-    return new Problem("timeslot_not_in_room", `Timeslot ${timeslotId} does not belong to room ${roomId}.`);
-  }
-  if (!slot.isActive) return new Problem("room_inactive", `Room ${roomId} takes no new bookings.`);
-  if (slot.startsAt <= now) {
-    return new Problem("timeslot_unavailable", `Timeslot ${timeslotId} has started. Choose a later one.`);
-  }
-  if (timeslotId === booking?.timeslot_id) {
-    return new Problem("timeslot_unavailable", `The booking is in timeslot ${timeslotId} already.`);
-  }
-  if (slot.isTaken) return taken(timeslotId);
-  const costsTheSame = slot.price === booking?.price && slot.currency === booking.currency;
-  if (booking?.status === "confirmed" && !costsTheSame) {
-    const prices =
-      `The new timeslot costs ${slot.price} ${slot.currency}, the booking ${booking.price} ${booking.currency}.`;
-    return new Problem("price_differs", `${prices} Choose a timeslot of the same price.`);
-  }
-  return undefined;
 }
 
 /** A booking as it was when an event of it was written. */

@@ -10,16 +10,25 @@ export interface ConnectOptions {
   url: string;
   /** Connections at most for statements, and for transactions. They are opened when needed. */
   pool: number;
+  /** Lets a transaction take any time, as a migration may. */
+  isPatient?: boolean;
   /** Kysely's log, for tests that look at statements. */
   log?: LogConfig;
 }
+
+/**
+ * A server that freezes or loses its network within a transaction would hold its locks, and the feed of events for all
+ * servers, until TCP notices after two hours. A lock that does not come in time is better asked for again.
+ */
+const timeLimits = `select set_config('idle_in_transaction_session_timeout', '10s', true),
+  set_config('statement_timeout', '30s', true), set_config('lock_timeout', '5s', true)`;
 
 /**
  * A pool that connects when it is first used. `destroy()` closes it.
  *
  * Options in the URL's query reach postgres.js (`?prepare=false` for a PgBouncer that cannot keep prepared statements).
  */
-export function connect({ url, pool, log }: ConnectOptions): Kysely<Database> {
+export function connect({ url, pool, isPatient = false, log }: ConnectOptions): Kysely<Database> {
   const open = () =>
     postgres(url, {
       max: pool,
@@ -34,5 +43,8 @@ export function connect({ url, pool, log }: ConnectOptions): Kysely<Database> {
       fetch_types: false,
       onnotice: () => {},
     });
-  return new Kysely<Database>({ dialect: new PoolDialect(open), ...(log === undefined ? {} : { log }) });
+  return new Kysely<Database>({
+    dialect: new PoolDialect(open, isPatient ? undefined : timeLimits),
+    ...(log === undefined ? {} : { log }),
+  });
 }

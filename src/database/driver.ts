@@ -53,7 +53,11 @@ class PoolConnection implements DatabaseConnection {
   /** The pool's at the beginning; the pool may have another by the time that this one breaks. */
   private client: Client;
 
-  constructor(private pool: Pool, private readonly transactions: Pool) {
+  constructor(
+    private pool: Pool,
+    private readonly transactions: Pool,
+    private readonly timeLimits: string | undefined,
+  ) {
     this.client = pool.client;
   }
 
@@ -64,6 +68,8 @@ class PoolConnection implements DatabaseConnection {
     const opened = Promise.withResolvers<postgres.TransactionSql>();
     const finish = Promise.withResolvers<void>();
     const ended = this.client.begin(options, (sql) => {
+      // Sent ahead of the first statement. If it fails, so will that.
+      if (this.timeLimits !== undefined) sql.unsafe(this.timeLimits, [], { prepare: true }).catch(() => {});
       opened.resolve(sql);
       return finish.promise;
     }).then(() => {});
@@ -119,14 +125,18 @@ class PoolConnection implements DatabaseConnection {
 }
 
 class PoolDriver implements Driver {
-  constructor(private readonly statements: Pool, private readonly transactions: Pool) {}
+  constructor(
+    private readonly statements: Pool,
+    private readonly transactions: Pool,
+    private readonly timeLimits: string | undefined,
+  ) {}
 
   init(): Promise<void> {
     return Promise.resolve();
   }
 
   acquireConnection(): Promise<PoolConnection> {
-    return Promise.resolve(new PoolConnection(this.statements, this.transactions));
+    return Promise.resolve(new PoolConnection(this.statements, this.transactions, this.timeLimits));
   }
 
   beginTransaction(connection: PoolConnection, { isolationLevel }: TransactionSettings): Promise<void> {
@@ -159,7 +169,8 @@ export class PoolDialect extends PostgresJSDialect {
   private readonly statements: Pool;
   private readonly transactions: Pool;
 
-  constructor(open: () => Client) {
+  /** `timeLimits` is a statement that sets the time limits of a transaction, sent when it begins. */
+  constructor(open: () => Client, private readonly timeLimits?: string) {
     const statements = new Pool(open);
     super({ postgres: statements.client });
     this.statements = statements;
@@ -167,6 +178,6 @@ export class PoolDialect extends PostgresJSDialect {
   }
 
   override createDriver(): Driver {
-    return new PoolDriver(this.statements, this.transactions);
+    return new PoolDriver(this.statements, this.transactions, this.timeLimits);
   }
 }

@@ -23,6 +23,9 @@ const broken = new Set([
 ]);
 /** The server is there, but does not serve us now. */
 const refused = new Set([
+  "25P03", // idle_in_transaction_session_timeout
+  "55P03", // lock_not_available: lock_timeout
+  "57014", // query_canceled: statement_timeout
   "25006", // read_only_sql_transaction: a standby that is not the primary yet
   "3D000", // invalid_catalog_name: the database is gone
   "53300", // too_many_connections

@@ -26,7 +26,7 @@ const provider = { getMigrations: () => Promise.resolve(migrations) };
  */
 export async function migrate(url: string): Promise<string[]> {
   // One connection, because the lock belongs to it.
-  const db = connect({ url, pool: 1 });
+  const db = connect({ url, pool: 1, isPatient: true });
   try {
     // The queue of jobs has a schema and migrations of its own. They come first: where they may not run, nothing has changed.
     // What they say meanwhile is no news.
@@ -34,6 +34,8 @@ export async function migrate(url: string): Promise<string[]> {
       .catch((cause) => {
         throw new Error("The schema of the queue of jobs could not be made or migrated", { cause });
       });
+    // Also when a later version has run more of them: until it has replaced this one, this one may be started again.
+    if (await isMigrated(db)) return [];
     const { error, results = [] } = await new Migrator({ db, provider }).migrateToLatest();
     if (error !== undefined) throw new Error("The database could not be migrated", { cause: error });
     return results.map((result) => result.migrationName);

@@ -1,6 +1,7 @@
 /** The interactive docs (Scalar) and the contract itself. Everything a page needs comes from this server. */
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { Scalar } from "@scalar/hono-api-reference";
+import type { MiddlewareHandler } from "hono";
 import { compress } from "hono/compress";
 import { NONCE, secureHeaders } from "hono/secure-headers";
 import { parse } from "yaml";
@@ -38,20 +39,19 @@ export function addDocs(
   app: OpenAPIHono<AppEnv>,
   { token, limiter }: { token: string | undefined; limiter: RequestLimiter },
 ): void {
-  for (const path of ["/", "/favicon.ico", "/openapi.yaml", "/openapi.json", "/docs/*"]) {
-    app.use(path, async (c, next) => {
-      await limiter.admit(c, "public");
-      await next();
-    });
-  }
-  app.get("/", (c) => c.redirect("/docs"));
-  app.get("/favicon.ico", (c) => c.body(icon, 200, { "Content-Type": "image/svg+xml" }));
-  app.get("/openapi.yaml", (c) => c.body(openapiYaml, 200, { "Content-Type": "application/yaml" }));
+  const limited: MiddlewareHandler<AppEnv> = async (c, next) => {
+    await limiter.admit(c, "public");
+    await next();
+  };
+  app.get("/", limited, (c) => c.redirect("/docs"));
+  app.get("/favicon.ico", limited, (c) => c.body(icon, 200, { "Content-Type": "image/svg+xml" }));
+  app.get("/openapi.yaml", limited, (c) => c.body(openapiYaml, 200, { "Content-Type": "application/yaml" }));
   app.get(
     "/openapi.json",
+    limited,
     (c) => c.body(openapiJson ??= JSON.stringify(parse(openapiYaml)), 200, { "Content-Type": "application/json" }),
   );
-  app.get("/docs/scalar.js", compress(), async (c) => {
+  app.get("/docs/scalar.js", limited, compress(), async (c) => {
     // The package does not export its bundle for browsers by name. It is read when first asked for.
     const { default: bundle } = await import("../../node_modules/@scalar/api-reference/dist/browser/standalone.js", {
       with: { type: "text" },
@@ -60,6 +60,7 @@ export function addDocs(
   });
   app.get(
     "/docs",
+    limited,
     securityHeaders,
     Scalar((c) => ({
       url: "/openapi.json",

@@ -58,7 +58,7 @@ export class Sockets {
     const { perUser, total } = this.limits;
     if ((this.perUser.get(caller.userId) ?? 0) >= perUser) {
       const detail = `You hold ${perUser} sockets on this server, as many as one user may. Close one first.`;
-      throw new Problem("too_many_sockets", detail);
+      throw new Problem("too_many_sockets", detail, { retryAfter: 5 });
     }
     if (this.sessions.size >= total) {
       throw new Problem("service_unavailable", "This server holds as many sockets as it can. Try again in a moment.");

@@ -14,8 +14,8 @@ export function namesTag(header: string, tag: string): boolean {
 }
 
 /**
- * Holds a resource, as it is answered, against the `If-Match` of a change. The resource has to be locked, so that it stays
- * as it is until it is changed.
+ * Holds a resource, as it is answered, against the `If-Match` of a change. Whoever calls this sees to it that it stays as it
+ * is until it is changed.
  *
  * @throws {Problem} `precondition_failed` when the caller has seen another state of it.
  */

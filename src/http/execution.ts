@@ -13,10 +13,9 @@ import type { Clock } from "../clock.ts";
 import type { Database } from "../database/connect.ts";
 import { retryConflicts } from "../database/failures.ts";
 import { catalogue, Problem } from "../problems.ts";
-import type { Handlers, Unfinished } from "./handlers.ts";
+import type { Handlers, Operation, Unfinished } from "./handlers.ts";
 import { claimKey, finish, keepAnswer, type KeyedRequest, undoAttempt, type WrittenAnswer } from "./idempotency.ts";
 import { problemText } from "./problem_response.ts";
-import type { Operation } from "./router.ts";
 
 /** What handlers work with: the database at large, or a transaction. */
 export interface Scope {
@@ -96,8 +95,14 @@ async function executeTogether(
   const now = new Date();
   let isChanged = false;
 
+  // What a user's change is based on is held against it without a lock, which would come before those of the change itself and
+  // so contradict the order of the feed. A change in between makes it begin again.
+  const isolation = execution.ifMatch !== undefined && operation.access === "user"
+    ? "repeatable read"
+    : "read committed";
+
   const attempt = (): Promise<Outcome> =>
-    db.transaction().execute(async (trx) => {
+    db.transaction().setIsolationLevel(isolation).execute(async (trx) => {
       isChanged = false;
       const stored = keyed && await claimKey(trx, keyed, now);
       if (stored !== undefined) return { answer: stored, isReplay: true };

@@ -1,10 +1,13 @@
 /** What a handler is: HTTP decoded and validated on the way in, an answer of the contract on the way out. */
 import type { Kysely } from "kysely";
-import type { Operations } from "../../generated/contract.ts";
+import type { Operations, operations } from "../../generated/contract.ts";
 import type { Caller } from "../auth/callers.ts";
 import type { Database } from "../database/connect.ts";
 
 type OperationId = keyof Operations;
+
+/** What the contract says of an operation. */
+export type Operation = typeof operations[OperationId];
 
 type CallerOf<Access> = Access extends "public" ? { caller?: undefined } : { caller: Caller };
 

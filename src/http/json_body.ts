@@ -1,6 +1,7 @@
 /** Reading of JSON bodies, before the contract's schemas look at them. */
 import type { HonoRequest } from "hono";
 import { invalidFields, Problem } from "../problems.ts";
+import type { Deadlines } from "./deadlines.ts";
 
 /** Bytes. More is answered `body_too_large`. */
 export const bodyLimit = 65_536;
@@ -17,11 +18,11 @@ const arrivalLimitMs = 10_000;
  * @throws {Problem} `unsupported_media_type`, `body_too_large`, `request_timeout`, `malformed_json`, or `validation_failed` for text that
  * Postgres cannot store (NUL, lone surrogates) and for nesting beyond {@link depthLimit}.
  */
-export async function readJsonBody(request: HonoRequest): Promise<string> {
+export async function readJsonBody(request: HonoRequest, deadlines: Deadlines): Promise<string> {
   if (!/^application\/json(;\s*[\w-]+=[^;]+)*$/i.test(request.header("Content-Type") ?? "")) {
     throw new Problem("unsupported_media_type", "Send the body as `Content-Type: application/json`.");
   }
-  const text = await readText(request.raw);
+  const text = await readText(request.raw, deadlines);
   const parsed = parseJson(text);
   assertStorable(parsed, []);
   request.bodyCache.json = Promise.resolve(parsed);
@@ -33,25 +34,23 @@ export async function readJsonBody(request: HonoRequest): Promise<string> {
  *
  * @throws {Problem} `body_too_large`, `request_timeout`, or `malformed_json` when it breaks off or is not UTF-8.
  */
-export async function readText(request: Request): Promise<string> {
+export async function readText(request: Request, deadlines: Deadlines): Promise<string> {
   const tooLarge = new Problem("body_too_large", `The body is over ${bodyLimit} bytes.`);
   if (Number(request.headers.get("Content-Length") ?? 0) > bodyLimit) throw tooLarge;
   const chunks: Uint8Array<ArrayBuffer>[] = [];
   let size = 0;
-  const late = Promise.withResolvers<never>();
-  const limit = setTimeout(() => {
-    const detail = `The body did not arrive within ${arrivalLimitMs / 1_000} seconds.`;
-    late.reject(new Problem("request_timeout", detail));
-  }, arrivalLimitMs);
   const reader = request.body?.getReader();
-  try {
+  const receive = async () => {
     for (;;) {
-      const { value: chunk } = await Promise.race([reader?.read() ?? { value: undefined }, late.promise]);
-      if (chunk === undefined) break;
+      const { value: chunk } = await reader?.read() ?? {};
+      if (chunk === undefined) return;
       size += chunk.byteLength;
       if (size > bodyLimit) throw tooLarge;
       chunks.push(chunk);
     }
+  };
+  try {
+    await deadlines.within(receive(), { limitMs: arrivalLimitMs, late: bodyIsLate });
   } catch (failure) {
     // What is still on its way is not waited for.
     reader?.cancel().catch(() => {});
@@ -59,14 +58,16 @@ export async function readText(request: Request): Promise<string> {
     throw failure instanceof Problem
       ? failure
       : new Problem("malformed_json", "The body did not arrive.", { cause: failure });
-  } finally {
-    clearTimeout(limit);
   }
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(await new Blob(chunks).arrayBuffer());
   } catch {
     throw new Problem("malformed_json", "The body is not valid UTF-8.");
   }
+}
+
+function bodyIsLate(): Problem {
+  return new Problem("request_timeout", `The body did not arrive within ${arrivalLimitMs / 1_000} seconds.`);
 }
 
 function parseJson(text: string): unknown {

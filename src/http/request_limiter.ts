@@ -4,19 +4,26 @@ import type { rateLimits } from "../../generated/contract.ts";
 import type { Caller } from "../auth/callers.ts";
 import { catalogue, Problem } from "../problems.ts";
 import { clientAddress } from "./client_address.ts";
-import { rateLimitHeaders, type RateLimits } from "./rate_limits.ts";
+import type { Log } from "./log.ts";
+import { rateLimitHeaders, type RateLimits, type Standing } from "./rate_limits.ts";
 import type { AppEnv } from "./router.ts";
 
 export type RateLimitClass = keyof typeof rateLimits;
+
+/** How somebody says who they are. */
+export type CredentialKind = "token" | "key" | "ticket";
 
 export interface RequestLimiterOptions {
   /** Undefined when nothing is limited. */
   limits: RateLimits<RateLimitClass> | undefined;
   /** Proxies in front of this server, each of which adds to X-Forwarded-For. */
   trustedProxies: number;
+  log: Log;
 }
 
 export class RequestLimiter {
+  private hasWarned = false;
+
   constructor(private readonly options: RequestLimiterOptions) {}
 
   /**
@@ -26,38 +33,57 @@ export class RequestLimiter {
    */
   async admit(c: Context<AppEnv>, name: RateLimitClass | "none", caller?: Caller): Promise<void> {
     const who = caller === undefined ? this.addressOf(c) : `user:${caller.userId}`;
-    if (name === "none" || this.options.limits === undefined || who === undefined) return;
-    const standing = await this.options.limits.take(name, who);
-    for (const [header, value] of Object.entries(rateLimitHeaders(standing))) c.header(header, value);
-    if (!standing.isOver) return;
+    if (name === "none" || who === undefined) return;
+    const standing = await this.count(c, name, who);
+    if (standing?.isOver !== true) return;
     const { quota, windowSeconds, resetSeconds } = standing;
     const detail = `More than ${quota} requests in ${windowSeconds} seconds. Try again in ${resetSeconds} seconds.`;
     throw new Problem("rate_limited", detail, { retryAfter: resetSeconds });
   }
 
   /**
-   * Finds out who is calling. Credentials that are refused are counted by address; where too many came from, no others are
-   * looked at until the time is over, except for those that are known to be good (`isKnown`).
+   * Finds out who is calling. Credentials that are refused are counted by address and kind. Beyond the quota each refusal is
+   * `rate_limited`; and where it takes a look at the database, as with keys and tickets, no new one is looked at until the
+   * time is over: only those that are known to be good (`isKnown`).
    *
    * @throws {Problem} what `identify` throws, or `rate_limited`.
    */
   async guard(
     c: Context<AppEnv>,
     identify: () => Promise<Caller>,
-    { isKnown }: { isKnown: boolean },
+    { kind, isKnown }: { kind: CredentialKind; isKnown: boolean },
   ): Promise<Caller> {
     const address = this.addressOf(c);
-    if (!isKnown && address !== undefined && this.options.limits?.isSpent("auth", address)) await this.admit(c, "auth");
+    const who = `${address}:${kind}`;
+    const isCostly = kind !== "token" && !isKnown;
+    if (isCostly && address !== undefined && this.options.limits?.isSpent("auth", who)) await this.countGuess(c, who);
     try {
       return await identify();
     } catch (failure) {
       if (failure instanceof Problem && catalogue[failure.code].status === 401) {
         // Who sends nothing, or what was good once, guesses nothing.
         const isGuess = failure.code !== "token_missing" && failure.code !== "token_expired";
-        await this.admit(c, isGuess ? "auth" : "public");
+        if (!isGuess) await this.admit(c, "public");
+        else if (address !== undefined) await this.countGuess(c, who);
       }
       throw failure;
     }
+  }
+
+  private async countGuess(c: Context<AppEnv>, who: string): Promise<void> {
+    const standing = await this.count(c, "auth", who);
+    if (standing?.isOver !== true) return;
+    const { resetSeconds } = standing;
+    const detail = "Too many tokens, API keys or tickets that are not valid came from your address. " +
+      `Try again in ${resetSeconds} seconds.`;
+    throw new Problem("rate_limited", detail, { retryAfter: resetSeconds });
+  }
+
+  private async count(c: Context<AppEnv>, name: RateLimitClass, who: string): Promise<Standing | undefined> {
+    const standing = await this.options.limits?.take(name, who);
+    if (standing === undefined) return undefined;
+    for (const [header, value] of Object.entries(rateLimitHeaders(standing))) c.header(header, value);
+    return standing;
   }
 
   /** Undefined for a request that the server makes to itself. */
@@ -65,7 +91,13 @@ export class RequestLimiter {
     const remoteAddress = c.env?.remoteAddr?.hostname;
     if (remoteAddress === undefined) return undefined;
     const forwardedFor = c.req.header("X-Forwarded-For") ?? null;
-    const { trustedProxies } = this.options;
+    const { limits, trustedProxies, log } = this.options;
+    if (forwardedFor !== null && trustedProxies === 0 && limits !== undefined && !this.hasWarned) {
+      this.hasWarned = true;
+      log.warn(
+        "X-Forwarded-For is ignored: behind a proxy set TRUST_PROXY, or all callers share the limits of one address",
+      );
+    }
     return `address:${clientAddress({ remoteAddress, forwardedFor, trustedProxies })}`;
   }
 }

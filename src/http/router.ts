@@ -10,8 +10,10 @@ import { operations } from "../../generated/contract.ts";
 import { assertMay } from "../auth/access.ts";
 import type { Authenticator, Caller } from "../auth/callers.ts";
 import { Problem } from "../problems.ts";
+import type { Deadlines } from "./deadlines.ts";
 import { entityTagOf, namesTag } from "./entity_tags.ts";
 import { createExecutor, type ExecutionRules } from "./execution.ts";
+import type { Operation } from "./handlers.ts";
 import type { WrittenAnswer } from "./idempotency.ts";
 import type { Intake } from "./intake.ts";
 import { assertStorableQuery, readJsonBody, readText } from "./json_body.ts";
@@ -19,8 +21,6 @@ import type { Log } from "./log.ts";
 import { answerFailure, problemBody, problemResponse } from "./problem_response.ts";
 import type { RequestLimiter } from "./request_limiter.ts";
 import { validationProblem } from "./validation.ts";
-
-export type Operation = typeof operations[keyof typeof operations];
 
 export interface AppEnv {
   /** What `Deno.serve` tells of the connection; nothing for a request that the server makes to itself. */
@@ -33,6 +33,7 @@ export interface RouterOptions extends ExecutionRules {
   /** Whom a ticket stands for, where the contract takes one in the place of a token. */
   redeemTicket: (ticket: string) => Promise<Caller>;
   limiter: RequestLimiter;
+  deadlines: Deadlines;
   /** Whether there are the operations of the sandbox. */
   isSandbox: boolean;
   /** Origins of pages elsewhere that may call the API. */
@@ -44,8 +45,6 @@ export interface RouterOptions extends ExecutionRules {
 /** Milliseconds that an operation may take. The longest one that is meant to waits 30 s for an event. */
 const answerLimitMs = 60_000;
 
-/** Pages bring a policy of their own, for they load something. */
-const pages = ["/docs", "/sandbox/*"];
 const apiHeaders = secureHeaders({
   contentSecurityPolicy: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
   // Whether there is TLS is known to the edge, not to us.
@@ -59,6 +58,8 @@ const apiHeaders = secureHeaders({
   xXssProtection: false,
 });
 
+const done = () => Promise.resolve();
+
 /** The app with every operation of the contract. Routes of another kind (the docs) are added to it by the caller. */
 export function createRouter(options: RouterOptions): OpenAPIHono<AppEnv> {
   const { log, intake, limiter, corsOrigins } = options;
@@ -68,10 +69,13 @@ export function createRouter(options: RouterOptions): OpenAPIHono<AppEnv> {
     },
   });
   app.use(requestId(), logRequests(log));
-  // The answer that makes a WebSocket of the connection cannot be changed, nor do these headers mean anything to one.
-  const exempt = [operations.openSocket.route.path];
-  app.use(except([...exempt, ...pages], apiHeaders));
-  if (corsOrigins.length > 0) app.use(except(exempt, crossOrigin(corsOrigins)));
+  app.use(async (c, next) => {
+    await next();
+    // What makes a WebSocket of the connection cannot be changed. Pages have a policy of their own, for they load something.
+    if (c.res.status !== 101 && !c.res.headers.has("Content-Security-Policy")) await apiHeaders(c, done);
+  });
+  // A WebSocket has a rule of its own for origins, and nothing may be added to the answer that opens it.
+  if (corsOrigins.length > 0) app.use(except(operations.openSocket.route.path, crossOrigin(corsOrigins)));
   app.use(async (_c, next) => {
     intake.assertOpen();
     await next();
@@ -124,18 +128,18 @@ function crossOrigin(origins: string[]): MiddlewareHandler {
 function addOperation(
   app: OpenAPIHono<AppEnv>,
   operation: Operation,
-  { authenticator, redeemTicket, limiter, intake, execute }: RouterOptions & {
+  { authenticator, redeemTicket, limiter, deadlines, intake, execute }: RouterOptions & {
     execute: ReturnType<typeof createExecutor>;
   },
 ): void {
   const identify = (c: Context<AppEnv>): Promise<Caller> => {
     const authorization = c.req.header("Authorization");
     const ticket = operation.takesTicket ? c.req.query("ticket") : undefined;
-    return authorization === undefined && ticket !== undefined
-      ? limiter.guard(c, () => redeemTicket(ticket), { isKnown: false })
-      : limiter.guard(c, () => authenticator.authenticate(authorization), {
-        isKnown: authenticator.remembers(authorization),
-      });
+    if (authorization === undefined && ticket !== undefined) {
+      return limiter.guard(c, () => redeemTicket(ticket), { kind: "ticket", isKnown: false });
+    }
+    const known = { kind: authenticator.kindOf(authorization), isKnown: authenticator.remembers(authorization) };
+    return limiter.guard(c, () => authenticator.authenticate(authorization), known);
   };
   const receive = async (c: Context<AppEnv>): Promise<void> => {
     c.set("operation", operation);
@@ -146,8 +150,8 @@ function addOperation(
       assertMay(caller, operation);
     } else await limiter.admit(c, operation.rateLimit);
     if (c.req.url.includes("%00")) assertStorableQuery(c.req.query());
-    if (operation.bodyKind === "json") c.set("bodyText", await readJsonBody(c.req));
-    if (operation.bodyKind === "raw") c.set("bodyText", await readText(c.req.raw));
+    if (operation.bodyKind === "json") c.set("bodyText", await readJsonBody(c.req, deadlines));
+    if (operation.bodyKind === "raw") c.set("bodyText", await readText(c.req.raw, deadlines));
   };
   const beforeValidation: MiddlewareHandler<AppEnv> = async (c, next) => {
     await intake.receive(receive(c));
@@ -164,7 +168,7 @@ function addOperation(
     const ifMatch = header("If-Match", operation.takesIfMatch);
     // Not by `URL`, which does not take every Host that HTTP lets through.
     const target = c.req.url.slice(c.req.url.indexOf("/", c.req.url.indexOf("://") + 3));
-    const answer = await withinTime(execute({
+    const execution = {
       operation,
       input: {
         params: valid("param"),
@@ -182,7 +186,8 @@ function addOperation(
         ? undefined
         : { userId: caller.userId, key, content: [c.req.method, target, ifMatch ?? "", bodyText] },
       ifMatch,
-    }));
+    };
+    const answer = await deadlines.within(execute(execution), { limitMs: answerLimitMs, late: answerIsLate });
     if (answer instanceof Response) return answer;
     if (answer.isReplay) c.header("Idempotency-Replayed", "true");
     return answer.status >= 400 ? problemBody(c, answer.text, answer.status) : respond(c, operation, answer);
@@ -206,16 +211,8 @@ function respond(c: Context<AppEnv>, operation: Operation, { status, text }: Wri
 }
 
 /** What takes too long is let go of. It may still come to its end; who sent an Idempotency-Key finds out by sending it again. */
-async function withinTime<T>(answer: Promise<T>): Promise<T> {
-  const late = Promise.withResolvers<never>();
-  const limit = setTimeout(() => {
-    late.reject(new Problem("service_unavailable", "The request took too long. It may or may not have been done."));
-  }, answerLimitMs);
-  try {
-    return await Promise.race([answer, late.promise]);
-  } finally {
-    clearTimeout(limit);
-  }
+function answerIsLate(): Problem {
+  return new Problem("service_unavailable", "The request took too long. It may or may not have been done.");
 }
 
 function logRequests(log: Log): MiddlewareHandler<AppEnv> {

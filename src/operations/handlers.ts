@@ -6,13 +6,16 @@ import { Problem } from "../problems.ts";
 
 /** The probes for whoever runs the server. */
 export function operationsHandlers({ db }: { db: Kysely<Database> }): Pick<Handlers, "getHealth" | "getReadiness"> {
+  /** However many ask at once, one look is enough. */
+  let look: Promise<boolean> | undefined;
   return {
     getHealth() {
       return Promise.resolve({ status: 200, body: { status: "ok" } });
     },
 
     async getReadiness() {
-      if (!await isMigrated(db)) throw new Problem("service_unavailable", "The database is not migrated.");
+      look ??= isMigrated(db).finally(() => look = undefined);
+      if (!await look) throw new Problem("service_unavailable", "The database is not migrated.");
       return { status: 200, body: { status: "ready" } };
     },
   };

@@ -3,8 +3,9 @@ import type { Kysely, Transaction } from "kysely";
 import type { Booking } from "../../generated/contract.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Caller } from "../auth/callers.ts";
-import { assertOwner, bookingNotFound, toBooking } from "../bookings/bookings.ts";
+import { toBooking } from "../bookings/bookings.ts";
 import { type BookingRow, findBooking, lockBooking } from "../bookings/queries.ts";
+import { assertOwner, bookingNotFound } from "../bookings/refusals.ts";
 import type { Clock } from "../clock.ts";
 import type { Database } from "../database/connect.ts";
 import { retryConflicts } from "../database/failures.ts";
@@ -46,7 +47,7 @@ export interface PaymentRules {
 }
 
 /** Asks the provider for a page, which happens outside of any transaction, and writes down what it is called. */
-type AskForCheckout = (db: Kysely<Database>) => Promise<{ booking: Booking; checkoutUrl: string }>;
+type PayableBooking = (db: Kysely<Database>) => Promise<{ booking: Booking; checkoutUrl: string }>;
 
 /**
  * Writes a fresh checkout for the caller's own booking while it waits for its payment, and closes those before. What it
@@ -54,7 +55,7 @@ type AskForCheckout = (db: Kysely<Database>) => Promise<{ booking: Booking; chec
  *
  * @throws {Problem} `booking_not_found`, `not_booking_owner` or `booking_not_payable`.
  */
-export async function createCheckout(rules: PaymentRules, caller: Caller, bookingId: number): Promise<AskForCheckout> {
+export async function createCheckout(rules: PaymentRules, caller: Caller, bookingId: number): Promise<PayableBooking> {
   const { db, clock, payments } = rules;
   const now = clock.now();
   const id = crypto.randomUUID();

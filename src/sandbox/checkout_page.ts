@@ -9,6 +9,7 @@ import { NONCE, secureHeaders } from "hono/secure-headers";
 import type { Booking } from "../../generated/contract.ts";
 import { describeTimes } from "../calendar.ts";
 import { readText } from "../http/json_body.ts";
+import type { Deadlines } from "../http/deadlines.ts";
 import type { RequestLimiter } from "../http/request_limiter.ts";
 import type { AppEnv } from "../http/router.ts";
 import { formatMoney, toCents } from "../money.ts";
@@ -18,6 +19,7 @@ import type { SandboxPayments } from "../payments/sandbox.ts";
 
 export interface CheckoutPageOptions extends PaymentRules {
   limiter: RequestLimiter;
+  deadlines: Deadlines;
   payments: SandboxPayments;
   links: PaymentLinks;
   /** Sends a request to this server, as if it came from outside. */
@@ -31,7 +33,7 @@ const uuid = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/;
 
 /** Adds the page and what its buttons do. */
 export function addCheckoutPage(app: OpenAPIHono<AppEnv>, options: CheckoutPageOptions): void {
-  const { payments, links, clock, limiter, deliver } = options;
+  const { payments, links, clock, limiter, deadlines, deliver } = options;
   const headers = (c: Context<AppEnv>, next: () => Promise<void>) => {
     // Chromium holds a form to this also where its answer leads on to.
     const back = new URL(links.afterCheckout(1, "paid")).origin;
@@ -57,23 +59,23 @@ export function addCheckoutPage(app: OpenAPIHono<AppEnv>, options: CheckoutPageO
     return c.html(page(c.get("secureHeadersNonce") ?? "", main), status);
   };
 
-  app.use(path, async (c, next) => {
+  const limited = async (c: Context<AppEnv>, next: () => Promise<void>) => {
     await limiter.admit(c, "public");
     await next();
-  });
-  app.get(path, headers, async (c) => {
+  };
+  app.get(path, limited, headers, async (c) => {
     const checkout = await find(c);
     if (checkout === undefined) return answer(c, 404, notice("There is no such checkout", "The link is not complete."));
     return answer(c, 200, content(checkout, clock.now(), links));
   });
 
-  app.post(path, headers, async (c) => {
+  app.post(path, limited, headers, async (c) => {
     const checkout = await find(c);
     if (checkout === undefined) return answer(c, 404, notice("There is no such checkout", "The link is not complete."));
     const { id: checkoutId, booking } = checkout;
     if (!isPayable(checkout, clock.now())) return answer(c, 409, content(checkout, clock.now(), links));
     const isForm = /^application\/x-www-form-urlencoded\b/i.test(c.req.header("Content-Type") ?? "");
-    const action = isForm ? new URLSearchParams(await readText(c.req.raw)).get("action") : undefined;
+    const action = isForm ? new URLSearchParams(await readText(c.req.raw, deadlines)).get("action") : undefined;
     if (action !== "pay" && action !== "decline") {
       return answer(c, 400, notice("That did not work", "Go back and choose Pay or Decline."));
     }

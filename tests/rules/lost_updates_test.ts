@@ -1,5 +1,6 @@
 /** Nobody overwrites what they have not seen: `If-Match` on each change of a booking and a room. */
 import assert from "node:assert/strict";
+import { sql } from "kysely";
 import { operations, Problem, type Room, type Timeslot } from "../../generated/contract.ts";
 import { allRows } from "../contract/example_calls.ts";
 import { confirm, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
@@ -216,3 +217,36 @@ for (const { id, of, call } of guarded.filter((each) => operations[each.id].take
     assert.deepEqual(await allRows(server.db), before);
   });
 }
+
+Deno.test("a booking that is moved with If-Match takes its timeslot, in the feed too, behind the one that left it", async () => {
+  await using server = await startServer();
+  const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09", slotDuration: 15 });
+  const [alice, bob] = [await server.token("alice"), await server.token("bob")];
+  let moved = 0;
+  for (let round = 0; round < 30; round++) {
+    const [from, to] = [slots[(2 * round) % 30], slots[(2 * round + 1) % 30]];
+    assert(from && to);
+    const booking = await newBooking(server, "alice", from);
+    const leaving = await newBooking(server, "bob", to);
+    const params = { bookingId: booking.id };
+    const { headers } = await server.call("getBooking", { token: alice, params });
+    const [, move] = await Promise.all([
+      server.ok("cancelBooking", { token: bob, params: { bookingId: leaving.id } }),
+      server.call("rescheduleBooking", {
+        token: alice,
+        params,
+        body: { newTimeslotId: to.id },
+        headers: { "If-Match": headers.get("ETag") ?? "" },
+      }),
+    ]);
+    if (move.status === 200) {
+      moved++;
+      const last = await server.db.selectFrom("booking_events").select("type")
+        .where("type", "in", ["taken", "freed"]).where(sql`data->>'timeslot_id'`, "=", String(to.id))
+        .orderBy("transaction_id", "desc").orderBy("id", "desc").limit(1).executeTakeFirstOrThrow();
+      assert.equal(last.type, "taken", `round ${round}`);
+    }
+    await server.ok("cancelBooking", { token: alice, params });
+  }
+  assert(moved > 0, "no booking was moved while the other one left");
+});

@@ -2,10 +2,12 @@
 import assert from "node:assert/strict";
 import { Kysely, sql } from "kysely";
 import postgres from "postgres";
-import { connect } from "../../src/database/connect.ts";
+import { connect, type Database } from "../../src/database/connect.ts";
 import { PoolDialect } from "../../src/database/driver.ts";
 import { isUnavailable } from "../../src/database/failures.ts";
+import { newRoomWithTimeslot } from "../support/builders.ts";
 import { newDatabase } from "../support/database.ts";
+import { startServer } from "../support/server.ts";
 
 Deno.test("a transaction goes on while other statements are refused for too many connections", async () => {
   await using database = await newDatabase();
@@ -96,4 +98,49 @@ Deno.test("a connection asks for nothing of its own that could break behind ever
   } finally {
     await db.destroy();
   }
+});
+
+Deno.test("a transaction has time limits, a statement of its own and a migration have none", async () => {
+  await using database = await newDatabase();
+  const limitsOf = async (db: Kysely<Database>) => {
+    const names = ["idle_in_transaction_session_timeout", "statement_timeout", "lock_timeout"];
+    const { rows } = await sql<{ limits: string }>`select ${
+      sql.join(names.map((name) => sql`current_setting(${name})`), sql` || ' ' || `)
+    } as limits`
+      .execute(db);
+    return rows[0]?.limits;
+  };
+  const db = connect({ url: database.url, pool: 1 });
+  const patient = connect({ url: database.url, pool: 1, isPatient: true });
+  try {
+    assert.equal(await db.transaction().execute(limitsOf), "10s 30s 5s");
+    assert.equal(await limitsOf(db), "0 0 0");
+    assert.equal(await patient.transaction().execute(limitsOf), "0 0 0");
+    // The connection of the first transaction has none left over.
+    assert.equal(await db.transaction().execute(limitsOf), "10s 30s 5s");
+  } finally {
+    await Promise.all([db.destroy(), patient.destroy()]);
+  }
+});
+
+Deno.test("a change that does not get its lock within 5 seconds is refused as unavailable, and leaves nothing behind", async () => {
+  await using server = await startServer();
+  const { timeslot: { id: timeslotId, roomId } } = await newRoomWithTimeslot(server);
+  const call = {
+    token: await server.token("alice"),
+    body: { roomId, timeslotId },
+    headers: { "Idempotency-Key": "1" },
+  };
+  const held = Promise.withResolvers<void>();
+  const begun = Promise.withResolvers<void>();
+  const holder = server.db.transaction().execute(async (trx) => {
+    await trx.selectFrom("timeslots").select("id").where("id", "=", timeslotId).forUpdate().execute();
+    begun.resolve();
+    await held.promise;
+  });
+  await begun.promise;
+  await server.refused("service_unavailable", "createBooking", call);
+  held.resolve();
+  await holder;
+  await server.ok("createBooking", call);
 });

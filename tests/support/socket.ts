@@ -24,6 +24,23 @@ export interface TestSocket extends AsyncDisposable {
   close(): void;
 }
 
+/** Frames that a test sends over one socket; the server takes 200 in 10 seconds. */
+const framesPerSocket = 150;
+
+/** Sends each of these texts as a frame, which has to be refused with the code `invalid_frame`. */
+export async function assertInvalidFrames(
+  server: { url: string },
+  { token, frames }: { token: string; frames: string[] },
+): Promise<void> {
+  for (let index = 0; index < frames.length; index += framesPerSocket) {
+    await using socket = await openSocket(server, { token });
+    for (const frame of frames.slice(index, index + framesPerSocket)) {
+      socket.sendRaw(frame);
+      assert.equal((await socket.expect("error")).code, "invalid_frame", frame);
+    }
+  }
+}
+
 /** Opens a socket with a token, or with what `query` says. */
 export async function openSocket(
   { url }: { url: string },

@@ -16,6 +16,9 @@ import { type Kysely, sql } from "kysely";
  *   of its own beginning, and two at once could both find the last place.
  */
 export async function up(db: Kysely<unknown>): Promise<void> {
+  // First, as it takes longest: until the end of the transaction nobody can book, but whatever follows takes no time.
+  await sql`create index bookings_waiting_idx on bookings (user_id) where status = 'pending'`.execute(db);
+
   await sql`
     create table api_keys (
       id bigint generated always as identity primary key,
@@ -79,7 +82,6 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     for each statement execute function refuse_change_of_audit_log()
   `.execute(db);
 
-  await sql`create index bookings_waiting_idx on bookings (user_id) where status = 'pending'`.execute(db);
   await sql`
     create function may_hold_another(holder bigint, maximum integer, at timestamptz) returns boolean
     language plpgsql volatile as $$
