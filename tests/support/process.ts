@@ -153,7 +153,9 @@ export async function isListening(url: string): Promise<boolean> {
     (await Deno.connect({ hostname, port: Number(port) })).close();
     return true;
   } catch (failure) {
-    if (failure instanceof Deno.errors.ConnectionRefused) return false;
+    // Reset is who was let in as the listener closed.
+    const { ConnectionRefused, ConnectionReset } = Deno.errors;
+    if (failure instanceof ConnectionRefused || failure instanceof ConnectionReset) return false;
     throw failure;
   }
 }

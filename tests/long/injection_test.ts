@@ -9,9 +9,9 @@ import { createLog } from "../../src/http/log.ts";
 import { newRoomWithTimeslot } from "../support/builders.ts";
 import { startServer, testSecret } from "../support/server.ts";
 import { assertInvalidFrames, handshake } from "../support/socket.ts";
-import { child, contract, contractOperations, object, withoutRefs } from "./document.ts";
-import { allRows, exampleCall, newExampleRows } from "./example_calls.ts";
-import { hostileTexts, sleepSeconds } from "./hostile_texts.ts";
+import { child, contract, contractOperations, object, withoutRefs } from "../contract/document.ts";
+import { allRows, exampleCall, newExampleRows } from "../contract/example_calls.ts";
+import { hostileTexts, sleepSeconds } from "../contract/hostile_texts.ts";
 import {
   assertRefused,
   assertUnforged,
@@ -23,7 +23,7 @@ import {
   sendInHeaders,
   sendInParameters,
   type Subject,
-} from "./injection_calls.ts";
+} from "../contract/injection_calls.ts";
 
 /** What the tables and everything around them are made of. */
 async function structureOf(db: Kysely<Database>): Promise<string[]> {
