@@ -77,7 +77,7 @@ async function describePostgres(url: string): Promise<string> {
 }
 
 async function start({ databaseUrl, resources }: Bench): Promise<BenchServer> {
-  const server = await startServer({ DATABASE_URL: databaseUrl, AUTH_JWT_SECRET: secret });
+  const server = await startServer({ DATABASE_URL: databaseUrl, AUTH_JWT_SECRET: secret, RATE_LIMIT: "off" });
   resources.defer(() => server.stop());
   return server;
 }

@@ -32,7 +32,8 @@ interface World extends AsyncDisposable {
 async function startLife({ databaseUrl }: TestServer, stripe: StripeStandIn): Promise<Life> {
   await using stack = new AsyncDisposableStack();
   const line = stack.use(await newDatabaseLine(databaseUrl));
-  const env = { ...stripe.env, DATABASE_URL: line.url, AUTH_JWT_SECRET: testSecret, DATABASE_POOL: "6" };
+  const noLimits = { RATE_LIMIT: "off", MAX_PENDING_BOOKINGS: "0" };
+  const env = { ...stripe.env, ...noLimits, DATABASE_URL: line.url, AUTH_JWT_SECRET: testSecret, DATABASE_POOL: "6" };
   const server = await startServerProcess("serve", env);
   stack.defer(async () => {
     server.signal("SIGKILL");

@@ -15,7 +15,7 @@ Deno.test("the README's subscriber prints what happens, and goes on where it was
   const today = Temporal.Now.instant();
   await using base = await startServer({ now: today.toString() });
   const port = freePort();
-  const env = { DATABASE_URL: base.databaseUrl, AUTH_JWT_SECRET: testSecret, PORT: `${port}` };
+  const env = { DATABASE_URL: base.databaseUrl, AUTH_JWT_SECRET: testSecret, PORT: `${port}`, RATE_LIMIT: "off" };
   const readme = await Deno.readTextFile(new URL("../../README.md", import.meta.url));
   const [, code = ""] = /```ts\n(.+?)```/s.exec(readme) ?? [];
   assert(code.includes("ws://127.0.0.1:8000"));
