@@ -96,7 +96,6 @@ test("5,000 slow headers are cut within 10 seconds, and meanwhile the p99 of oth
   // A connection that had not sent anything yet is cut without a word in the log.
   assert(cut.length > 0.99 * connections * flood.length, `only ${cut.length} were held and cut`);
   assert(Math.max(...cut) < 10_000, `cut after ${Math.max(...cut)} ms`);
-  console.log(`p99 in ms, calm: ${calm.map(Math.round)}, flood: ${flood.map(Math.round)}`);
   assert(isSteady(), `p99 in ms, calm: ${calm}, flood: ${flood}`);
 });
 
