@@ -1858,8 +1858,8 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must match ^[\\x21-\\x7e]+$",
-        ).optional().openapi({
+          "must be: Letters, digits and signs of ASCII, without spaces",
+        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
           param: {
             "description":
               "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
@@ -2080,8 +2080,8 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must match ^[\\x21-\\x7e]+$",
-        ).optional().openapi({
+          "must be: Letters, digits and signs of ASCII, without spaces",
+        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
           param: {
             "description":
               "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
@@ -2196,8 +2196,8 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must match ^[\\x21-\\x7e]+$",
-        ).optional().openapi({
+          "must be: Letters, digits and signs of ASCII, without spaces",
+        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
           param: {
             "description":
               "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
@@ -2388,8 +2388,8 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must match ^[\\x21-\\x7e]+$",
-        ).optional().openapi({
+          "must be: Letters, digits and signs of ASCII, without spaces",
+        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
           param: {
             "description":
               "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
@@ -2679,8 +2679,8 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must match ^[\\x21-\\x7e]+$",
-        ).optional().openapi({
+          "must be: Letters, digits and signs of ASCII, without spaces",
+        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
           param: {
             "description":
               "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
@@ -2855,8 +2855,8 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must match ^[\\x21-\\x7e]+$",
-        ).optional().openapi({
+          "must be: Letters, digits and signs of ASCII, without spaces",
+        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
           param: {
             "description":
               "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
@@ -2925,8 +2925,8 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must match ^[\\x21-\\x7e]+$",
-        ).optional().openapi({
+          "must be: Letters, digits and signs of ASCII, without spaces",
+        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
           param: {
             "description":
               "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
@@ -3030,8 +3030,8 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must match ^[\\x21-\\x7e]+$",
-        ).optional().openapi({
+          "must be: Letters, digits and signs of ASCII, without spaces",
+        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
           param: {
             "description":
               "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
@@ -3261,8 +3261,8 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must match ^[\\x21-\\x7e]+$",
-        ).optional().openapi({
+          "must be: Letters, digits and signs of ASCII, without spaces",
+        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
           param: {
             "description":
               "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
@@ -3338,8 +3338,8 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must match ^[\\x21-\\x7e]+$",
-        ).optional().openapi({
+          "must be: Letters, digits and signs of ASCII, without spaces",
+        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
           param: {
             "description":
               "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
@@ -3542,8 +3542,8 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must match ^[\\x21-\\x7e]+$",
-        ).optional().openapi({
+          "must be: Letters, digits and signs of ASCII, without spaces",
+        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
           param: {
             "description":
               "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
@@ -3793,8 +3793,8 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must match ^[\\x21-\\x7e]+$",
-        ).optional().openapi({
+          "must be: Letters, digits and signs of ASCII, without spaces",
+        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
           param: {
             "description":
               "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",

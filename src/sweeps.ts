@@ -21,7 +21,7 @@ export async function sweep(rules: SweepRules): Promise<void> {
     tendJobs,
     removeOldEvents,
     removeOldTickets: () => removeOldTickets(rules.db),
-    removeOldKeys: () => removeOldKeys(rules.db, new Date()),
+    removeOldKeys: () => removeOldKeys(rules.db),
   };
   for (const [name, run] of Object.entries(sweeps)) {
     try {

@@ -17,7 +17,7 @@ import { Problem } from "../problems.ts";
 import { type BookingRow, bookingRowFromJson, findBooking, lockBooking } from "./queries.ts";
 import { assertOwner, bookingNotFound, notLive, taken, timeslotRefusal, waitingRefusal } from "./refusals.ts";
 import { cancelBooking, quoteRefund } from "./cancellation_writes.ts";
-import { closeBooking, confirmBooking, insertBooking, moveBooking } from "./writes.ts";
+import { closeBooking, confirmBooking, insertBooking, moveBooking, type NewBooking } from "./writes.ts";
 
 export interface BookingRules {
   db: Kysely<Database>;
@@ -55,27 +55,26 @@ export async function book(
   const checkout = payments === undefined
     ? null
     : { id: crypto.randomUUID(), provider: payments.name, holdExpiresAt: holdFrom(now, config) };
-  const terms = { cancellationTiers, maxPendingBookings, checkout };
-  const insert = async () => {
-    for (let left = attempts; left > 0; left--) {
-      const row = await runStatement(db, () => insertBooking(db, { ...request, userId, ...terms, now }))
-        .catch((failure: unknown) => timeslotVanished(db, failure));
-      if (row !== undefined) return row;
-      const { timeslotId, roomId } = request;
-      const problem = await timeslotRefusal(db, { timeslotId, roomId, now }) ??
-        await waitingRefusal(db, { userId, maxPendingBookings, now });
-      if (problem !== undefined) throw problem;
-      // What stood in its way is gone by now.
-    }
-    throw taken(request.timeslotId);
-  };
-  const row = await insert();
+  const row = await takeTimeslot(db, { ...request, userId, cancellationTiers, maxPendingBookings, checkout, now });
   rules.announce();
   const booking = toBooking(row);
   if (payments === undefined || checkout === null || booking.price === 0) {
     return { booking, openCheckout: undefined };
   }
   return { booking, openCheckout: (db) => openCheckout({ ...rules, db }, payments, { id: checkout.id, booking }) };
+}
+
+/** @throws {Problem} what {@link book} throws. */
+async function takeTimeslot(db: Kysely<Database>, wanted: NewBooking): Promise<BookingRow> {
+  for (let left = attempts; left > 0; left--) {
+    const row = await runStatement(db, () => insertBooking(db, wanted))
+      .catch((failure: unknown) => timeslotVanished(db, failure));
+    if (row !== undefined) return row;
+    const problem = await timeslotRefusal(db, wanted) ?? await waitingRefusal(db, wanted);
+    if (problem !== undefined) throw problem;
+    // What stood in its way is gone by now.
+  }
+  throw taken(wanted.timeslotId);
 }
 
 /** The timeslot was deleted while it was taken: it is refused as one that never was. */
@@ -123,7 +122,10 @@ async function assertUnchanged(db: Kysely<Database>, caller: Caller, { id, ifMat
   assertMatches(ifMatch, Booking, toBooking(row));
 }
 
-/** A booking as an admin's change finds it, whose timeslot no one else can take meanwhile. */
+/**
+ * A booking as an admin's change finds it, locked ahead of the change itself. That contradicts no order of the feed: such a
+ * change takes no timeslot, and only frees one that a live booking has, which nobody else can take before.
+ */
 async function lockedBooking(db: Kysely<Database>, id: number): Promise<BookingRow> {
   await lockBooking(db, id);
   // Behind the lock, so that it is the booking as the one before has left it.

@@ -1,4 +1,4 @@
-/** Why a booking cannot be made or changed. Looked up after a statement has done nothing, so that only the refused pay for it. */
+/** Why a booking cannot be made or changed. Looked up when a statement has done nothing, so that only the refused pay for it. */
 import type { Kysely } from "kysely";
 import type { Caller } from "../auth/callers.ts";
 import type { Database } from "../database/connect.ts";

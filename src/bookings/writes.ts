@@ -34,8 +34,8 @@ export interface NewBooking {
 }
 
 /**
- * Takes the timeslot if it is free and the user may hold another one, in one statement: of any number of rivals the index `bookings_live_timeslot_key` lets
- * one through, the others get undefined.
+ * Takes the timeslot if it is free and the user may hold another one, in one statement: of any number of rivals the index
+ * `bookings_live_timeslot_key` lets one through, the others get undefined.
  */
 export async function insertBooking(db: Kysely<Database>, booking: NewBooking): Promise<BookingRow | undefined> {
   const { checkout, ...terms } = booking;

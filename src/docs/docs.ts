@@ -1,7 +1,6 @@
 /** The interactive docs (Scalar) and the contract itself. Everything a page needs comes from this server. */
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { Scalar } from "@scalar/hono-api-reference";
-import type { MiddlewareHandler } from "hono";
 import { compress } from "hono/compress";
 import { NONCE, secureHeaders } from "hono/secure-headers";
 import { parse } from "yaml";
@@ -39,19 +38,15 @@ export function addDocs(
   app: OpenAPIHono<AppEnv>,
   { token, limiter }: { token: string | undefined; limiter: RequestLimiter },
 ): void {
-  const limited: MiddlewareHandler<AppEnv> = async (c, next) => {
-    await limiter.admit(c, "public");
-    await next();
-  };
-  app.get("/", limited, (c) => c.redirect("/docs"));
-  app.get("/favicon.ico", limited, (c) => c.body(icon, 200, { "Content-Type": "image/svg+xml" }));
-  app.get("/openapi.yaml", limited, (c) => c.body(openapiYaml, 200, { "Content-Type": "application/yaml" }));
+  app.get("/", limiter.page, (c) => c.redirect("/docs"));
+  app.get("/favicon.ico", limiter.page, (c) => c.body(icon, 200, { "Content-Type": "image/svg+xml" }));
+  app.get("/openapi.yaml", limiter.page, (c) => c.body(openapiYaml, 200, { "Content-Type": "application/yaml" }));
   app.get(
     "/openapi.json",
-    limited,
+    limiter.page,
     (c) => c.body(openapiJson ??= JSON.stringify(parse(openapiYaml)), 200, { "Content-Type": "application/json" }),
   );
-  app.get("/docs/scalar.js", limited, compress(), async (c) => {
+  app.get("/docs/scalar.js", limiter.page, compress(), async (c) => {
     // The package does not export its bundle for browsers by name. It is read when first asked for.
     const { default: bundle } = await import("../../node_modules/@scalar/api-reference/dist/browser/standalone.js", {
       with: { type: "text" },
@@ -60,7 +55,7 @@ export function addDocs(
   });
   app.get(
     "/docs",
-    limited,
+    limiter.page,
     securityHeaders,
     Scalar((c) => ({
       url: "/openapi.json",

@@ -91,8 +91,6 @@ async function executeTogether(
   execution: Execution,
 ): Promise<Executed> {
   const { operation, caller, requestId, keyed } = execution;
-  // Keys live by the machine's time: who moves the sandbox's clock and asks again is answered as the first time.
-  const now = new Date();
   let isChanged = false;
 
   // What a user's change is based on is held against it without a lock, which would come before those of the change itself and
@@ -104,7 +102,7 @@ async function executeTogether(
   const attempt = (): Promise<Outcome> =>
     db.transaction().setIsolationLevel(isolation).execute(async (trx) => {
       isChanged = false;
-      const stored = keyed && await claimKey(trx, keyed, now);
+      const stored = keyed && await claimKey(trx, keyed);
       if (stored !== undefined) return { answer: stored, isReplay: true };
       const audit: Audit = async ({ resource, resourceId, before, after }) => {
         if (caller === undefined) throw new Error("nobody is there to be written down");
@@ -126,8 +124,7 @@ async function executeTogether(
           ? { answer: given.soFar && written(operation, given.soFar), finish: given.finish }
           : { answer: written(operation, given) };
         const isFinal = outcome.finish === undefined;
-        // From here on it is timed, however long it has waited before.
-        const kept = { answer: outcome.answer, isFinal, now: new Date() };
+        const kept = { answer: outcome.answer, isFinal };
         const pendingUntil = keyed === undefined ? null : await keepAnswer(trx, keyed, kept);
         return { ...outcome, pendingUntil, isReplay: false };
       } catch (failure) {
@@ -135,7 +132,7 @@ async function executeTogether(
         await undoAttempt(trx);
         isChanged = false;
         const answer = writtenRefusal(failure, requestId);
-        await keepAnswer(trx, keyed, { answer, isFinal: true, now });
+        await keepAnswer(trx, keyed, { answer, isFinal: true });
         return { answer, isReplay: false, refusal: failure };
       }
     });

@@ -2,8 +2,10 @@
  * Requests that may be sent again (draft-ietf-httpapi-idempotency-key-header): what was answered is stored in the
  * transaction of the change, so that a crash can neither repeat the change nor lose the answer.
  *
- * Neither the key nor the answer can be read in the database: of the key there is a hash, and the answer, which may hold a
- * secret that is shown once, is sealed with the key.
+ * Neither the key nor the answer can be read in the database by who cannot guess the key: of it there is a hash, and the
+ * answer, which may hold a secret that is shown once, is sealed with it.
+ *
+ * Keys live by the machine's time: who moves the sandbox's clock and asks again is answered as the first time.
  */
 import { Buffer } from "node:buffer";
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto";
@@ -67,8 +69,8 @@ const sealOf = ({ userId, key }: KeyedRequest) => digest("seal", String(userId),
 export async function claimKey(
   trx: Transaction<Database>,
   request: KeyedRequest,
-  now: Date,
 ): Promise<WrittenAnswer | undefined> {
+  const now = new Date();
   const id = idOf(request);
   const lock = new DataView(digest("lock", String(request.userId), request.key).buffer).getBigInt64(0);
   // Sent together. They run in this order, so the second sees what the holder of the lock before has committed.
@@ -103,8 +105,10 @@ export async function undoAttempt(trx: Transaction<Database>): Promise<void> {
 export async function keepAnswer(
   trx: Transaction<Database>,
   request: KeyedRequest,
-  { answer, isFinal, now }: { answer: WrittenAnswer | undefined; isFinal: boolean; now: Date },
+  { answer, isFinal }: { answer: WrittenAnswer | undefined; isFinal: boolean },
 ): Promise<Date | null> {
+  // From here on it is timed, however long it has waited before.
+  const now = new Date();
   const pending_until = isFinal ? null : new Date(now.getTime() + finishLimitMs);
   await storeKey(trx, {
     ...idOf(request),
@@ -131,8 +135,8 @@ export async function finish(
 }
 
 /** Removes keys that have had their time. */
-export async function removeOldKeys(db: Kysely<Database>, now: Date): Promise<void> {
-  const before = new Date(now.getTime() - lifetimeMs);
+export async function removeOldKeys(db: Kysely<Database>): Promise<void> {
+  const before = new Date(Date.now() - lifetimeMs);
   while (await removeKeys(db, { before, limit: chunkSize }) === chunkSize);
 }
 

@@ -1,5 +1,5 @@
 /** Who may make how many requests: the classes of the contract, by user, or by address where nobody is known. */
-import type { Context } from "hono";
+import type { Context, MiddlewareHandler } from "hono";
 import type { rateLimits } from "../../generated/contract.ts";
 import type { Caller } from "../auth/callers.ts";
 import { catalogue, Problem } from "../problems.ts";
@@ -40,6 +40,12 @@ export class RequestLimiter {
     const detail = `More than ${quota} requests in ${windowSeconds} seconds. Try again in ${resetSeconds} seconds.`;
     throw new Problem("rate_limited", detail, { retryAfter: resetSeconds });
   }
+
+  /** Counts each request of a page or file as `public`. */
+  readonly page: MiddlewareHandler<AppEnv> = async (c, next) => {
+    await this.admit(c, "public");
+    await next();
+  };
 
   /**
    * Finds out who is calling. Credentials that are refused are counted by address and kind. Beyond the quota each refusal is

@@ -143,12 +143,12 @@ function addOperation(
   };
   const receive = async (c: Context<AppEnv>): Promise<void> => {
     c.set("operation", operation);
-    if (operation.access !== "public") {
-      const caller = await identify(c);
+    const caller = operation.access === "public" ? undefined : await identify(c);
+    await limiter.admit(c, operation.rateLimit, caller);
+    if (caller !== undefined) {
       c.set("caller", caller);
-      await limiter.admit(c, operation.rateLimit, caller);
       assertMay(caller, operation);
-    } else await limiter.admit(c, operation.rateLimit);
+    }
     if (c.req.url.includes("%00")) assertStorableQuery(c.req.query());
     if (operation.bodyKind === "json") c.set("bodyText", await readJsonBody(c.req, deadlines));
     if (operation.bodyKind === "raw") c.set("bodyText", await readText(c.req.raw, deadlines));
@@ -163,9 +163,9 @@ function addOperation(
     // Which parts a route has is lost with its type: one operation's types say nothing about the next one's.
     const valid = (part: string): unknown => c.req.valid(part as never);
     const { caller, requestId, bodyText = "" } = c.var;
-    const header = (name: string, isTaken: boolean) => isTaken ? c.req.header(name) : undefined;
-    const key = header("Idempotency-Key", operation.takesIdempotencyKey);
-    const ifMatch = header("If-Match", operation.takesIfMatch);
+    // Of the headers that the contract may declare, each is a text.
+    const headers = ("headers" in operation.route.request ? valid("header") : {}) as Record<string, string | undefined>;
+    const { "idempotency-key": key, "if-match": ifMatch } = headers;
     // Not by `URL`, which does not take every Host that HTTP lets through.
     const target = c.req.url.slice(c.req.url.indexOf("/", c.req.url.indexOf("://") + 3));
     const execution = {
@@ -173,9 +173,7 @@ function addOperation(
       input: {
         params: valid("param"),
         query: valid("query"),
-        headers: operation.takesIdempotencyKey || operation.takesIfMatch || operation.isConditional
-          ? valid("header")
-          : {},
+        headers,
         body: operation.bodyKind === "json" ? valid("json") : bodyText,
         caller,
         request: c.req.raw,
@@ -190,20 +188,27 @@ function addOperation(
     const answer = await deadlines.within(execute(execution), { limitMs: answerLimitMs, late: answerIsLate });
     if (answer instanceof Response) return answer;
     if (answer.isReplay) c.header("Idempotency-Replayed", "true");
-    return answer.status >= 400 ? problemBody(c, answer.text, answer.status) : respond(c, operation, answer);
+    return answer.status >= 400 ? problemBody(c, answer.text, answer.status) : respond(c, answer, {
+      hasEntityTag: operation.hasEntityTag,
+      isPublic: operation.access === "public",
+      known: headers["if-none-match"],
+    });
   });
 }
 
-/** Sends an answer, or says that the caller has it already. */
-function respond(c: Context<AppEnv>, operation: Operation, { status, text }: WrittenAnswer): Response {
-  if (!operation.hasEntityTag) {
+/** Sends an answer, or says that the caller has it already: one with a tag that is `known`, the `If-None-Match`. */
+function respond(
+  c: Context<AppEnv>,
+  { status, text }: WrittenAnswer,
+  { hasEntityTag, isPublic, known }: { hasEntityTag: boolean; isPublic: boolean; known: string | undefined },
+): Response {
+  if (!hasEntityTag) {
     c.header("Cache-Control", "no-store");
   } else {
     const tag = entityTagOf(text);
     c.header("ETag", tag);
     // It may be kept, but has to be asked for each time.
-    c.header("Cache-Control", operation.access === "public" ? "no-cache" : "private, no-cache");
-    const known = operation.isConditional ? c.req.header("If-None-Match") : undefined;
+    c.header("Cache-Control", isPublic ? "no-cache" : "private, no-cache");
     if (known !== undefined && namesTag(known, tag)) return c.body(null, 304);
   }
   // Statuses of the contract that are no problem have a body.

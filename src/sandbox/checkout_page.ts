@@ -59,17 +59,13 @@ export function addCheckoutPage(app: OpenAPIHono<AppEnv>, options: CheckoutPageO
     return c.html(page(c.get("secureHeadersNonce") ?? "", main), status);
   };
 
-  const limited = async (c: Context<AppEnv>, next: () => Promise<void>) => {
-    await limiter.admit(c, "public");
-    await next();
-  };
-  app.get(path, limited, headers, async (c) => {
+  app.get(path, limiter.page, headers, async (c) => {
     const checkout = await find(c);
     if (checkout === undefined) return answer(c, 404, notice("There is no such checkout", "The link is not complete."));
     return answer(c, 200, content(checkout, clock.now(), links));
   });
 
-  app.post(path, limited, headers, async (c) => {
+  app.post(path, limiter.page, headers, async (c) => {
     const checkout = await find(c);
     if (checkout === undefined) return answer(c, 404, notice("There is no such checkout", "The link is not complete."));
     const { id: checkoutId, booking } = checkout;

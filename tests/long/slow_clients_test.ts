@@ -106,7 +106,9 @@ test("of 5,000 slow headers from one address 250 get in, and other addresses not
   await measure(edge);
   await ended;
   const cut = cutAfter(edge);
-  assert(cut.length <= 250 && Math.max(...cut) < 10_000, `${cut.length} cut, after ${Math.max(...cut)} ms at most`);
+  // Those that were let in were held, and cut; some had not sent anything by then, of which the log has no word.
+  assert(cut.length > 150 && cut.length <= 250, `${cut.length} were held and cut`);
+  assert(Math.max(...cut) < 10_000, `cut after ${Math.max(...cut)} ms`);
 });
 
 test("slowhttptest closes no service: slow headers and bodies are cut, slow reads hold up nobody", async (server) => {

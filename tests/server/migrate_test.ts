@@ -1,0 +1,31 @@
+/** Which migrations run, and what a server makes of those that it does not know. */
+import assert from "node:assert/strict";
+import { sql } from "kysely";
+import { connect } from "../../src/database/connect.ts";
+import { isMigrated, migrate } from "../../src/database/migrate.ts";
+import { newDatabase } from "../support/database.ts";
+
+Deno.test("a server is started again on a database that a later version has migrated, and leaves it as it is", async () => {
+  await using database = await newDatabase();
+  const db = connect({ url: database.url, pool: 1 });
+  try {
+    await sql`insert into kysely_migration (name, timestamp) values ('9999_later', now()::text)`.execute(db);
+    assert.deepEqual(await migrate(database.url), []);
+    assert.equal(await isMigrated(db), true);
+  } finally {
+    await db.destroy();
+  }
+});
+
+Deno.test("a database that lacks the last migration, or all of them, is not migrated", async () => {
+  await using database = await newDatabase();
+  const db = connect({ url: database.url, pool: 1 });
+  try {
+    await sql`delete from kysely_migration where name like '0004%'`.execute(db);
+    assert.equal(await isMigrated(db), false);
+    await sql`drop table kysely_migration`.execute(db);
+    assert.equal(await isMigrated(db), false);
+  } finally {
+    await db.destroy();
+  }
+});
