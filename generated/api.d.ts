@@ -731,24 +731,24 @@ export interface components {
       name: string;
       roomType: components["schemas"]["RoomType"];
       /** @default null */
-      description: string | null;
+      description?: string | null;
       /** @default 1 */
-      capacity: number;
+      capacity?: number;
       /**
        * @description The price of an hour, at most two places. Null means free of charge.
        * @default null
        */
-      hourlyRate: number | null;
+      hourlyRate?: number | null;
       /** @description ISO 4217 code. The server's default when left out. */
       currency?: string;
       /** @description IANA name, for example Europe/Berlin. The server's default when left out. */
       timeZone?: string;
       /** @default false */
-      autoConfirm: boolean;
+      autoConfirm?: boolean;
       /** @default true */
-      isActive: boolean;
+      isActive?: boolean;
       /** @default {} */
-      metadata: {
+      metadata?: {
         [key: string]: unknown;
       };
     };
@@ -795,10 +795,10 @@ export interface components {
        * @description Length of a timeslot in minutes.
        * @default 30
        */
-      slotDuration: number;
+      slotDuration?: number;
       workingHours?: components["schemas"]["WorkingHours"];
       /** @default [] */
-      breaks: components["schemas"]["Break"][];
+      breaks?: components["schemas"]["Break"][];
       /**
        * @description 1 is Monday, 7 is Sunday.
        * @default [
@@ -811,16 +811,16 @@ export interface components {
        *       7
        *     ]
        */
-      daysOfWeek: number[];
+      daysOfWeek?: number[];
       /** @default [] */
-      excludedDates: components["schemas"]["DateOrDateTime"][];
+      excludedDates?: components["schemas"]["DateOrDateTime"][];
     };
     /** @description From 09:00 to 17:00 when left out. */
     WorkingHours: {
       /** @default 09:00 */
-      start: string;
+      start?: string;
       /** @default 17:00 */
-      end: string;
+      end?: string;
     };
     /** @description An `end` before the `start` lies on the next day. They must differ. */
     Break: {
@@ -935,12 +935,12 @@ export interface components {
        * @description For the operator to read.
        * @default null
        */
-      notes: string | null;
+      notes?: string | null;
       /**
        * @description A label of your own.
        * @default null
        */
-      bookingType: string | null;
+      bookingType?: string | null;
     };
     BookingCreated: {
       booking: components["schemas"]["Booking"];
@@ -1247,7 +1247,7 @@ export interface components {
        * @description Until when it works. Null means until it is revoked.
        * @default null
        */
-      expiresAt: string | null;
+      expiresAt?: string | null;
     };
     ApiKey: {
       id: components["schemas"]["Id"];

@@ -29,7 +29,10 @@ async function formatted(source: string): Promise<string> {
 async function generate(): Promise<Record<string, string>> {
   const yaml = await Deno.readTextFile(new URL("openapi.yaml", root));
   return {
-    "generated/api.d.ts": await formatted(banner + astToString(await openapiTypescript(yaml))),
+    // What has a default may be left out of a request; what is always there in an answer is `required`.
+    "generated/api.d.ts": await formatted(
+      banner + astToString(await openapiTypescript(yaml, { defaultNonNullable: false })),
+    ),
     "generated/contract.ts": await formatted(banner + generateContract(parse(yaml))),
     "generated/database.d.ts": await formatted(banner + await generateDatabaseTypes()),
   };

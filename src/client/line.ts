@@ -1,0 +1,77 @@
+/** One WebSocket, read frame by frame. */
+import type { components } from "../../generated/api.d.ts";
+
+type Schemas = components["schemas"];
+type ServerFrame = Schemas["ServerFrame"];
+
+/**
+ * A line on which nothing was heard for so long is asked for a sign, and given up when none comes for as long again. In
+ * milliseconds.
+ */
+const patienceMs = 20_000;
+/** Frames that may wait to be read. With more the socket is let go, to be opened again once they are read. */
+const longestQueue = 1_000;
+
+export interface Line {
+  /** The next frame. Undefined when the socket has ended and all that came was read. */
+  next(): Promise<ServerFrame | undefined>;
+  /** Why it has ended. */
+  readonly reason: string;
+  close(): void;
+}
+
+/** Sends `join` as soon as `socket` is open. Ends when the socket does, when it falls silent, or by `signal`. */
+export function openLine(
+  socket: WebSocket,
+  { join, signal }: { join: Schemas["JoinBookingRoom"] | Schemas["JoinRoom"]; signal: AbortSignal },
+): Line {
+  const queue: ServerFrame[] = [];
+  let reason: string | undefined;
+  let wasHeard = false;
+  let wake = () => {};
+
+  const end = (why: string) => {
+    if (reason !== undefined) return;
+    reason = why;
+    clearInterval(heartbeat);
+    signal.removeEventListener("abort", abort);
+    socket.close();
+    wake();
+  };
+  const abort = () => {
+    queue.length = 0;
+    end("closed by this side");
+  };
+  const heartbeat = setInterval(() => {
+    if (!wasHeard) return end("nothing was heard");
+    wasHeard = false;
+    socket.send(JSON.stringify({ action: "ping" } satisfies Schemas["Ping"]));
+  }, patienceMs);
+  signal.addEventListener("abort", abort);
+
+  socket.onopen = () => socket.send(JSON.stringify(join));
+  socket.onmessage = ({ data }) => {
+    if (reason !== undefined) return;
+    wasHeard = true;
+    if (queue.length >= longestQueue) return end(`${longestQueue} events wait to be read`);
+    const frame: ServerFrame = JSON.parse(data);
+    if (frame.event === "pong") return;
+    queue.push(frame);
+    wake();
+  };
+  // What follows is a close event, which says as much as is known.
+  socket.onerror = () => {};
+  socket.onclose = ({ code, reason: text }) => end(`the socket was closed with ${[code, text].join(" ").trim()}`);
+  if (signal.aborted) abort();
+
+  return {
+    async next() {
+      while (queue.length === 0 && reason === undefined) await new Promise<void>((resolve) => wake = resolve);
+      return queue.shift();
+    },
+    get reason() {
+      return reason ?? "open";
+    },
+    close: () => end("closed by this side"),
+  };
+}

@@ -1,0 +1,95 @@
+/** A `fetch` that names the caller, and sends again what was not answered. */
+import { backoffMs, sleep } from "./backoff.ts";
+
+export interface RetryOptions {
+  fetch: (request: Request) => Promise<Response>;
+  token: string | (() => string | Promise<string>) | undefined;
+  /** How often a request is sent again at most. */
+  retries: number;
+  /** How long an attempt may take, in milliseconds. */
+  timeoutMs: number;
+}
+
+/** What a `Retry-After` may ask for and is still waited for, in milliseconds: the window of the rate limits. */
+const longestRetryAfterMs = 60_000;
+
+/** Answers of a server, or of a proxy before it, that cannot answer now. What was asked may have been done. */
+const unavailable = [502, 503, 504];
+/** The request was not looked at. */
+const notDone = [408, 429];
+
+/**
+ * Sends a request until it is answered. `POST` and `PUT` go with an `Idempotency-Key`, the same each time, so that the server
+ * does them once however often they arrive. `DELETE` takes none, so it is sent again only when the server says that it has
+ * not looked at it.
+ *
+ * Rejects with what the last attempt failed with; an answer that is a refusal is returned.
+ */
+export function retryingFetch(options: RetryOptions): (request: Request) => Promise<Response> {
+  return async (request) => {
+    const headers = new Headers(request.headers);
+    if (["POST", "PUT"].includes(request.method) && !headers.has("Idempotency-Key")) {
+      headers.set("Idempotency-Key", newKey());
+    }
+    const mayRepeat = request.method !== "DELETE";
+    for (let failures = 0;; failures++) {
+      const isLast = failures >= options.retries;
+      let delayMs = backoffMs(failures);
+      try {
+        const response = await attempt(request, headers, options);
+        if (isLast || !isWorthAnother(response, mayRepeat)) return response;
+        const retryAfterMs = Number(response.headers.get("Retry-After") ?? 0) * 1_000;
+        if (retryAfterMs > longestRetryAfterMs) return response;
+        // Not before the server says, and not all at the same moment.
+        if (retryAfterMs > 0) delayMs = retryAfterMs + Math.random() * 250;
+      } catch (failure) {
+        if (request.signal.aborted || isLast || !mayRepeat || failure instanceof TokenFailure) throw failure;
+      }
+      await sleep(delayMs, request.signal);
+    }
+  };
+}
+
+function isWorthAnother({ status, headers }: Response, mayRepeat: boolean): boolean {
+  if (notDone.includes(status)) return true;
+  // 409 with Retry-After: the same request is still running.
+  return mayRepeat && (unavailable.includes(status) || status === 409 && headers.has("Retry-After"));
+}
+
+/** The caller's own function for tokens failed: nothing that another attempt would mend. */
+class TokenFailure extends Error {
+  override name = "TokenFailure";
+}
+
+async function tokenOf({ token }: RetryOptions): Promise<string | undefined> {
+  try {
+    return typeof token === "function" ? await token() : token;
+  } catch (cause) {
+    throw new TokenFailure(`No token: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+}
+
+/** Sends it once and takes in the whole answer, since a connection may also break in the middle of one. */
+async function attempt(request: Request, headers: Headers, options: RetryOptions): Promise<Response> {
+  const { fetch, timeoutMs } = options;
+  const token = await tokenOf(options);
+  if (token !== undefined && !request.headers.has("Authorization")) headers.set("Authorization", `Bearer ${token}`);
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(new Error(`No answer within ${timeoutMs} ms`)), timeoutMs);
+  try {
+    const signal = AbortSignal.any([request.signal, late.signal]);
+    const response = await fetch(new Request(request.clone(), { headers, signal }));
+    const body = await response.arrayBuffer();
+    const { status, statusText } = response;
+    const hasBody = body.byteLength > 0 && ![204, 304].includes(status);
+    return new Response(hasBody ? body : null, { status, statusText, headers: response.headers });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** 128 bits of chance. `crypto.randomUUID` would need a page that came by TLS. */
+function newKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,171 @@
+/** Following the feed of events over a WebSocket, across everything that breaks one. */
+import type { Client as FetchClient } from "openapi-fetch";
+import type { components, paths } from "../../generated/api.d.ts";
+import { backoffMs, sleep } from "./backoff.ts";
+import { openLine } from "./line.ts";
+import { ProblemError, unwrap } from "./problems.ts";
+
+type Schemas = components["schemas"];
+
+/** `gap`: what happened before it is no longer kept, so read afresh; events behind its cursor follow. */
+export type SubscriptionEvent =
+  | Schemas["BookingUpdate"]
+  | Schemas["BookingReminder"]
+  | Schemas["TimeslotUpdate"]
+  | Schemas["Gap"];
+
+export type SubscriptionStatus = "connecting" | "live" | "waiting" | "closed";
+
+export interface SubscriptionState {
+  status: SubscriptionStatus;
+  /** Why it waits to connect again. */
+  reason?: string;
+}
+
+export interface SubscriptionOptions {
+  /** Whose bookings: your own unless given. An admin names anybody, or `"all"`. */
+  userId?: number | "all";
+  /** The room whose timeslots to follow, in the place of bookings. */
+  roomId?: number;
+  /** The `cursor` of the last event that was dealt with. What came behind it comes first. From now on unless given. */
+  after?: string;
+  /** Ends the subscription; the loop over it then ends, too. */
+  signal?: AbortSignal;
+  /** Told of each change of the state. */
+  onState?: (state: SubscriptionState) => void;
+}
+
+/**
+ * What happens, in order: `for await (const event of subscription)`, once. Nothing is lost and nothing comes twice while
+ * connections break and servers restart; it goes on by itself until it is closed.
+ *
+ * The loop throws a `ProblemError` when the token is refused, and a {@link SubscriptionError} when it may not join.
+ */
+export interface Subscription extends AsyncIterable<SubscriptionEvent> {
+  readonly state: SubscriptionState;
+  /** That of the last event that was given out, for `after`. Undefined until it is live. */
+  readonly cursor: string | undefined;
+  /** Ends the subscription, and the loop over it. So does leaving the loop. */
+  close(): void;
+}
+
+/** The server does not let you join, or does not understand the `after`. */
+export class SubscriptionError extends Error {
+  override readonly name = "SubscriptionError";
+  readonly code: Schemas["SocketErrorCode"];
+
+  constructor({ code, message }: Schemas["SocketError"]) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** Whether another attempt would come to the same. A token may expire on its way, so one that was good gets a second chance. */
+function isFinal(failure: unknown, failures: number): boolean {
+  if (failure instanceof SubscriptionError) return true;
+  if (!(failure instanceof ProblemError) || failure.status >= 500) return false;
+  return failure.status === 401 ? failures > 0 : ![408, 409, 429].includes(failure.status);
+}
+
+interface Context {
+  client: FetchClient<paths>;
+  baseUrl: string;
+  WebSocket: typeof WebSocket | undefined;
+}
+
+/** A connection that has held for so long was a good one: the next attempt comes soon. In milliseconds. */
+const goodConnectionMs = 5_000;
+
+export function subscribe(context: Context, options: SubscriptionOptions): Subscription {
+  const { client, baseUrl, WebSocket } = context;
+  if (WebSocket === undefined) {
+    throw new TypeError("There is no WebSocket here. Use Node 22 or later, or give `createClient` one, as of `ws`.");
+  }
+  if (options.userId !== undefined && options.roomId !== undefined) {
+    throw new TypeError("A subscription is to a user's bookings or to a room: give `userId` or `roomId`, not both.");
+  }
+  const closing = new AbortController();
+  const signal = options.signal === undefined ? closing.signal : AbortSignal.any([options.signal, closing.signal]);
+  let cursor = options.after;
+  let state: SubscriptionState = { status: "connecting" };
+  const report = (next: SubscriptionState) => {
+    state = next;
+    options.onState?.(next);
+  };
+
+  /** One connection, from its ticket to its end. Comes to how long it was live, in milliseconds, and why it ended. */
+  async function* listen(): AsyncGenerator<SubscriptionEvent, { liveMs: number; reason: string }, undefined> {
+    const { ticket } = await unwrap(client.POST("/api/v1/ws/tickets", { signal }));
+    const address = new URL(`${baseUrl.replace(/\/$/, "")}/api/v1/ws`, globalThis.location?.href);
+    address.protocol = address.protocol.replace("http", "ws");
+    address.searchParams.set("ticket", ticket);
+    const line = openLine(new WebSocket!(address), { join: joinFrame(), signal });
+    let joinedAt: number | undefined;
+    try {
+      for (let frame = await line.next(); frame !== undefined; frame = await line.next()) {
+        switch (frame.event) {
+          case "joined":
+            joinedAt = Date.now();
+            // With a gap it is another one than asked for, which the frame of the gap tells.
+            if (cursor === undefined || cursor === "latest") cursor = frame.cursor;
+            report({ status: "live" });
+            break;
+          case "error":
+            throw new SubscriptionError(frame);
+          case "booking_update":
+          case "booking_reminder":
+          case "timeslot_update":
+          case "gap":
+            cursor = frame.cursor;
+            yield frame;
+        }
+      }
+      return { liveMs: joinedAt === undefined ? 0 : Date.now() - joinedAt, reason: line.reason };
+    } finally {
+      line.close();
+    }
+  }
+
+  function joinFrame(): Schemas["JoinBookingRoom"] | Schemas["JoinRoom"] {
+    const after = cursor === undefined ? {} : { after: cursor };
+    const { roomId, userId } = options;
+    if (roomId !== undefined) return { action: "join_room", roomId, ...after };
+    return { action: "join_booking_room", ...(userId === undefined ? {} : { userId }), ...after };
+  }
+
+  async function* events(): AsyncGenerator<SubscriptionEvent, void, undefined> {
+    try {
+      for (let failures = 0; !signal.aborted; failures++) {
+        report({ status: "connecting" });
+        let reason: string;
+        try {
+          const end = yield* listen();
+          reason = end.reason;
+          if (end.liveMs >= goodConnectionMs) failures = 0;
+        } catch (failure) {
+          if (signal.aborted) return;
+          if (isFinal(failure, failures)) throw failure;
+          reason = failure instanceof Error ? failure.message : String(failure);
+        }
+        if (signal.aborted) return;
+        report({ status: "waiting", reason });
+        await sleep(backoffMs(failures), signal).catch(() => {});
+      }
+    } finally {
+      closing.abort();
+      report({ status: "closed" });
+    }
+  }
+
+  const generator = events();
+  return {
+    [Symbol.asyncIterator]: () => generator,
+    get state() {
+      return state;
+    },
+    get cursor() {
+      return cursor;
+    },
+    close: () => closing.abort(),
+  };
+}
