@@ -21,6 +21,31 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/v1/bookings/rooms/available": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Find rooms with free timeslots
+     * @description Active rooms that have a timeslot in the range which can be booked now, in the order of their names, each with all
+     *     such timeslots, earliest first. Pages count rooms.
+     *
+     *     A calendar date is a day in each room's own time zone, both days included: the timeslots that start on those days. A
+     *     date-time is that instant, and without an offset the local time of each room: the timeslots that start at or after
+     *     `from`, and end at or before `to`. At most 7 days at once.
+     */
+    get: operations["listAvailableRooms"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/v1/bookings/rooms/{roomId}": {
     parameters: {
       query?: never;
@@ -786,6 +811,19 @@ export interface components {
        */
       date: string;
       timeslots: components["schemas"]["Timeslot"][];
+    };
+    AvailableRoom: {
+      room: components["schemas"]["Room"];
+      timeslots: components["schemas"]["Timeslot"][];
+    };
+    AvailableRoomPage: {
+      items: components["schemas"]["AvailableRoom"][];
+      /** @description How many there are on all pages. */
+      total: number;
+      page: number;
+      limit: number;
+      /** @description How many pages there are. */
+      pages: number;
     };
     GenerateTimeslots: {
       roomId: components["schemas"]["Id"];
@@ -1815,6 +1853,8 @@ export interface components {
     FromDate: components["schemas"]["DateOrDateTime"];
     /** @description Only bookings made on or before this day or instant. */
     ToDate: components["schemas"]["DateOrDateTime"];
+    /** @description Only timeslots of at least this many minutes. */
+    Duration: number;
     /** @description Which page, from 1. */
     Page: number;
     /** @description How many a page. More than 100 is served as 100. */
@@ -1930,6 +1970,105 @@ export interface operations {
       503: components["responses"]["ServiceUnavailable"];
     };
   };
+  listAvailableRooms: {
+    parameters: {
+      query: {
+        /**
+         * @description The first day, or the instant from which on timeslots start.
+         * @example 2026-03-09
+         */
+        from: components["schemas"]["DateOrDateTime"];
+        /**
+         * @description The last day, or the instant by which timeslots have ended.
+         * @example 2026-03-13
+         */
+        to: components["schemas"]["DateOrDateTime"];
+        /** @description Only timeslots of at least this many minutes. */
+        duration?: components["parameters"]["Duration"];
+        /** @description Only rooms of this type. */
+        type?: components["schemas"]["RoomType"];
+        /** @description Only rooms that hold at least so many people. */
+        capacity?: number;
+        /** @description Which page, from 1. */
+        page?: components["parameters"]["Page"];
+        /** @description How many a page. More than 100 is served as 100. */
+        limit?: components["parameters"]["Limit50"];
+      };
+      header?: {
+        /**
+         * @description The `ETag` of what you have. If it is still so, the answer is 304 without a body.
+         * @example "PqK2hV3lMZ0w4x5uHh1uCw"
+         */
+        "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+      };
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description A page of rooms, each with its free timeslots. */
+      200: {
+        headers: {
+          ETag: components["headers"]["ETag"];
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "items": [
+           *         {
+           *           "room": {
+           *             "id": 1,
+           *             "name": "Sky Lounge",
+           *             "description": "Twelfth floor, view of the park.",
+           *             "capacity": 8,
+           *             "roomType": "meeting",
+           *             "hourlyRate": 45,
+           *             "currency": "EUR",
+           *             "timeZone": "Europe/Berlin",
+           *             "autoConfirm": false,
+           *             "isActive": true,
+           *             "metadata": {
+           *               "floor": 12,
+           *               "projector": true
+           *             },
+           *             "createdAt": "2026-03-01T09:00:00.000Z",
+           *             "updatedAt": "2026-03-01T09:00:00.000Z"
+           *           },
+           *           "timeslots": [
+           *             {
+           *               "id": 17,
+           *               "roomId": 1,
+           *               "startTime": "2026-03-09T08:00:00.000Z",
+           *               "endTime": "2026-03-09T08:30:00.000Z"
+           *             }
+           *           ]
+           *         }
+           *       ],
+           *       "total": 1,
+           *       "page": 1,
+           *       "limit": 50,
+           *       "pages": 1
+           *     }
+           */
+          "application/json": components["schemas"]["AvailableRoomPage"];
+        };
+      };
+      304: components["responses"]["NotModified"];
+      /** @description A parameter is missing, malformed or unknown, or the range ends before it starts or is longer than 7 days. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["Problem"];
+        };
+      };
+      429: components["responses"]["PublicLimit"];
+      500: components["responses"]["InternalError"];
+      503: components["responses"]["ServiceUnavailable"];
+    };
+  };
   getRoom: {
     parameters: {
       query?: never;
@@ -1999,7 +2138,7 @@ export interface operations {
          */
         date: components["schemas"]["DateOrDateTime"];
         /** @description Only timeslots of at least this many minutes. */
-        duration?: number;
+        duration?: components["parameters"]["Duration"];
       };
       header?: {
         /**

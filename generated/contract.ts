@@ -138,6 +138,18 @@ export const FreeTimeslots = z.object({
 }).openapi("FreeTimeslots");
 export type FreeTimeslots = z.output<typeof FreeTimeslots>;
 
+export const AvailableRoom = z.object({ "room": Room, "timeslots": z.array(Timeslot) }).openapi("AvailableRoom");
+export type AvailableRoom = z.output<typeof AvailableRoom>;
+
+export const AvailableRoomPage = z.object({
+  "items": z.array(AvailableRoom),
+  "total": z.int().min(0).max(9007199254740991).openapi({ "description": "How many there are on all pages." }),
+  "page": z.int().min(1).max(2147483647),
+  "limit": z.int().min(1).max(100),
+  "pages": z.int().min(0).max(9007199254740991).openapi({ "description": "How many pages there are." }),
+}).openapi("AvailableRoomPage");
+export type AvailableRoomPage = z.output<typeof AvailableRoomPage>;
+
 export const WorkingHours = z.strictObject({
   "start": z.string().regex(new RegExp("^([01]\\d|2[0-3]):[0-5]\\d$"), "must match ^([01]\\d|2[0-3]):[0-5]\\d$")
     .default("09:00"),
@@ -1672,6 +1684,123 @@ const routes = {
       },
       304: responses.NotModified,
       400: responses.InvalidRequest,
+      429: responses.PublicLimit,
+      500: responses.InternalError,
+      503: responses.ServiceUnavailable,
+    },
+  }),
+  listAvailableRooms: createRoute({
+    method: "get",
+    path: "/api/v1/bookings/rooms/available",
+    operationId: "listAvailableRooms",
+    ...{
+      "tags": ["Rooms"],
+      "summary": "Find rooms with free timeslots",
+      "description":
+        "Active rooms that have a timeslot in the range which can be booked now, in the order of their names, each with all\nsuch timeslots, earliest first. Pages count rooms.\n\nA calendar date is a day in each room's own time zone, both days included: the timeslots that start on those days. A\ndate-time is that instant, and without an offset the local time of each room: the timeslots that start at or after\n`from`, and end at or before `to`. At most 7 days at once.\n",
+      "security": [],
+      "x-rate-limit": "public",
+    },
+    request: {
+      params: z.strictObject({}),
+      query: z.strictObject({
+        "from": DateOrDateTime.openapi({
+          param: {
+            "description": "The first day, or the instant from which on timeslots start.",
+            "example": "2026-03-09",
+          },
+        }),
+        "to": DateOrDateTime.openapi({
+          param: {
+            "description": "The last day, or the instant by which timeslots have ended.",
+            "example": "2026-03-13",
+          },
+        }),
+        "duration": integerParameter(z.int().min(1).max(1440)).openapi(
+          { "type": "integer", "minimum": 1, "maximum": 1440, "default": 30 } as const,
+        ).prefault("30").openapi({ param: { "description": "Only timeslots of at least this many minutes." } }),
+        "type": RoomType.optional().openapi({ param: { "description": "Only rooms of this type." } }),
+        "capacity": integerParameter(z.int().min(1).max(100000)).openapi(
+          { "type": "integer", "minimum": 1, "maximum": 100000 } as const,
+        ).optional().openapi({ param: { "description": "Only rooms that hold at least so many people." } }),
+        "page": integerParameter(z.int().min(1).max(2147483647)).openapi(
+          { "type": "integer", "minimum": 1, "maximum": 2147483647, "default": 1 } as const,
+        ).prefault("1").openapi({ param: { "description": "Which page, from 1." } }),
+        "limit": integerParameter(z.int().min(1).max(9007199254740991)).transform((value) => Math.min(value, 100))
+          .openapi({ "type": "integer", "minimum": 1, "maximum": 9007199254740991, "default": 50 } as const).prefault(
+            "50",
+          ).openapi({
+            param: { "description": "How many a page. More than 100 is served as 100.", "x-served-maximum": 100 },
+          }),
+      }),
+      headers: z.object({
+        "if-none-match": z.string().min(1).max(1000).optional().openapi({
+          param: {
+            "description": "The `ETag` of what you have. If it is still so, the answer is 304 without a body.",
+            "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+          },
+        }),
+      }),
+    },
+    responses: {
+      200: {
+        description: "A page of rooms, each with its free timeslots.",
+        headers: {
+          "ETag": {
+            "description": "Stands for this state of what is answered; for `If-None-Match` and `If-Match`.",
+            "schema": { "type": "string" },
+            "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+          },
+        } as const,
+        content: {
+          "application/json": {
+            schema: AvailableRoomPage,
+            example: {
+              "items": [{
+                "room": {
+                  "id": 1,
+                  "name": "Sky Lounge",
+                  "description": "Twelfth floor, view of the park.",
+                  "capacity": 8,
+                  "roomType": "meeting",
+                  "hourlyRate": 45,
+                  "currency": "EUR",
+                  "timeZone": "Europe/Berlin",
+                  "autoConfirm": false,
+                  "isActive": true,
+                  "metadata": { "floor": 12, "projector": true },
+                  "createdAt": "2026-03-01T09:00:00.000Z",
+                  "updatedAt": "2026-03-01T09:00:00.000Z",
+                },
+                "timeslots": [{
+                  "id": 17,
+                  "roomId": 1,
+                  "startTime": "2026-03-09T08:00:00.000Z",
+                  "endTime": "2026-03-09T08:30:00.000Z",
+                }],
+              }],
+              "total": 1,
+              "page": 1,
+              "limit": 50,
+              "pages": 1,
+            },
+          },
+        },
+      },
+      304: responses.NotModified,
+      400: {
+        description:
+          "A parameter is missing, malformed or unknown, or the range ends before it starts or is longer than 7 days.\n",
+        content: {
+          "application/problem+json": {
+            schema: Problem,
+            examples: {
+              "validation_failed": examples.validation_failed,
+              "invalid_date_range": examples.invalid_date_range,
+            },
+          },
+        },
+      },
       429: responses.PublicLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
@@ -3962,6 +4091,23 @@ export const operations = {
     answers: { 200: RoomPage },
     route: routes.listRooms,
   },
+  listAvailableRooms: {
+    id: "listAvailableRooms",
+    access: "public",
+    scope: null,
+    takesTicket: false,
+    rateLimit: "public",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: true,
+    hasEntityTag: true,
+    bodyKind: "none",
+    upgrades: false,
+    isSandboxOnly: false,
+    problems: ["validation_failed", "invalid_date_range", "rate_limited", "internal_error", "service_unavailable"],
+    answers: { 200: AvailableRoomPage },
+    route: routes.listAvailableRooms,
+  },
   getRoom: {
     id: "getRoom",
     access: "public",
@@ -4889,6 +5035,16 @@ export type Operations = {
     bodyKind: "none";
     isSandboxOnly: false;
     answer: { status: 200; body: z.input<typeof RoomPage> };
+  };
+  listAvailableRooms: {
+    access: "public";
+    params: z.output<typeof routes.listAvailableRooms.request.params>;
+    query: z.output<typeof routes.listAvailableRooms.request.query>;
+    headers: z.output<typeof routes.listAvailableRooms.request.headers>;
+    body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
+    answer: { status: 200; body: z.input<typeof AvailableRoomPage> };
   };
   getRoom: {
     access: "public";

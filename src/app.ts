@@ -83,13 +83,14 @@ export function createApp(options: AppOptions): App {
   const limits = config.rateLimit ? new RateLimits({ limits: rateLimits, redisUrl: config.redisUrl, log }) : undefined;
   const limiter = new RequestLimiter({ limits, trustedProxies: config.trustedProxies, log });
   const deadlines = new Deadlines();
+  const timeZones = new Set<string>();
   const handlersIn = (scope: Scope): Handlers => {
     const within = { ...rules, ...scope };
     return {
       ...authHandlers(within),
       ...auditHandlers(within),
       ...roomHandlers(within),
-      ...timeslotHandlers(within),
+      ...timeslotHandlers({ ...within, timeZones }),
       ...bookingHandlers(within),
       ...paymentHandlers(within),
       ...eventHandlers({ ...within, feed, sockets, assertCurrent: authenticator.assertCurrent }),

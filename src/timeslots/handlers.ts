@@ -1,11 +1,19 @@
 import { parseMoment } from "../calendar.ts";
 import type { Handlers } from "../http/handlers.ts";
+import { parseSearchRange, searchRooms, type SearchRules } from "./search.ts";
 import { freeTimeslots, generateTimeslots, type TimeslotChangeRules, withdrawTimeslot } from "./timeslots.ts";
 
-type TimeslotOperations = "listFreeTimeslots" | "generateTimeslots" | "deleteTimeslot";
+type TimeslotOperations = "listAvailableRooms" | "listFreeTimeslots" | "generateTimeslots" | "deleteTimeslot";
 
-export function timeslotHandlers(rules: TimeslotChangeRules): Pick<Handlers, TimeslotOperations> {
+export function timeslotHandlers(rules: TimeslotChangeRules & SearchRules): Pick<Handlers, TimeslotOperations> {
   return {
+    async listAvailableRooms({ query: { from, to, duration, type = null, capacity = 1, page, limit } }) {
+      const range = parseSearchRange(from, to);
+      const query = { range, minimumMinutes: duration, type, capacity, limit, offset: (page - 1) * limit };
+      const { items, total } = await searchRooms(rules, query);
+      return { status: 200, body: { items, total, page, limit, pages: Math.ceil(total / limit) } };
+    },
+
     async listFreeTimeslots({ params: { roomId }, query: { date, duration } }) {
       const moment = parseMoment(date, { in: "query", path: "date" });
       return { status: 200, body: await freeTimeslots(rules, { roomId, moment, minimumMinutes: duration }) };

@@ -14,7 +14,9 @@ const accessOf = ({ operationId }: ContractOperation) => operations[operationId]
 /** The example call, on the day of the example rows. */
 function conditionalCall(operation: ContractOperation, ids: Ids): ExampleCall {
   const call = exampleCall(operation, ids);
-  return "date" in call.query ? { ...call, query: { ...call.query, date: "2026-03-20" } } : call;
+  const day = Object.keys(call.query).filter((name) => ["date", "from", "to"].includes(name))
+    .map((name) => [name, "2026-03-20"]);
+  return { ...call, query: { ...call.query, ...Object.fromEntries(day) } };
 }
 
 /** A token of who sees the example rows: nobody, alice or an admin. */
@@ -54,7 +56,10 @@ const kept = (operation: ContractOperation) => accessOf(operation) === "public" 
 
 Deno.test("the contract has entity tags for rooms, free timeslots and bookings", () => {
   const tagged = Object.values(operations).filter(({ hasEntityTag }) => hasEntityTag).map(({ id }) => id);
-  const read = ["listRooms", "getRoom", "listFreeTimeslots", "listBookings", "getBooking", "listAllBookings"];
+  const read = [
+    ...["listRooms", "listAvailableRooms", "getRoom", "listFreeTimeslots"],
+    ...["listBookings", "getBooking", "listAllBookings"],
+  ];
   assert.deepEqual(conditional.map(({ operationId }) => operationId), read);
   assert.deepEqual(tagged.sort(), [...read, "createRoom", "updateRoom", "updateBookingStatus"].sort());
 });
@@ -130,6 +135,11 @@ const cancelBooking: Change = async (server, { bookingId }) => {
 /** What changes an answer, for each of the conditional operations. */
 const shown: Partial<Record<OperationId, Record<string, Change>>> = {
   listRooms: { "a room is renamed": renameRoom, "a room is made": (server) => newRoom(server) },
+  listAvailableRooms: {
+    "a room is renamed": renameRoom,
+    "one is booked": bookFreeTimeslot,
+    "one is given back": cancelBooking,
+  },
   getRoom: { "it is renamed": renameRoom },
   listFreeTimeslots: {
     "its room is renamed": renameRoom,

@@ -84,6 +84,10 @@ Deno.test("no operation and no sweep scans bookings, timeslots or events sequent
   const calls: Record<OperationId, Call[]> = {
     listRooms: [{}],
     getRoom: [{ params: { roomId: 1 } }],
+    listAvailableRooms: [
+      { query: { from: "2026-03-20", to: "2026-03-26" } },
+      { query: { from: "2026-03-20T10:00", to: "2026-03-20T12:00Z", type: "meeting", capacity: 1, page: 2 } },
+    ],
     listFreeTimeslots: [{ params: { roomId: 1 }, query: { date: "2026-03-25" } }],
     createBooking: [{ token: user, body: lastSlot }, { token: user, body: lastSlot }],
     listBookings: [
