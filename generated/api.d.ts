@@ -105,7 +105,7 @@ export interface paths {
     /**
      * Book a timeslot
      * @description Takes a free timeslot for the caller. Of any number of rivals exactly one gets it, the others are answered
-     *     `timeslot_unavailable`.
+     *     `timeslot_unavailable`, with `alternatives`: up to three timeslots that are free instead.
      *
      *     The price is the room's hourly rate for the length of the timeslot, rounded half up to two places; a room
      *     without a rate costs nothing. The booking starts `pending`. It becomes `confirmed` when it is paid or an admin
@@ -184,7 +184,7 @@ export interface paths {
      * Move a booking to another timeslot
      * @description Moves the caller's own `pending` or `confirmed` booking, before its timeslot starts, to a free timeslot of the
      *     same room. The old timeslot is free again at once; when the new one cannot be had the booking stays where it
-     *     is. A `pending` booking is priced again, and a checkout that is open for it closes: ask for a fresh one. Its hold
+     *     is, and `timeslot_unavailable` names `alternatives` in the room, up to three. A `pending` booking is priced again, and a checkout that is open for it closes: ask for a fresh one. Its hold
      *     ends when it would have. A `confirmed` one needs a timeslot of the same price.
      */
     put: operations["rescheduleBooking"];
@@ -1438,6 +1438,13 @@ export interface components {
       error: string;
       /** @description The fields that were wrong. */
       errors?: components["schemas"]["FieldError"][];
+      /**
+       * @description Only with `timeslot_unavailable`: up to three free timeslots instead, best first, which you can have at once. They are
+       *     at least as long and start within 7 days of the wanted one. First come those of the same room, then those of other
+       *     rooms of its type that hold as many people, each nearest in time first. A booking that is moved stays in its room,
+       *     and a `confirmed` one at its price. Empty when there are none.
+       */
+      alternatives?: components["schemas"]["Timeslot"][];
     };
     FieldError: {
       /** @enum {string} */

@@ -689,6 +689,10 @@ export const Problem = z.object({
   "requestId": z.string().openapi({ "description": "The request's id; the server's log has it too." }),
   "error": z.string().openapi({ "description": "The same sentence as `detail`." }),
   "errors": z.array(FieldError).openapi({ "description": "The fields that were wrong." }).optional(),
+  "alternatives": z.array(Timeslot).max(3).openapi({
+    "description":
+      "Only with `timeslot_unavailable`: up to three free timeslots instead, best first, which you can have at once. They are\nat least as long and start within 7 days of the wanted one. First come those of the same room, then those of other\nrooms of its type that hold as many people, each nearest in time first. A booking that is moved stays in its room,\nand a `confirmed` one at its price. Empty when there are none.\n",
+  }).optional(),
 }).openapi({ "description": "A refusal (RFC 9457)." }).openapi("Problem");
 export type Problem = z.output<typeof Problem>;
 
@@ -944,6 +948,11 @@ const examples = {
       "code": "timeslot_unavailable",
       "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
       "error": "Timeslot 17 is taken. Choose another one.",
+      "alternatives": [
+        { "id": 18, "roomId": 1, "startTime": "2026-03-09T08:30:00.000Z", "endTime": "2026-03-09T09:00:00.000Z" },
+        { "id": 19, "roomId": 1, "startTime": "2026-03-09T09:00:00.000Z", "endTime": "2026-03-09T09:30:00.000Z" },
+        { "id": 204, "roomId": 3, "startTime": "2026-03-09T08:00:00.000Z", "endTime": "2026-03-09T08:30:00.000Z" },
+      ],
     },
   },
   "room_inactive": {
@@ -1977,7 +1986,7 @@ const routes = {
       "tags": ["Bookings"],
       "summary": "Book a timeslot",
       "description":
-        "Takes a free timeslot for the caller. Of any number of rivals exactly one gets it, the others are answered\n`timeslot_unavailable`.\n\nThe price is the room's hourly rate for the length of the timeslot, rounded half up to two places; a room\nwithout a rate costs nothing. The booking starts `pending`. It becomes `confirmed` when it is paid or an admin\nconfirms it, or at once when it costs nothing and the room confirms by itself (`autoConfirm`). The cancellation\ntiers in force now stay with the booking.\n\nSend the person to `checkoutUrl` to pay. Until `holdExpiresAt` the timeslot is theirs; unpaid by then, the booking is\ncancelled (`hold_expired`) and the timeslot is free again. When the payment provider cannot be reached the booking is\nmade all the same and `checkoutUrl` is null: ask for one with `POST /api/v1/bookings/{bookingId}/checkout`.\n",
+        "Takes a free timeslot for the caller. Of any number of rivals exactly one gets it, the others are answered\n`timeslot_unavailable`, with `alternatives`: up to three timeslots that are free instead.\n\nThe price is the room's hourly rate for the length of the timeslot, rounded half up to two places; a room\nwithout a rate costs nothing. The booking starts `pending`. It becomes `confirmed` when it is paid or an admin\nconfirms it, or at once when it costs nothing and the room confirms by itself (`autoConfirm`). The cancellation\ntiers in force now stay with the booking.\n\nSend the person to `checkoutUrl` to pay. Until `holdExpiresAt` the timeslot is theirs; unpaid by then, the booking is\ncancelled (`hold_expired`) and the timeslot is free again. When the payment provider cannot be reached the booking is\nmade all the same and `checkoutUrl` is null: ask for one with `POST /api/v1/bookings/{bookingId}/checkout`.\n",
       "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:write"] }],
       "x-rate-limit": "booking_write",
     },
@@ -2306,7 +2315,7 @@ const routes = {
       "tags": ["Bookings"],
       "summary": "Move a booking to another timeslot",
       "description":
-        "Moves the caller's own `pending` or `confirmed` booking, before its timeslot starts, to a free timeslot of the\nsame room. The old timeslot is free again at once; when the new one cannot be had the booking stays where it\nis. A `pending` booking is priced again, and a checkout that is open for it closes: ask for a fresh one. Its hold\nends when it would have. A `confirmed` one needs a timeslot of the same price.\n",
+        "Moves the caller's own `pending` or `confirmed` booking, before its timeslot starts, to a free timeslot of the\nsame room. The old timeslot is free again at once; when the new one cannot be had the booking stays where it\nis, and `timeslot_unavailable` names `alternatives` in the room, up to three. A `pending` booking is priced again, and a checkout that is open for it closes: ask for a fresh one. Its hold\nends when it would have. A `confirmed` one needs a timeslot of the same price.\n",
       "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:write"] }],
       "x-rate-limit": "booking_write",
     },

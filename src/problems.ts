@@ -2,7 +2,7 @@
  * The catalogue of everything Slotkeeper refuses. Domain code throws a {@link Problem} by its code and knows no HTTP;
  * `http/problem_response.ts` turns it into RFC 9457.
  */
-import type { FieldError, ProblemCode } from "../generated/contract.ts";
+import type { FieldError, ProblemCode, Timeslot } from "../generated/contract.ts";
 
 /** Status and title of each code. The compiler holds it to the codes of `openapi.yaml`. */
 export const catalogue: Record<ProblemCode, { status: number; title: string }> = {
@@ -61,15 +61,23 @@ export class Problem extends Error {
   readonly errors: FieldError[] | undefined;
   /** Seconds after which it is worth trying again. */
   readonly retryAfter: number | undefined;
+  /** Timeslots that can be had instead, best first. Only of `timeslot_unavailable`, and always there. */
+  readonly alternatives: Timeslot[] | undefined;
 
   constructor(
     readonly code: ProblemCode,
     readonly detail: string,
-    { errors, retryAfter, cause }: { errors?: FieldError[]; retryAfter?: number; cause?: unknown } = {},
+    { errors, retryAfter, alternatives, cause }: {
+      errors?: FieldError[];
+      retryAfter?: number;
+      alternatives?: Timeslot[];
+      cause?: unknown;
+    } = {},
   ) {
     super(`${code}: ${detail}`, { cause });
     this.errors = errors;
     this.retryAfter = retryAfter;
+    this.alternatives = alternatives;
   }
 }
 

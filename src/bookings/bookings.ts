@@ -68,20 +68,21 @@ export async function book(
 async function takeTimeslot(db: Kysely<Database>, wanted: NewBooking): Promise<BookingRow> {
   for (let left = attempts; left > 0; left--) {
     const row = await runStatement(db, () => insertBooking(db, wanted))
-      .catch((failure: unknown) => timeslotVanished(db, failure));
+      .catch((failure: unknown) => timeslotGone(db, failure));
     if (row !== undefined) return row;
     const problem = await timeslotRefusal(db, wanted) ?? await waitingRefusal(db, wanted);
     if (problem !== undefined) throw problem;
     // What stood in its way is gone by now.
   }
-  throw taken(wanted.timeslotId);
+  // It was had and given back again and again. Whatever else is free, it may be the best to ask for again.
+  throw taken(wanted.timeslotId, []);
 }
 
-/** The timeslot was deleted while it was taken: it is refused as one that never was. */
-function timeslotVanished(db: Kysely<Database>, failure: unknown): undefined {
-  if (!violates(failure, bookingTimeslotForeignKey)) throw failure;
+/** The timeslot was deleted or taken in the same moment: it is refused as one that never was, or was taken before. */
+function timeslotGone(db: Kysely<Database>, failure: unknown): undefined {
+  if (!violates(failure, bookingTimeslotForeignKey) && !violates(failure, liveTimeslotKey)) throw failure;
   // A transaction in which a statement has failed cannot find out more.
-  if (db.isTransaction) throw new BeginAgain("a timeslot was deleted", { cause: failure });
+  if (db.isTransaction) throw new BeginAgain("a timeslot was deleted or taken", { cause: failure });
   return undefined;
 }
 
@@ -201,18 +202,13 @@ export async function reschedule(
   await assertUnchanged(db, caller, own);
   const holdExpiresAt = payments === undefined ? null : holdFrom(now, config);
   const row = await change(rules, id, {
-    attempt: async () => {
-      try {
-        return await moveBooking(db, { id, userId: caller.userId, newTimeslotId, holdExpiresAt, now });
-      } catch (failure) {
-        if (violates(failure, liveTimeslotKey)) throw taken(newTimeslotId);
-        return timeslotVanished(db, failure);
-      }
-    },
+    attempt: () =>
+      moveBooking(db, { id, userId: caller.userId, newTimeslotId, holdExpiresAt, now })
+        .catch((failure: unknown) => timeslotGone(db, failure)),
     refusal: async (row) => {
       assertOwner(row, caller);
       return notLive(row, now, { code: "booking_not_reschedulable", verb: "rescheduled" }) ??
-        await timeslotRefusal(db, { timeslotId: newTimeslotId, roomId: row.room_id, now, booking: row });
+        await timeslotRefusal(db, { timeslotId: newTimeslotId, booking: row, now });
     },
   });
   return toBooking(row);

@@ -16,7 +16,6 @@ import type { Database } from "../database/connect.ts";
 import { roundMoney } from "../money.ts";
 import { totalFromPage } from "../database/paging.ts";
 import { endsOf, type InstantByZone, instantSql, type Range } from "../ranges.ts";
-import { isTaken } from "../timeslots/taken.ts";
 
 type Relations = DB & { b: Bookings; r: Rooms; t: Timeslots };
 
@@ -91,15 +90,21 @@ export async function lockBooking(db: Kysely<Database>, id: number): Promise<voi
   await db.selectFrom("bookings").select("id").where("id", "=", id).forNoKeyUpdate().execute();
 }
 
-/** Bookings of a user that wait to be paid or confirmed, for timeslots that have not started. */
-export async function countWaiting(
-  db: Kysely<Database>,
-  { userId, now }: { userId: number; now: Date },
-): Promise<number> {
-  const { count } = await db.selectFrom("bookings as b").innerJoin("timeslots as t", "t.id", "b.timeslot_id")
+interface Waiting {
+  userId: number;
+  now: Date;
+}
+
+/** How many bookings of a user wait to be paid or confirmed, for timeslots that have not started, as a query. */
+// deno-lint-ignore explicit-module-boundary-types -- Kysely's type of it is longer than what it says.
+export function waitingOf(db: Kysely<Database>, { userId, now }: Waiting) {
+  return db.selectFrom("bookings as b").innerJoin("timeslots as t", "t.id", "b.timeslot_id")
     .where("b.user_id", "=", userId).where("b.status", "=", sql.lit("pending")).where("t.starts_at", ">", now)
-    .select((eb) => eb.fn.countAll<number>().as("count")).executeTakeFirstOrThrow();
-  return count;
+    .select((eb) => eb.fn.countAll<number>().as("count"));
+}
+
+export async function countWaiting(db: Kysely<Database>, waiting: Waiting): Promise<number> {
+  return (await waitingOf(db, waiting).executeTakeFirstOrThrow()).count;
 }
 
 /** Bookings whose hold has expired by `now`, those that have waited longest first. */
@@ -165,34 +170,11 @@ function startsWithin({ operator, at }: Bound<Temporal.Instant | InstantByZone>)
     : sql<SqlBool>`t.starts_at ${compared} (${at}::jsonb ->> r.time_zone)::timestamptz`;
 }
 
-/** hourlyRate x length, rounded half up; no rate means 0. `slot` is an alias in the query, of whose room `r` is one. */
-export function priceOf(slot: "t" | "n"): RawBuilder<string> {
+/** hourlyRate x length, rounded half up; no rate means 0. Both are aliases in the query, `room` that of the slot's room. */
+export function priceOf(slot: "t" | "n" | "a", room: "r" | "o" = "r"): RawBuilder<string> {
   const length = sql`extract(epoch from ${sql.ref(`${slot}.ends_at`)} - ${sql.ref(`${slot}.starts_at`)})`;
-  return roundMoney(sql`coalesce(r.hourly_rate, 0) * ${length} / 3600`, sql`r.currency`);
-}
-
-/** A timeslot as somebody sees it who wants to book it for `roomId` or move there. */
-export interface WantedTimeslot {
-  roomId: number;
-  startsAt: Date;
-  isActive: boolean;
-  isTaken: boolean;
-  price: string;
-  currency: string;
-}
-
-export function findWantedTimeslot(db: Kysely<Database>, id: number): Promise<WantedTimeslot | undefined> {
-  return db.selectFrom("timeslots as t").innerJoin("rooms as r", "r.id", "t.room_id")
-    .select([
-      "t.room_id as roomId",
-      "t.starts_at as startsAt",
-      "r.is_active as isActive",
-      "r.currency",
-      priceOf("t").as("price"),
-      isTaken("t.id").as("isTaken"),
-    ])
-    .where("t.id", "=", id)
-    .executeTakeFirst();
+  const rate = sql.ref(`${room}.hourly_rate`);
+  return roundMoney(sql`coalesce(${rate}, 0) * ${length} / 3600`, sql`${sql.ref(`${room}.currency`)}`);
 }
 
 export interface BookingTotals {

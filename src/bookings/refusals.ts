@@ -3,14 +3,22 @@ import type { Kysely } from "kysely";
 import type { Caller } from "../auth/callers.ts";
 import type { Database } from "../database/connect.ts";
 import { Problem } from "../problems.ts";
-import { type BookingRow, countWaiting, findWantedTimeslot } from "./queries.ts";
+import type { Timeslot } from "../../generated/contract.ts";
+import { toTimeslot } from "../timeslots/timeslots.ts";
+import { type BookingRow, countWaiting } from "./queries.ts";
+import { type BookingWish, findTimeslotToBook, findTimeslotToMoveTo, type MovingWish } from "./wanted_timeslots.ts";
 
 export function bookingNotFound(id: number): Problem {
   return new Problem("booking_not_found", `Booking not found: there is no booking ${id}.`);
 }
 
-export function taken(timeslotId: number): Problem {
-  return new Problem("timeslot_unavailable", `Timeslot ${timeslotId} is taken. Choose another one.`);
+/** `alternatives` can be had instead. */
+export function taken(timeslotId: number, alternatives: Timeslot[]): Problem {
+  return unavailable(`Timeslot ${timeslotId} is taken. Choose another one.`, alternatives);
+}
+
+function unavailable(detail: string, alternatives: Timeslot[]): Problem {
+  return new Problem("timeslot_unavailable", detail, { alternatives });
 }
 
 export function assertOwner(row: BookingRow, caller: Caller): void {
@@ -30,32 +38,30 @@ export function notLive(
   return undefined;
 }
 
-interface Wish {
+interface Move {
   timeslotId: number;
-  roomId: number;
-  now: Date;
   /** The booking that would move there. */
-  booking?: BookingRow;
+  booking: BookingRow;
+  now: Date;
 }
 
 /** Why a timeslot cannot be had; undefined when it can. */
-export async function timeslotRefusal(
-  db: Kysely<Database>,
-  { timeslotId, roomId, now, booking }: Wish,
-): Promise<Problem | undefined> {
-  const slot = await findWantedTimeslot(db, timeslotId);
+export async function timeslotRefusal(db: Kysely<Database>, wish: BookingWish | Move): Promise<Problem | undefined> {
+  const { timeslotId, now } = wish;
+  const booking = "booking" in wish ? wish.booking : undefined;
+  const roomId = "booking" in wish ? wish.booking.room_id : wish.roomId;
+  const slot = "booking" in wish ? await findTimeslotToMoveTo(db, moved(wish)) : await findTimeslotToBook(db, wish);
   if (slot === undefined) return new Problem("unknown_timeslot", `There is no timeslot ${timeslotId}.`);
   if (slot.roomId !== roomId) {
     return new Problem("timeslot_not_in_room", `Timeslot ${timeslotId} does not belong to room ${roomId}.`);
   }
   if (!slot.isActive) return new Problem("room_inactive", `Room ${roomId} takes no new bookings.`);
-  if (slot.startsAt <= now) {
-    return new Problem("timeslot_unavailable", `Timeslot ${timeslotId} has started. Choose a later one.`);
-  }
+  const alternatives = (slot.alternatives ?? []).map(toTimeslot);
+  if (slot.startsAt <= now) return unavailable(`Timeslot ${timeslotId} has started. Choose a later one.`, alternatives);
   if (timeslotId === booking?.timeslot_id) {
-    return new Problem("timeslot_unavailable", `The booking is in timeslot ${timeslotId} already.`);
+    return unavailable(`The booking is in timeslot ${timeslotId} already.`, alternatives);
   }
-  if (slot.isTaken) return taken(timeslotId);
+  if (slot.isTaken) return taken(timeslotId, alternatives);
   const costsTheSame = slot.price === booking?.price && slot.currency === booking.currency;
   if (booking?.status === "confirmed" && !costsTheSame) {
     const prices =
@@ -63,6 +69,12 @@ export async function timeslotRefusal(
     return new Problem("price_differs", `${prices} Choose a timeslot of the same price.`);
   }
   return undefined;
+}
+
+/** A confirmed booking stays in its price, others may change it. */
+function moved({ timeslotId, booking, now }: Move): MovingWish {
+  const { price, currency } = booking.status === "confirmed" ? booking : { price: null, currency: null };
+  return { timeslotId, roomId: booking.room_id, price, currency, now };
 }
 
 /** Why a user may hold no more timeslots; undefined when they may. */

@@ -41,11 +41,11 @@ function toProblem(failure: unknown): Problem {
 }
 
 /** The document (RFC 9457) of `problem`, as the request of this id is answered. */
-export function problemText({ code, detail, errors }: Problem, requestId: string): string {
+export function problemText({ code, detail, errors, alternatives }: Problem, requestId: string): string {
   const { status, title } = catalogue[code];
   const type = `urn:slotkeeper:problem:${code}`;
   return JSON.stringify(
-    ProblemSchema.parse({ type, title, status, detail, code, requestId, error: detail, errors }),
+    ProblemSchema.parse({ type, title, status, detail, code, requestId, error: detail, errors, alternatives }),
   );
 }
 

@@ -19,6 +19,8 @@ import {
   type TimeslotRow,
 } from "./queries.ts";
 
+export type { TimeslotRow };
+
 export interface TimeslotRules {
   db: Kysely<Database>;
   clock: Clock;

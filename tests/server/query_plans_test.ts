@@ -98,7 +98,10 @@ Deno.test("no operation and no sweep scans bookings, timeslots or events sequent
     getCancellation: [{ token: user, params: { bookingId } }],
     createCheckout: [{ token: user, params: { bookingId } }],
     receivePaymentEvent: [],
-    rescheduleBooking: [{ token: user, params: { bookingId }, body: { newTimeslotId: 2 * slotsPerRoom } }],
+    rescheduleBooking: [
+      { token: user, params: { bookingId }, body: { newTimeslotId: 2 * slotsPerRoom } },
+      { token: user, params: { bookingId }, body: { newTimeslotId: bookingId } },
+    ],
     cancelBooking: [{ token: user, params: { bookingId } }, { token: user, params: { bookingId } }],
     listEvents: [
       { token: user },

@@ -1,0 +1,258 @@
+/** Who cannot have a timeslot is told what is free instead, and can have that. */
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import type { Booking, Problem, Room, Timeslot } from "../../generated/contract.ts";
+import { confirm, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
+import { type Call, startServer, type TestServer } from "../support/server.ts";
+
+const date = "2026-03-09";
+
+/** What is offered to `subject` instead of a timeslot that cannot be booked. */
+async function offered(server: TestServer, subject: string, { id, roomId }: Timeslot): Promise<Timeslot[]> {
+  const body = { roomId, timeslotId: id };
+  const call = { token: await server.token(subject), body };
+  return alternativesOf(await server.refused("timeslot_unavailable", "createBooking", call));
+}
+
+/** What is offered to alice instead of a timeslot that she cannot move to. */
+async function offeredMove(server: TestServer, booking: Booking, { id }: Timeslot): Promise<Timeslot[]> {
+  return alternativesOf(
+    await server.refused("timeslot_unavailable", "rescheduleBooking", await moveCall(server, booking, id)),
+  );
+}
+
+async function moveCall(server: TestServer, { id: bookingId }: Booking, newTimeslotId: number): Promise<Call> {
+  return { token: await server.token("alice"), params: { bookingId }, body: { newTimeslotId } };
+}
+
+function alternativesOf({ alternatives }: Problem): Timeslot[] {
+  return alternatives ?? assert.fail("a timeslot_unavailable without alternatives");
+}
+
+const startsOf = (slots: Timeslot[]) => slots.map(({ startTime }) => startTime.slice(0, 16));
+
+/** Hourly timeslots of 2026-03-09 from 09:00. */
+async function newHours(server: TestServer, room: Room, hours = 8): Promise<Timeslot[]> {
+  return await newTimeslots(server, room, { date, workingHours: { start: "09:00", end: `${9 + hours}:00` } });
+}
+
+function at<T>(list: T[], index: number): T {
+  return list[index] ?? assert.fail(`there is no ${index}`);
+}
+
+Deno.test("alternatives are the nearest free timeslots of the same room, before and after, at most three", async () => {
+  await using server = await startServer();
+  const slots = await newHours(server, await newRoom(server));
+  const wanted = at(slots, 3);
+  await newBooking(server, "bob", wanted);
+  // Of two as near the earlier one comes first.
+  assert.deepEqual(await offered(server, "alice", wanted), [at(slots, 2), at(slots, 4), at(slots, 1)]);
+  await newBooking(server, "bob", at(slots, 2));
+  assert.deepEqual(await offered(server, "alice", wanted), [at(slots, 4), at(slots, 1), at(slots, 5)]);
+  server.clock.set(at(slots, 1).startTime);
+  assert.deepEqual(await offered(server, "alice", wanted), [at(slots, 4), at(slots, 5), at(slots, 6)]);
+  server.clock.set(at(slots, 6).startTime);
+  assert.deepEqual(await offered(server, "alice", wanted), [at(slots, 7)]);
+  server.clock.set(at(slots, 7).startTime);
+  assert.deepEqual(await offered(server, "alice", wanted), []);
+});
+
+Deno.test("alternatives of other active rooms of its type, as large at least, follow those of the same room", async () => {
+  await using server = await startServer();
+  const fields = { roomType: "office", capacity: 4 };
+  const wanted = at(await newHours(server, await newRoom(server, fields), 2), 0);
+  const own = { ...wanted, id: wanted.id + 1, startTime: wanted.endTime, endTime: "2026-03-09T11:00:00.000Z" };
+  for (const other of [{ capacity: 3 }, { roomType: "meeting" }, { isActive: false }]) {
+    await newHours(server, await newRoom(server, { ...fields, ...other }));
+  }
+  const larger = await newHours(server, await newRoom(server, { ...fields, capacity: 5, timeZone: "Europe/Berlin" }));
+  const same = await newHours(server, await newRoom(server, { ...fields, hourlyRate: 99, currency: "USD" }));
+  await newBooking(server, "bob", wanted);
+  assert.deepEqual(await offered(server, "alice", wanted), [own, at(larger, 1), at(same, 0)]);
+  for (const slot of [at(larger, 1), at(same, 0), own]) await newBooking(server, "alice", slot);
+  assert.deepEqual(await offered(server, "alice", wanted), [at(larger, 0), at(larger, 2), at(same, 1)]);
+});
+
+Deno.test("alternatives are at least as long, and start at most 7 days before or after the wanted timeslot", async () => {
+  await using server = await startServer({ now: "2026-03-01T00:00:00.000Z" });
+  const room = await newRoom(server);
+  const wanted = at(await newHours(server, room, 1), 0);
+  const add = async (date: string, start: string, end: string, slotDuration: number) =>
+    void await newTimeslots(server, room, { date, slotDuration, workingHours: { start, end } });
+  await add("2026-03-02", "07:59", "08:59", 60);
+  await add("2026-03-02", "09:00", "10:00", 60);
+  await add("2026-03-08", "08:00", "08:59", 59);
+  await add("2026-03-10", "08:00", "11:00", 180);
+  await add("2026-03-16", "09:00", "10:00", 60);
+  await add("2026-03-16", "10:00", "11:00", 60);
+  await newBooking(server, "bob", wanted);
+  const starts = startsOf(await offered(server, "alice", wanted));
+  assert.deepEqual(starts, ["2026-03-10T08:00", "2026-03-02T09:00", "2026-03-16T09:00"]);
+  // Without the one in the middle there is none but at the very ends.
+  await newBooking(server, "bob", at(await offered(server, "alice", wanted), 0));
+  assert.deepEqual(startsOf(await offered(server, "alice", wanted)), ["2026-03-02T09:00", "2026-03-16T09:00"]);
+});
+
+Deno.test("alternatives are offered to who may book them: nothing that would wait to who holds as many as they may", async () => {
+  await using server = await startServer({ env: { MAX_PENDING_BOOKINGS: "1" } });
+  const slots = await newHours(server, await newRoom(server), 3);
+  const free = await newHours(server, await newRoom(server, { hourlyRate: null, autoConfirm: true }), 1);
+  await newHours(server, await newRoom(server, { hourlyRate: null, autoConfirm: false }), 1);
+  await newHours(server, await newRoom(server, { hourlyRate: 1, autoConfirm: true }), 1);
+  const held = await newBooking(server, "alice", at(slots, 0));
+  assert.deepEqual(await offered(server, "alice", at(slots, 0)), free);
+  assert.deepEqual(startsOf(await offered(server, "bob", at(slots, 0))), [
+    ...startsOf(slots.slice(1)),
+    "2026-03-09T09:00",
+  ]);
+  await confirm(server, held);
+  assert.deepEqual((await offered(server, "alice", at(slots, 0))).slice(0, 2), slots.slice(1));
+});
+
+Deno.test("alternatives of a booking that is moved are in its room, without its own timeslot", async () => {
+  await using server = await startServer();
+  const slots = await newHours(server, await newRoom(server), 4);
+  await newHours(server, await newRoom(server));
+  const booking = await newBooking(server, "alice", at(slots, 1));
+  await newBooking(server, "bob", at(slots, 2));
+  assert.deepEqual(await offeredMove(server, booking, at(slots, 2)), [at(slots, 3), at(slots, 0)]);
+  assert.deepEqual(await offeredMove(server, booking, at(slots, 1)), [at(slots, 0), at(slots, 3)]);
+  server.clock.set(at(slots, 0).startTime);
+  assert.deepEqual(await offeredMove(server, booking, at(slots, 0)), [at(slots, 3)]);
+});
+
+Deno.test("alternatives of a confirmed booking cost what it does, those of a pending one may cost anything", async () => {
+  await using server = await startServer();
+  const room = await newRoom(server);
+  const [mine, taken, same] = await newHours(server, room, 3);
+  assert(mine && taken && same);
+  const [long] = await newTimeslots(server, room, { date: "2026-03-10", slotDuration: 120 });
+  assert(long);
+  const booking = await newBooking(server, "alice", mine);
+  await newBooking(server, "bob", taken);
+  assert.deepEqual((await offeredMove(server, booking, taken)).slice(0, 2), [same, long]);
+  await confirm(server, booking);
+  assert.deepEqual(await offeredMove(server, booking, taken), [same]);
+  const change = { token: await server.token("admin", "admin"), params: { roomId: room.id } };
+  await server.ok("updateRoom", { ...change, body: { hourlyRate: 30 } });
+  const halved = await offeredMove(server, booking, taken);
+  assert.deepEqual(halved[0], long);
+  await server.ok("updateRoom", { ...change, body: { currency: "USD" } });
+  assert.deepEqual(await offeredMove(server, booking, taken), []);
+  await server.ok("updateRoom", { ...change, body: { currency: "EUR" } });
+  const { booking: moved } = await server.ok("rescheduleBooking", await moveCall(server, booking, long.id));
+  assert.deepEqual([moved.timeslotId, moved.price], [long.id, 60]);
+});
+
+Deno.test("a refusal that is sent again with its Idempotency-Key has the alternatives of the first time", async () => {
+  await using server = await startServer();
+  const slots = await newHours(server, await newRoom(server), 2);
+  await newBooking(server, "bob", at(slots, 0));
+  const body = { roomId: at(slots, 0).roomId, timeslotId: at(slots, 0).id };
+  const call = { token: await server.token("alice"), body, headers: { "Idempotency-Key": "a-wish" } };
+  const first = await server.refused("timeslot_unavailable", "createBooking", call);
+  assert.deepEqual(alternativesOf(first), [at(slots, 1)]);
+  await newBooking(server, "bob", at(slots, 1));
+  assert.deepEqual(await server.refused("timeslot_unavailable", "createBooking", call), first);
+});
+
+Deno.test("rivals who lose a timeslot are all told alternatives, and each of these can be booked", async () => {
+  await using server = await startServer({ pool: 10 });
+  for (let round = 0; round < 5; round++) {
+    const slots = await newHours(server, await newRoom(server));
+    const wanted = at(slots, round);
+    const call = async (subject: string) => ({
+      token: await server.token(subject),
+      body: { roomId: wanted.roomId, timeslotId: wanted.id },
+    });
+    const answers = await Promise.all(Array.from({ length: 20 }, async (_, index) => {
+      // With a key the statement runs in a transaction, which cannot look further once a statement of it has failed.
+      const headers: Record<string, string> = index % 2 === 0 ? {} : { "Idempotency-Key": crypto.randomUUID() };
+      return await server.call("createBooking", { ...await call(`rival ${index}`), headers });
+    }));
+    const refused = answers.filter(({ status }) => status !== 201).map(({ body }) => alternativesOf(body as Problem));
+    assert.equal(refused.length, 19);
+    for (const alternatives of refused) assert.deepEqual(alternatives, refused[0]);
+    for (const slot of refused[0] ?? []) await newBooking(server, "rival 1", slot);
+  }
+});
+
+Deno.test("of rivals who move to one timeslot the losers are told alternatives, with If-Match and without", async () => {
+  await using server = await startServer({ pool: 10 });
+  for (let round = 0; round < 8; round++) {
+    const slots = await newHours(server, await newRoom(server));
+    const bookings: Booking[] = [];
+    for (const slot of slots.slice(0, 4)) bookings.push(await newBooking(server, "alice", slot));
+    const wanted = at(slots, 6);
+    const answers = await Promise.all(bookings.map(async (booking, index) => {
+      const headers: Record<string, string> = index % 2 === 0
+        ? {}
+        : { "If-Match": "*", "Idempotency-Key": `${booking.id}` };
+      return await server.call("rescheduleBooking", { ...await moveCall(server, booking, wanted.id), headers });
+    }));
+    const losers = answers.filter(({ status }) => status !== 200);
+    assert.equal(losers.length, 3);
+    for (const { body } of losers) {
+      assert.deepEqual(alternativesOf(body as Problem), [at(slots, 5), at(slots, 7), at(slots, 4)]);
+    }
+  }
+});
+
+interface Scene {
+  wantedRoom: number;
+  wanted: number;
+  /** Numbers of timeslots that others have, of all rooms. */
+  taken: number[];
+  nowHour: number;
+}
+
+// Lengths in minutes, on a day of 24 hours.
+const layouts = [
+  { roomType: "office", capacity: 2, slotDuration: 60 },
+  { roomType: "office", capacity: 4, slotDuration: 90 },
+  { roomType: "office", capacity: 4, slotDuration: 60 },
+  { roomType: "meeting", capacity: 9, slotDuration: 60 },
+];
+
+Deno.test("alternatives equal those that a search of all timeslots finds, and all can be booked", async () => {
+  const scene: fc.Arbitrary<Scene> = fc.record({
+    wantedRoom: fc.nat(layouts.length - 1),
+    wanted: fc.nat(15),
+    taken: fc.uniqueArray(fc.nat(87), { minLength: 40, maxLength: 84 }),
+    nowHour: fc.nat(18),
+  });
+  let offeredElsewhere = 0;
+  const told = fc.asyncProperty(scene, async ({ wantedRoom, wanted, taken, nowHour }) => {
+    await using server = await startServer();
+    const rooms: { room: Room; slots: Timeslot[] }[] = [];
+    for (const { slotDuration, ...fields } of layouts) {
+      const room = await newRoom(server, fields);
+      const workingHours = { start: "00:00", end: "24:00" };
+      rooms.push({ room, slots: await newTimeslots(server, room, { date, slotDuration, workingHours }) });
+    }
+    const { room, slots } = at(rooms, wantedRoom);
+    const target = at(slots, wanted);
+    const all = rooms.flatMap(({ slots }) => slots);
+    const busy = new Set([target.id, ...taken.flatMap((index) => all[index]?.id ?? [])]);
+    for (const slot of all.filter(({ id }) => busy.has(id))) await newBooking(server, "bob", slot);
+    const now = `${date}T${String(nowHour).padStart(2, "0")}:00:00.000Z`;
+    server.clock.set(now);
+
+    const lengthOf = ({ startTime, endTime }: Timeslot) => Date.parse(endTime) - Date.parse(startTime);
+    const distanceOf = ({ startTime }: Timeslot) => Math.abs(Date.parse(startTime) - Date.parse(target.startTime));
+    const expected = rooms
+      .filter(({ room: { roomType, capacity } }) => roomType === room.roomType && capacity >= room.capacity)
+      .flatMap(({ slots }) => slots)
+      .filter((slot) => !busy.has(slot.id) && slot.startTime > now && lengthOf(slot) >= lengthOf(target))
+      .sort((a, b) =>
+        Number(a.roomId !== room.id) - Number(b.roomId !== room.id) || distanceOf(a) - distanceOf(b) ||
+        Date.parse(a.startTime) - Date.parse(b.startTime) || a.id - b.id
+      );
+    const alternatives = await offered(server, "alice", target);
+    assert.deepEqual(alternatives, expected.slice(0, 3));
+    offeredElsewhere += alternatives.filter(({ roomId }) => roomId !== room.id).length;
+    for (const slot of alternatives) await newBooking(server, "alice", slot);
+  });
+  await fc.assert(told, { numRuns: 12, endOnFailure: true });
+  assert(offeredElsewhere > 0);
+});
