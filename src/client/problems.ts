@@ -6,6 +6,7 @@ export type ProblemCode = components["schemas"]["ProblemCode"];
 
 /** What a problem with a certain code has beyond the others. */
 interface Extras {
+  timeslot_unavailable: "alternatives";
   validation_failed: "errors";
 }
 
@@ -42,6 +43,7 @@ export class ProblemError extends Error implements Problem {
   declare readonly requestId: string;
   declare readonly error: string;
   declare readonly errors?: NonNullable<Problem["errors"]>;
+  declare readonly alternatives?: NonNullable<Problem["alternatives"]>;
 
   constructor(problem: Problem) {
     super(problem.detail);

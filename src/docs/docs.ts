@@ -4,6 +4,7 @@ import { Scalar } from "@scalar/hono-api-reference";
 import { compress } from "hono/compress";
 import { NONCE, secureHeaders } from "hono/secure-headers";
 import { parse } from "yaml";
+import { codeSamples } from "../../generated/code_samples.ts";
 import openapiYaml from "../../openapi.yaml" with { type: "text" };
 import type { RequestLimiter } from "../http/request_limiter.ts";
 import type { AppEnv } from "../http/router.ts";
@@ -33,6 +34,18 @@ const icon =
 /** Made when it is first asked for: reading so much YAML takes longer than everything else at a start. */
 let openapiJson: string | undefined;
 
+/** The contract with a sample of the SDK beside each operation, for the docs to show. */
+function withCodeSamples(): unknown {
+  const document: { paths: Record<string, Record<string, { operationId?: string }>> } = parse(openapiYaml);
+  const sources = new Map(Object.entries(codeSamples));
+  for (const operation of Object.values(document.paths).flatMap((path) => Object.values(path))) {
+    const source = sources.get(operation.operationId ?? "");
+    if (source === undefined) continue;
+    Object.assign(operation, { "x-codeSamples": [{ lang: "typescript", label: "SDK", source }] });
+  }
+  return document;
+}
+
 /** Adds `/`, `/docs`, `/openapi.yaml` and `/openapi.json`. `token` is filled in for "try it". */
 export function addDocs(
   app: OpenAPIHono<AppEnv>,
@@ -44,7 +57,7 @@ export function addDocs(
   app.get(
     "/openapi.json",
     limiter.page,
-    (c) => c.body(openapiJson ??= JSON.stringify(parse(openapiYaml)), 200, { "Content-Type": "application/json" }),
+    (c) => c.body(openapiJson ??= JSON.stringify(withCodeSamples()), 200, { "Content-Type": "application/json" }),
   );
   app.get("/docs/scalar.js", limiter.page, compress(), async (c) => {
     // The package does not export its bundle for browsers by name. It is read when first asked for.

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import type { Page } from "playwright-core";
 import { parse } from "yaml";
+import { codeSamples } from "../../generated/code_samples.ts";
 import { operations } from "../../generated/contract.ts";
 import { createApp } from "../../src/app.ts";
 import { createTokenVerifier } from "../../src/auth/tokens.ts";
@@ -26,6 +27,18 @@ async function serveDocs(server: TestServer, subject: string): Promise<AsyncDisp
   });
   const http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, app.fetch);
   return { url: `http://127.0.0.1:${http.addr.port}`, [Symbol.asyncDispose]: () => http.shutdown() };
+}
+
+/** Takes the samples out of the paths of the contract as it is served, and hands them back by operation. */
+function takeSamples(paths: Record<string, Record<string, Record<string, unknown>>>): Record<string, unknown> {
+  const samples: Record<string, unknown> = {};
+  for (const operation of Object.values(paths).flatMap((path) => Object.values(path))) {
+    const { "x-codeSamples": found } = operation;
+    if (found === undefined) continue;
+    samples[String(operation.operationId)] = found;
+    delete operation["x-codeSamples"];
+  }
+  return samples;
 }
 
 /** Opens an operation by the menu; what is far from the screen is not rendered before. */
@@ -88,7 +101,14 @@ Deno.test("/ leads to the docs, and the contract is served as it is written and 
   assert.deepEqual(await yaml.bytes(), written);
   const json = await fetch(`${server.url}/openapi.json`);
   assert.equal(json.headers.get("Content-Type"), "application/json");
-  assert.deepEqual(await json.json(), parse(new TextDecoder().decode(written)));
+  const { paths, ...served } = await json.json();
+  const { paths: writtenPaths, ...rest } = parse(new TextDecoder().decode(written));
+  assert.deepEqual(served, rest);
+  const expected = Object.entries(codeSamples).map((
+    [id, source],
+  ) => [id, [{ lang: "typescript", label: "SDK", source }]]);
+  assert.deepEqual(takeSamples(paths), Object.fromEntries(expected));
+  assert.deepEqual(paths, writtenPaths);
 });
 
 Deno.test("the docs may only load from this server, run no inline script but ours, and cannot be framed", async () => {

@@ -9,7 +9,9 @@ Deno.test("every package is imported in an exact version, which the lock file ha
   const { imports, lock } = JSON.parse(await read("deno.json"));
   const { npm, specifiers } = JSON.parse(await read("deno.lock"));
   assert.deepEqual(lock, { path: "deno.lock", frozen: true });
-  for (const specifier of Object.values<string>(imports)) {
+  const { "@slotkeeper/client": own, ...packages } = imports;
+  assert.equal(own, "./src/client/mod.ts");
+  for (const specifier of Object.values<string>(packages)) {
     assert.match(specifier, /^npm:(@[\w.-]+\/)?[\w.-]+@\d+\.\d+\.\d+(-[\w.]+)?$/);
     assert(specifier in specifiers, `${specifier} is not in the lock file`);
   }

@@ -1,5 +1,6 @@
 /** The subscriber of the README, as it stands there. */
 import assert from "node:assert/strict";
+import { fileBlocks } from "./samples.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
 import { startServerProcess } from "../support/process.ts";
 import { send, startServer, testSecret } from "../support/server.ts";
@@ -16,9 +17,7 @@ Deno.test("the README's subscriber prints what happens, and goes on where it was
   await using base = await startServer({ now: today.toString() });
   const port = freePort();
   const env = { DATABASE_URL: base.databaseUrl, AUTH_JWT_SECRET: testSecret, PORT: `${port}`, RATE_LIMIT: "off" };
-  const readme = await Deno.readTextFile(new URL("../../README.md", import.meta.url));
-  const [, code = ""] = /```ts\n(.+?)```/s.exec(readme) ?? [];
-  assert(code.includes("ws://127.0.0.1:8000"));
+  const { code = "" } = (await fileBlocks("README.md")).find(({ code }) => code.includes("ws://127.0.0.1:8000")) ?? {};
   assert.equal(code.trimEnd().split("\n").length, 10);
   const folder = await Deno.makeTempDir({ prefix: "slotkeeper_readme_" });
   await Deno.writeTextFile(`${folder}/subscribe.ts`, code.replace("127.0.0.1:8000", `127.0.0.1:${port}`));

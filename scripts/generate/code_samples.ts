@@ -1,0 +1,111 @@
+/** Derives a sample with the SDK from each operation of the contract and its examples, for the docs to show beside it. */
+import { entries, fail, isNode, type Json, type Node, node, omit, text } from "./nodes.ts";
+
+/** Where the samples find a server, and who they are; the tests put their own in these places. */
+const baseUrl = "http://127.0.0.1:8000";
+const tokens: Record<string, string> = { user: "YOUR_TOKEN", admin: "ADMIN_TOKEN" };
+
+/** A value as people write it in TypeScript: names without quotes. */
+function literal(value: Json): string {
+  if (Array.isArray(value)) return `[${value.map(literal).join(", ")}]`;
+  if (!isNode(value)) return text(value);
+  const fields = Object.entries(value).map(([key, child]) =>
+    `${/^[a-z_$][\w$]*$/i.test(key) ? key : text(key)}: ${literal(child)}`
+  );
+  return `{ ${fields.join(", ")} }`;
+}
+
+const withoutEmpty = (value: Record<string, Json>): Node =>
+  Object.fromEntries(Object.entries(value).filter(([, child]) => Object.keys(child ?? {}).length > 0));
+
+/** The last argument of a call; nothing when it would be empty. */
+function options(value: Record<string, Json>): string {
+  const needed = withoutEmpty(value);
+  return Object.keys(needed).length === 0 ? "" : literal(needed);
+}
+
+const list = (parts: string[]): string => parts.filter(Boolean).join(", ");
+
+const subscription = `// Comes back by itself, and goes on where it was. Without a signal it never ends.
+const subscription = client.subscribe({ signal: AbortSignal.timeout(60_000) });
+for await (const event of subscription) console.log(event.event, event.cursor);`;
+
+const lowerFirst = (name: string): string => name.charAt(0).toLowerCase() + name.slice(1);
+
+/**
+ * The source of a sample by `operationId`. An operation that takes a raw body has none: only the program of somebody else,
+ * which signs it, can call it.
+ */
+export function generateCodeSamples(document: Json): Record<string, string> {
+  const root = node(document, "document");
+
+  /** What a `$ref` points to, and its last name; or the value itself, without a name. */
+  function resolve(value: Json | undefined, where: string): { name: string; value: Node } {
+    const given = node(value, where);
+    if (typeof given.$ref !== "string") return { name: "", value: given };
+    const keys = given.$ref.slice("#/".length).split("/");
+    const target = keys.reduce<Json | undefined>((at, key) => isNode(at) ? at[key] : undefined, root);
+    return { name: keys.at(-1) ?? "", value: node(target, given.$ref) };
+  }
+
+  function sample(path: string, method: string, { operation, parameters }: { operation: Node; parameters: Node[] }) {
+    const where = `${method.toUpperCase()} ${path}`;
+    const [needed] = (operation.security ?? []) as { bearer?: string[] }[];
+    const token = needed === undefined ? {} : { token: tokens[String(needed.bearer)] ?? fail(where, "needs a bearer") };
+    const program = (imports: string, lines: string) =>
+      `import { ${imports} } from "@slotkeeper/client";
+
+const client = createClient(${literal({ baseUrl, ...token })});
+
+${lines}`;
+    if (operation["x-websocket"] !== undefined) return program("createClient", subscription);
+
+    const { schema, name } = success(operation, where);
+    const properties = node(schema.properties, where);
+    const examplesIn = (place: string): Node =>
+      Object.fromEntries(
+        parameters.filter((each) => each.in === place && each.example !== undefined)
+          .map((each) => [String(each.name), each.example ?? null]),
+      );
+    const query = examplesIn("query");
+    if (properties.page !== undefined) {
+      const item = lowerFirst(resolve(node(properties.items, where).items, where).name);
+      const walk = `client.items(${list([text(path), options({ query })])})`;
+      const loop = `for await (const ${item} of ${walk}) {\nconsole.log(${item});\n}`;
+      return program("createClient", `// All pages, one after the other.\n${loop}`);
+    }
+    const params = withoutEmpty({ path: examplesIn("path"), query });
+    const body = operation.requestBody === undefined ? {} : exampleBody(operation, where);
+    const call = `client.${method.toUpperCase()}(${list([text(path), options({ params, body })])})`;
+    // What programs want of an answer lies beside its message for people.
+    const fields = Object.keys(properties).filter((field, _, all) => field !== "message" || all.length === 1);
+    const isEnvelope = properties.message !== undefined;
+    const variable = isEnvelope ? `{ ${list(fields)} }` : lowerFirst(name);
+    const printed = isEnvelope ? list(fields) : variable;
+    return program("createClient, unwrap", `const ${variable} = await unwrap(${call});\nconsole.log(${printed});`);
+  }
+
+  function success(operation: Node, where: string): { schema: Node; name: string } {
+    const [, response] = entries(operation.responses, where).find(([status]) => status.startsWith("2")) ??
+      fail(where, "has no success");
+    const content = node(resolve(response, where).value.content, where);
+    const { name, value } = resolve(node(content["application/json"], where).schema, where);
+    return { schema: value, name };
+  }
+
+  function exampleBody(operation: Node, where: string): Json {
+    const content = node(node(operation.requestBody, where).content, where);
+    return node(content["application/json"], where).example ?? fail(where, "needs an example");
+  }
+
+  const samples: Record<string, string> = {};
+  for (const [path, item] of entries(root.paths, "paths")) {
+    for (const [method, operation] of entries(omit(item, "parameters"), path)) {
+      if (operation["x-raw-body"] === true) continue;
+      const all = [...(item.parameters ?? []) as Json[], ...(operation.parameters ?? []) as Json[]];
+      const parameters = all.map((each) => resolve(each, path).value);
+      samples[String(operation.operationId)] = sample(path, method, { operation, parameters });
+    }
+  }
+  return samples;
+}
