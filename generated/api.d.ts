@@ -528,11 +528,15 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * Count bookings and revenue
+     * Count bookings, revenue and occupancy
      * @description Bookings made in the range, by their status now, and their revenue: what was paid minus what was refunded.
      *     Without `toDate`: until now. Without `fromDate`: since the calendar month began in which the range ends. Dates
      *     are read as in `GET /api/v1/admin/bookings`. Amounts of different currencies are not converted: `revenue` adds up all
      *     amounts, `revenueByCurrency` keeps them apart.
+     *
+     *     Minutes and `occupancy` are about the timeslots that start in the range, whenever they were booked. `byDay` has each
+     *     calendar day of the range in the server's `DEFAULT_TIME_ZONE`, with zeros too: bookings on the day they were made, minutes
+     *     on the day the timeslot starts. It is empty when the range has over 366 days.
      */
     get: operations["getBookingStats"];
     put?: never;
@@ -1011,7 +1015,51 @@ export interface components {
       revenueByCurrency: {
         [key: string]: number;
       };
+      bookableMinutes: components["schemas"]["BookableMinutes"];
+      bookedMinutes: components["schemas"]["BookedMinutes"];
+      occupancy: components["schemas"]["Occupancy"];
+      /**
+       * @description Of the bookings made, but for those whose hold expired, the part that somebody has cancelled, to four places. Null
+       *     when there are none.
+       */
+      cancellationRate: number | null;
+      /**
+       * @description Of the bookings made that are `completed` or `no_show`, the part that is `no_show`, to four places. Null when there
+       *     are none.
+       */
+      noShowRate: number | null;
+      byDay: components["schemas"]["DayStats"][];
+      /** @description Rooms with a booking made or a timeslot that starts in the range, in the order of their names. */
+      byRoom: components["schemas"]["RoomStats"][];
     };
+    DayStats: {
+      /** Format: date */
+      date: string;
+      total: number;
+      byStatus: components["schemas"]["BookingCounts"];
+      /** @description Paid minus refunded. */
+      revenue: number;
+      bookableMinutes: components["schemas"]["BookableMinutes"];
+      bookedMinutes: components["schemas"]["BookedMinutes"];
+      occupancy: components["schemas"]["Occupancy"];
+    };
+    RoomStats: {
+      roomId: components["schemas"]["Id"];
+      name: string;
+      total: number;
+      byStatus: components["schemas"]["BookingCounts"];
+      /** @description Paid minus refunded. */
+      revenue: number;
+      bookableMinutes: components["schemas"]["BookableMinutes"];
+      bookedMinutes: components["schemas"]["BookedMinutes"];
+      occupancy: components["schemas"]["Occupancy"];
+    };
+    /** @description The length of all timeslots of active rooms, and of those of others that have a live booking. */
+    BookableMinutes: number;
+    /** @description The length of the timeslots that have a live booking, one that is not cancelled. */
+    BookedMinutes: number;
+    /** @description Booked of bookable minutes, to four places. Null when there are none to book. */
+    Occupancy: number | null;
     BookingCounts: {
       pending: number;
       confirmed: number;
@@ -3598,6 +3646,8 @@ export interface operations {
         fromDate?: components["parameters"]["FromDate"];
         /** @description Only bookings made on or before this day or instant. */
         toDate?: components["parameters"]["ToDate"];
+        /** @description Only this room. One that does not exist has zeros. */
+        roomId?: components["schemas"]["Id"];
       };
       header?: never;
       path?: never;
@@ -3624,7 +3674,62 @@ export interface operations {
            *       "revenue": 202.5,
            *       "revenueByCurrency": {
            *         "EUR": 202.5
-           *       }
+           *       },
+           *       "bookableMinutes": 960,
+           *       "bookedMinutes": 360,
+           *       "occupancy": 0.375,
+           *       "cancellationRate": 0.0833,
+           *       "noShowRate": 0.25,
+           *       "byDay": [
+           *         {
+           *           "date": "2026-03-02",
+           *           "total": 12,
+           *           "byStatus": {
+           *             "pending": 2,
+           *             "confirmed": 5,
+           *             "cancelled": 1,
+           *             "completed": 3,
+           *             "no_show": 1
+           *           },
+           *           "revenue": 202.5,
+           *           "bookableMinutes": 480,
+           *           "bookedMinutes": 330,
+           *           "occupancy": 0.6875
+           *         },
+           *         {
+           *           "date": "2026-03-03",
+           *           "total": 0,
+           *           "byStatus": {
+           *             "pending": 0,
+           *             "confirmed": 0,
+           *             "cancelled": 0,
+           *             "completed": 0,
+           *             "no_show": 0
+           *           },
+           *           "revenue": 0,
+           *           "bookableMinutes": 480,
+           *           "bookedMinutes": 30,
+           *           "occupancy": 0.0625
+           *         }
+           *       ],
+           *       "byRoom": [
+           *         {
+           *           "roomId": 1,
+           *           "name": "Sky Lounge",
+           *           "total": 12,
+           *           "byStatus": {
+           *             "pending": 2,
+           *             "confirmed": 5,
+           *             "cancelled": 1,
+           *             "completed": 3,
+           *             "no_show": 1
+           *           },
+           *           "revenue": 202.5,
+           *           "bookableMinutes": 960,
+           *           "bookedMinutes": 360,
+           *           "occupancy": 0.375
+           *         }
+           *       ]
            *     }
            */
           "application/json": components["schemas"]["BookingStats"];

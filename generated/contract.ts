@@ -314,11 +314,64 @@ export const BookingCounts = z.object({
 }).openapi("BookingCounts");
 export type BookingCounts = z.output<typeof BookingCounts>;
 
+export const BookableMinutes = z.int().min(0).max(9007199254740991).openapi({
+  "description": "The length of all timeslots of active rooms, and of those of others that have a live booking.",
+}).openapi("BookableMinutes");
+export type BookableMinutes = z.output<typeof BookableMinutes>;
+
+export const BookedMinutes = z.int().min(0).max(9007199254740991).openapi({
+  "description": "The length of the timeslots that have a live booking, one that is not cancelled.",
+}).openapi("BookedMinutes");
+export type BookedMinutes = z.output<typeof BookedMinutes>;
+
+export const Occupancy = z.number().min(0).max(1).nullable().openapi({
+  "description": "Booked of bookable minutes, to four places. Null when there are none to book.",
+}).openapi("Occupancy");
+export type Occupancy = z.output<typeof Occupancy>;
+
+export const DayStats = z.object({
+  "date": z.iso.date(),
+  "total": z.int().min(0).max(9007199254740991),
+  "byStatus": BookingCounts,
+  "revenue": z.number().openapi({ "description": "Paid minus refunded." }),
+  "bookableMinutes": BookableMinutes,
+  "bookedMinutes": BookedMinutes,
+  "occupancy": Occupancy,
+}).openapi("DayStats");
+export type DayStats = z.output<typeof DayStats>;
+
+export const RoomStats = z.object({
+  "roomId": Id,
+  "name": z.string(),
+  "total": z.int().min(0).max(9007199254740991),
+  "byStatus": BookingCounts,
+  "revenue": z.number().openapi({ "description": "Paid minus refunded." }),
+  "bookableMinutes": BookableMinutes,
+  "bookedMinutes": BookedMinutes,
+  "occupancy": Occupancy,
+}).openapi("RoomStats");
+export type RoomStats = z.output<typeof RoomStats>;
+
 export const BookingStats = z.object({
   "total": z.int().min(0).max(9007199254740991),
   "byStatus": BookingCounts,
   "revenue": z.number().openapi({ "description": "Paid minus refunded." }),
   "revenueByCurrency": z.record(z.string(), z.number()).openapi({ "description": "The same by ISO 4217 code." }),
+  "bookableMinutes": BookableMinutes,
+  "bookedMinutes": BookedMinutes,
+  "occupancy": Occupancy,
+  "cancellationRate": z.number().min(0).max(1).nullable().openapi({
+    "description":
+      "Of the bookings made, but for those whose hold expired, the part that somebody has cancelled, to four places. Null\nwhen there are none.\n",
+  }),
+  "noShowRate": z.number().min(0).max(1).nullable().openapi({
+    "description":
+      "Of the bookings made that are `completed` or `no_show`, the part that is `no_show`, to four places. Null when there\nare none.\n",
+  }),
+  "byDay": z.array(DayStats).max(366),
+  "byRoom": z.array(RoomStats).openapi({
+    "description": "Rooms with a booking made or a timeslot that starts in the range, in the order of their names.",
+  }),
 }).openapi("BookingStats");
 export type BookingStats = z.output<typeof BookingStats>;
 
@@ -3563,9 +3616,9 @@ const routes = {
     operationId: "getBookingStats",
     ...{
       "tags": ["Admin bookings"],
-      "summary": "Count bookings and revenue",
+      "summary": "Count bookings, revenue and occupancy",
       "description":
-        "Bookings made in the range, by their status now, and their revenue: what was paid minus what was refunded.\nWithout `toDate`: until now. Without `fromDate`: since the calendar month began in which the range ends. Dates\nare read as in `GET /api/v1/admin/bookings`. Amounts of different currencies are not converted: `revenue` adds up all\namounts, `revenueByCurrency` keeps them apart.\n",
+        "Bookings made in the range, by their status now, and their revenue: what was paid minus what was refunded.\nWithout `toDate`: until now. Without `fromDate`: since the calendar month began in which the range ends. Dates\nare read as in `GET /api/v1/admin/bookings`. Amounts of different currencies are not converted: `revenue` adds up all\namounts, `revenueByCurrency` keeps them apart.\n\nMinutes and `occupancy` are about the timeslots that start in the range, whenever they were booked. `byDay` has each\ncalendar day of the range in the server's `DEFAULT_TIME_ZONE`, with zeros too: bookings on the day they were made, minutes\non the day the timeslot starts. It is empty when the range has over 366 days.\n",
       "security": [{ "bearer": ["admin"] }, { "apiKey": ["stats:read"] }],
       "x-rate-limit": "admin",
     },
@@ -3578,6 +3631,14 @@ const routes = {
         "toDate": DateOrDateTime.optional().openapi({
           param: { "description": "Only bookings made on or before this day or instant." },
         }),
+        "roomId": integerParameter(z.int().min(1).max(9007199254740991)).openapi(
+          {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 9007199254740991,
+            "description": "A whole number, given by the server.",
+          } as const,
+        ).optional().openapi({ param: { "description": "Only this room. One that does not exist has zeros." } }),
       }),
     },
     responses: {
@@ -3591,6 +3652,38 @@ const routes = {
               "byStatus": { "pending": 2, "confirmed": 5, "cancelled": 1, "completed": 3, "no_show": 1 },
               "revenue": 202.5,
               "revenueByCurrency": { "EUR": 202.5 },
+              "bookableMinutes": 960,
+              "bookedMinutes": 360,
+              "occupancy": 0.375,
+              "cancellationRate": 0.0833,
+              "noShowRate": 0.25,
+              "byDay": [{
+                "date": "2026-03-02",
+                "total": 12,
+                "byStatus": { "pending": 2, "confirmed": 5, "cancelled": 1, "completed": 3, "no_show": 1 },
+                "revenue": 202.5,
+                "bookableMinutes": 480,
+                "bookedMinutes": 330,
+                "occupancy": 0.6875,
+              }, {
+                "date": "2026-03-03",
+                "total": 0,
+                "byStatus": { "pending": 0, "confirmed": 0, "cancelled": 0, "completed": 0, "no_show": 0 },
+                "revenue": 0,
+                "bookableMinutes": 480,
+                "bookedMinutes": 30,
+                "occupancy": 0.0625,
+              }],
+              "byRoom": [{
+                "roomId": 1,
+                "name": "Sky Lounge",
+                "total": 12,
+                "byStatus": { "pending": 2, "confirmed": 5, "cancelled": 1, "completed": 3, "no_show": 1 },
+                "revenue": 202.5,
+                "bookableMinutes": 960,
+                "bookedMinutes": 360,
+                "occupancy": 0.375,
+              }],
             },
           },
         },

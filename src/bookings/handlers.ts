@@ -79,9 +79,9 @@ export function bookingHandlers(rules: BookingRules & { audit: Audit }): Pick<Ha
       return { status: 200, body: await decide(rules, { id, status, ifMatch }) };
     },
 
-    async getBookingStats({ query: { fromDate, toDate } }) {
+    async getBookingStats({ query: { fromDate, toDate, roomId } }) {
       const range = parseRange({ path: "fromDate", text: fromDate }, { path: "toDate", text: toDate });
-      return { status: 200, body: await bookingStats(rules, range) };
+      return { status: 200, body: await bookingStats(rules, { range, roomId }) };
     },
   };
 }

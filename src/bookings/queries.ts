@@ -176,24 +176,3 @@ export function priceOf(slot: "t" | "n" | "a", room: "r" | "o" = "r"): RawBuilde
   const rate = sql.ref(`${room}.hourly_rate`);
   return roundMoney(sql`coalesce(${rate}, 0) * ${length} / 3600`, sql`${sql.ref(`${room}.currency`)}`);
 }
-
-export interface BookingTotals {
-  status: BookingStatus;
-  currency: string;
-  count: number;
-  revenue: string;
-}
-
-/** Bookings made in the range, counted by status and currency, with what was paid minus what was refunded. */
-export function totalBookings(db: Kysely<Database>, { from, to }: Range): Promise<BookingTotals[]> {
-  let query = db.selectFrom("bookings as b")
-    .select((eb) => [
-      "b.status",
-      "b.currency",
-      eb.fn.countAll<number>().as("count"),
-      sql<string>`sum(b.amount_paid - b.amount_refunded)`.as("revenue"),
-    ])
-    .groupBy(["b.status", "b.currency"]);
-  for (const bound of endsOf({ from, to })) query = query.where("b.created_at", bound.operator, instantSql(bound.at));
-  return query.execute();
-}

@@ -1,35 +1,98 @@
-/** Counting bookings and their revenue. */
+/** Counting bookings, their revenue, and the time that is booked. */
 import type { BookingStats } from "../../generated/contract.ts";
 import { type Bound, instantIn } from "../calendar.ts";
 import { toCents } from "../money.ts";
 import type { BookingRules } from "./bookings.ts";
 import { type Range, rangeIn } from "../ranges.ts";
-import { type BookingTotals, totalBookings } from "./queries.ts";
+import { type BookingCount, countBookings, type Counts, type MinuteCount } from "./stats_queries.ts";
+
+/** Days at most that are told one by one. */
+const mostDays = 366;
 
 /** Bookings made in `range`, counted. Without an end: until now. Without a start: since the month began in which it ends. */
 export async function bookingStats(
   { db, clock, config }: BookingRules,
-  range: Range<Bound["at"]>,
+  { range, roomId }: { range: Range<Bound["at"]>; roomId: number | undefined },
 ): Promise<BookingStats> {
   const zone = config.defaultTimeZone;
-  const { from, to = { operator: "<=", at: clock.now().toTemporalInstant() } } = rangeIn(zone, range);
-  const lastInstant = to.operator === "<" ? to.at.subtract({ nanoseconds: 1 }) : to.at;
-  const month = lastInstant.toZonedDateTimeISO(zone).toPlainDate().with({ day: 1 });
-  return toStats(await totalBookings(db, { from: from ?? { operator: ">=", at: instantIn(zone, month) }, to }));
+  const { from: start, to = { operator: "<=", at: clock.now().toTemporalInstant() } } = rangeIn(zone, range);
+  const lastDay = dayOf(zone, to.operator === "<" ? to.at.subtract({ nanoseconds: 1 }) : to.at);
+  const from: Bound<Temporal.Instant> = start ?? { operator: ">=", at: instantIn(zone, lastDay.with({ day: 1 })) };
+  const days = daysBetween(dayOf(zone, from.at), lastDay);
+  const dayStarts = days.map((day) => instantIn(zone, day));
+  return toStats(days, await countBookings(db, { range: { from, to }, roomId, dayStarts }));
 }
 
-function toStats(totals: BookingTotals[]): BookingStats {
-  const byStatus = { pending: 0, confirmed: 0, cancelled: 0, completed: 0, no_show: 0 };
+function dayOf(zone: string, at: Temporal.Instant): Temporal.PlainDate {
+  return at.toZonedDateTimeISO(zone).toPlainDate();
+}
+
+/** Both included; none when there are over {@link mostDays}. */
+function daysBetween(first: Temporal.PlainDate, last: Temporal.PlainDate): Temporal.PlainDate[] {
+  const count = first.until(last).days + 1;
+  return count > mostDays ? [] : Array.from({ length: Math.max(0, count) }, (_, index) => first.add({ days: index }));
+}
+
+function toStats(days: Temporal.PlainDate[], { bookings, minutes, rooms }: Counts): BookingStats {
+  const ofAll = ({ room_id, day }: BookingCount | MinuteCount) => room_id === null && day === null;
+  const [all, allMinutes] = [bookings.filter(ofAll), minutes.filter(ofAll)];
+  const countOf = (matches: (count: BookingCount) => boolean) => sum(all.filter(matches).map(({ count }) => count));
   const cents: Record<string, number> = {};
-  for (const { status, currency, count, revenue } of totals) {
-    byStatus[status] += count;
-    cents[currency] = (cents[currency] ?? 0) + toCents(revenue);
+  for (const { currency, revenue } of all) {
+    if (currency !== null) cents[currency] = (cents[currency] ?? 0) + toCents(revenue);
   }
-  const sum = (amounts: number[]) => amounts.reduce((total, amount) => total + amount, 0);
+  const [noShows, completed] = [
+    countOf(({ status }) => status === "no_show"),
+    countOf(({ status }) => status === "completed"),
+  ];
+  const lasting = all.filter((each) => each.hold_expired === false);
+  const [byDay, byRoom] = [sharesBy("day", { bookings, minutes }), sharesBy("room_id", { bookings, minutes })];
+  return {
+    ...shareOf(all, allMinutes),
+    revenueByCurrency: Object.fromEntries(Object.entries(cents).map(([currency, amount]) => [currency, amount / 100])),
+    cancellationRate: rate(
+      sum(lasting.filter(({ status }) => status === "cancelled").map(({ count }) => count)),
+      sum(lasting.map(({ count }) => count)),
+    ),
+    noShowRate: rate(noShows, noShows + completed),
+    byDay: days.map((day, index) => ({ date: day.toString(), ...byDay(index + 1) })),
+    byRoom: rooms.map(({ id, name }) => ({ roomId: id, name, ...byRoom(id) })),
+  };
+}
+
+type Share = Pick<
+  BookingStats,
+  "total" | "byStatus" | "revenue" | "bookableMinutes" | "bookedMinutes" | "occupancy"
+>;
+
+/** What is told of all, and of each day and room. */
+function shareOf(bookings: BookingCount[], minutes: MinuteCount[]): Share {
+  const byStatus = { pending: 0, confirmed: 0, cancelled: 0, completed: 0, no_show: 0 };
+  for (const { status, count } of bookings) byStatus[status] += count;
+  const bookableMinutes = sum(minutes.map(({ bookable }) => bookable));
+  const bookedMinutes = sum(minutes.map(({ booked }) => booked));
   return {
     total: sum(Object.values(byStatus)),
     byStatus,
-    revenue: sum(Object.values(cents)) / 100,
-    revenueByCurrency: Object.fromEntries(Object.entries(cents).map(([currency, amount]) => [currency, amount / 100])),
+    revenue: sum(bookings.map(({ revenue }) => toCents(revenue))) / 100,
+    bookableMinutes,
+    bookedMinutes,
+    occupancy: rate(bookedMinutes, bookableMinutes),
   };
+}
+
+/** Gives the share of each day or room. */
+function sharesBy(key: "day" | "room_id", { bookings, minutes }: Omit<Counts, "rooms">): (value: number) => Share {
+  const counts = Map.groupBy(bookings, (each) => each[key]);
+  const lengths = Map.groupBy(minutes, (each) => each[key]);
+  return (value) => shareOf(counts.get(value) ?? [], lengths.get(value) ?? []);
+}
+
+function sum(amounts: number[]): number {
+  return amounts.reduce((total, amount) => total + amount, 0);
+}
+
+/** To four places. */
+function rate(part: number, whole: number): number | null {
+  return whole === 0 ? null : Math.round(part / whole * 10_000) / 10_000;
 }

@@ -138,7 +138,11 @@ Deno.test("no operation and no sweep scans bookings, timeslots or events sequent
     getSandboxClock: [{ token: admin }],
     setSandboxClock: [{ token: admin, body: { now: "2026-03-02T10:20:00Z" } }],
     resetSandboxClock: [{ token: admin }],
-    getBookingStats: [{ token: admin, query: { fromDate: "2026-02-01", toDate: "2026-02-02" } }],
+    getBookingStats: [
+      { token: admin, query: { fromDate: "2026-02-01", toDate: "2026-02-02" } },
+      { token: admin, query: { fromDate: "2026-02-01", toDate: "2026-02-07" } },
+      { token: admin, query: { fromDate: "2026-02-01", toDate: "2026-02-28", roomId: 5 } },
+    ],
     getHealth: [{}],
     getReadiness: [{}],
   };

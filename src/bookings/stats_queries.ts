@@ -1,0 +1,98 @@
+import { type Kysely, type RawBuilder, sql } from "kysely";
+import type { BookingStatus } from "../../generated/contract.ts";
+import type { Database } from "../database/connect.ts";
+import { toPostgres } from "../calendar.ts";
+import { endsOf, instantSql, type Range } from "../ranges.ts";
+
+export interface StatsFilter {
+  range: Range;
+  roomId: number | undefined;
+  /** When each day of the range begins. Empty when days are not told apart. */
+  dayStarts: Temporal.Instant[];
+}
+
+/** What a count is of: of one room, of one day (from 1), or, when both are null, of all. */
+interface Share {
+  room_id: number | null;
+  day: number | null;
+}
+
+export interface BookingCount extends Share {
+  status: BookingStatus;
+  /** Null unless it is of all. */
+  currency: string | null;
+  hold_expired: boolean | null;
+  count: number;
+  /** What was paid minus what was refunded. */
+  revenue: number;
+}
+
+export interface MinuteCount extends Share {
+  bookable: number;
+  booked: number;
+}
+
+export interface Counts {
+  bookings: BookingCount[];
+  minutes: MinuteCount[];
+  /** Those with a booking or a timeslot, by name. */
+  rooms: { id: number; name: string }[];
+}
+
+/** Counts the bookings made in the range, and the minutes of the timeslots that start in it: in all, by room, and by day. */
+export function countBookings(
+  db: Kysely<Database>,
+  { range, roomId, dayStarts }: StatsFilter,
+): Promise<Counts> {
+  // As a query of its own it is read once, not once a row.
+  const days = sql`(select ${`{${dayStarts.map(toPostgres).join(",")}}`}::text::timestamptz[])`;
+  const within = (time: string): RawBuilder<boolean> => {
+    const ends = endsOf(range).map(({ operator, at }) =>
+      sql<boolean>`${sql.ref(time)} ${sql.raw(operator)} ${instantSql(at)}`
+    );
+    return sql`${sql.join(ends, sql` and `)}`;
+  };
+  const inRoom = (column: string) => roomId === undefined ? sql`true` : sql`${sql.ref(column)} = ${roomId}`;
+  return db.with("made", () =>
+    sql<BookingCount>`(
+      select b.room_id, b.day, b.status, b.currency, b.hold_expired, count(*) as count,
+        sum(b.amount_paid - b.amount_refunded) as revenue
+      from (
+        select b.*, width_bucket(b.created_at, ${days}) as day,
+          coalesce(b.cancellation_reason = 'hold_expired', false) as hold_expired
+        from bookings b where ${within("b.created_at")} and ${inRoom("b.room_id")}
+      ) b
+      group by grouping sets ((b.status, b.currency, b.hold_expired), (b.status, b.day), (b.status, b.room_id))
+    )`)
+    .with("slots", () =>
+      // Room by room, as the index of timeslots has them.
+      sql<Share>`(
+        select r.id as room_id, slot.* from rooms r cross join lateral (
+          select width_bucket(t.starts_at, ${days}) as day,
+            sum(t.ends_at - t.starts_at) filter (where r.is_active or live.is_there) as bookable,
+            sum(t.ends_at - t.starts_at) filter (where live.is_there) as booked
+          from timeslots t
+            -- With a limit, since Postgres would otherwise read all bookings once for each room.
+            left join lateral (
+              select true as is_there from bookings b where b.timeslot_id = t.id and b.status <> 'cancelled' limit 1
+            ) live on true
+          where t.room_id = r.id and ${within("t.starts_at")}
+          group by 1
+        ) slot where ${inRoom("r.id")}
+      )`)
+    .with("spent", () =>
+      sql<MinuteCount>`(
+        select room_id, day, coalesce(extract(epoch from sum(bookable)) / 60, 0)::bigint as bookable,
+          coalesce(extract(epoch from sum(booked)) / 60, 0)::bigint as booked
+        from slots group by grouping sets ((), (room_id), (day))
+      )`)
+    .selectNoFrom([
+      sql<BookingCount[]>`(select coalesce(json_agg(made), '[]') from made)`.as("bookings"),
+      sql<MinuteCount[]>`(select coalesce(json_agg(spent), '[]') from spent)`.as("minutes"),
+      sql<Counts["rooms"]>`(
+        select coalesce(json_agg(json_build_object('id', r.id, 'name', r.name) order by r.name, r.id), '[]')
+        from rooms r where r.id in (select room_id from made union select room_id from slots)
+      )`.as("rooms"),
+    ])
+    .executeTakeFirstOrThrow();
+}
