@@ -4,7 +4,7 @@ import { join } from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };
 import { startEmbeddedPostgres } from "../../src/database/embedded.ts";
 
-type Task = "start" | "serve" | "migrate" | "token";
+type Task = "start" | "serve" | "migrate" | "token" | "admin";
 type Environment = Record<string, string>;
 
 /** A process that has by then not done what a test waits for is stuck. */
