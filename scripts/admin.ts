@@ -5,12 +5,14 @@ import { events } from "./admin/events.ts";
 import { keys } from "./admin/keys.ts";
 import { runProgram } from "./admin/program.ts";
 import { rooms } from "./admin/rooms.ts";
+import { stats } from "./admin/stats.ts";
 import { timeslots } from "./admin/timeslots.ts";
 
 const admin = group("Look after rooms, timeslots and bookings of a Slotkeeper", {
   rooms,
   timeslots,
   bookings,
+  stats,
   events,
   keys,
 });

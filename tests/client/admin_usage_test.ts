@@ -23,7 +23,7 @@ Deno.test("admin --help lists every command, and each of them has a help with ex
       "bookings complete",
       "bookings no-show",
     ],
-    ...["events tail", "keys list", "keys create", "keys revoke"],
+    ...["stats", "events tail", "keys list", "keys create", "keys revoke"],
   ]);
   for (const command of commands) {
     const help = await run([...command.split(" "), "--help"]);
