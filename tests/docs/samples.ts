@@ -17,9 +17,14 @@ export interface Sample {
 export function fencedBlocks(markdown: string, where: string): Sample[] {
   const samples: Sample[] = [];
   let heading = where;
-  for (const [, title, language = "", code = ""] of markdown.matchAll(/^#+ (.+)$|^```(\w*)\n([\s\S]*?)^```$/gm)) {
+  // A block that belongs to an item of a list is indented like that.
+  const parts = markdown.matchAll(/^#+ (.+)$|^( *)```(\w*)\n([\s\S]*?)^\2```$/gm);
+  for (const [, title, indentation = "", language = "", code = ""] of parts) {
     if (title !== undefined) heading = `${where}, ${title}`;
-    else samples.push({ name: `${heading} (${samples.length + 1})`, language, code });
+    else {
+      const name = `${heading} (${samples.length + 1})`;
+      samples.push({ name, language, code: code.replaceAll(new RegExp(`^${indentation}`, "gm"), "") });
+    }
   }
   return samples;
 }
