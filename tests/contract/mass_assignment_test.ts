@@ -161,7 +161,14 @@ Deno.test("nothing undeclared is taken or told", async (t) => {
   });
 
   await t.step("a token's claims make nobody another user or an admin", async () => {
-    const claims = { ...names, sub: "alice", role: "user", exp: Math.floor(Date.now() / 1_000) + 600 };
+    // All of them would make it longer than a token may be.
+    const short = Object.entries(names).filter(([, value]) => JSON.stringify(value).length < 200);
+    const claims = {
+      ...Object.fromEntries(short),
+      sub: "alice",
+      role: "user",
+      exp: Math.floor(Date.now() / 1_000) + 600,
+    };
     const { nbf: _nbf, iat: _iat, ...others }: JsonObject = claims;
     const token = await new SignJWT({ ...others, id: 1, userId: 1 }).setProtectedHeader({ alg: "HS256" })
       .sign(new TextEncoder().encode(testSecret));
