@@ -1,0 +1,207 @@
+/** The SDK as it is packed: one program, `journey.ts`, against the installed package in Node, Deno and a browser. */
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import { extname, join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { parse } from "yaml";
+import openapiYaml from "../../openapi.yaml" with { type: "text" };
+import { newRoom, newTimeslots } from "../support/builders.ts";
+import { hasBrowser, launchBrowser, openPage } from "../support/browser.ts";
+import { startServer, type TestServer } from "../support/server.ts";
+import type { Journey, JourneyOptions } from "./journey.ts";
+
+const root = new URL("../../", import.meta.url);
+/** That which the types of the contract are generated with. */
+const compiler = createRequire(import.meta.resolve("openapi-typescript")).resolve("typescript/bin/tsc");
+const { version } = parse(openapiYaml).info;
+const date = "2026-03-09";
+
+/** Fails with all that was printed unless the program succeeds; otherwise comes to its standard output. */
+async function run(program: string, args: string[], cwd: string | URL): Promise<string> {
+  const env = { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" };
+  const output = await new Deno.Command(program, { args, cwd, env, stdin: "null" }).output();
+  const [stdout, stderr] = [output.stdout, output.stderr].map((bytes) => new TextDecoder().decode(bytes));
+  assert(output.success, `${program} ${args.join(" ")}\n${stdout}${stderr}`);
+  return stdout ?? "";
+}
+
+async function majorOfNode(): Promise<number | undefined> {
+  try {
+    return Number.parseInt((await run("node", ["--version"], root)).slice(1));
+  } catch (failure) {
+    if (failure instanceof Deno.errors.NotFound) return undefined;
+    throw failure;
+  }
+}
+
+const nodeMajor = await majorOfNode();
+const hasNode = nodeMajor !== undefined;
+if (!hasNode) console.log("There is no Node here: the package of the SDK is not tried.");
+else if (!hasBrowser) console.log("There is no Chromium here (set CHROMIUM_PATH): the SDK is not tried in a browser.");
+
+/** What makes of the folder a project whose compiler overlooks nothing, not even in the packages that it uses. */
+const compilerOptions = {
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  noUncheckedIndexedAccess: true,
+  verbatimModuleSyntax: true,
+  module: "nodenext",
+  target: "es2022",
+  lib: ["es2023", "dom", "dom.iterable", "dom.asynciterable"],
+  types: [],
+  skipLibCheck: false,
+};
+
+/** A project of somebody's that has installed the package, with `journey.ts` compiled in it. */
+async function newProject(): Promise<string> {
+  const folder = await Deno.makeTempDir({ prefix: "slotkeeper_sdk_test_" });
+  await run(Deno.execPath(), ["task", "--quiet", "sdk", folder], root);
+  const tarball = `slotkeeper-client-${version}.tgz`;
+  await Deno.writeTextFile(join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }));
+  const options = ["--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"];
+  await run("npm", ["install", ...options, `./${tarball}`], folder);
+  for (const name of ["journey.ts", "mistakes.ts"]) {
+    await Deno.copyFile(new URL(name, import.meta.url), join(folder, name));
+  }
+  await Deno.writeTextFile(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions }));
+  await run("node", [compiler], folder);
+  const main = (module: string) =>
+    `import { journey } from "${module}";\nconsole.log(JSON.stringify(await journey(JSON.parse(process.argv[2]))));\n`;
+  await Deno.writeTextFile(join(folder, "main.mjs"), main("./journey.js"));
+  await Deno.writeTextFile(
+    join(folder, "main.ts"),
+    main("./journey.ts").replace("process.argv[2]", 'Deno.args[0] ?? ""'),
+  );
+  return folder;
+}
+
+/** Packed and installed once for all tests of this file. */
+const project = hasNode ? await newProject() : "";
+if (hasNode) globalThis.addEventListener("unload", () => Deno.removeSync(project, { recursive: true }));
+
+/** What `travel` has to see, in a room of its own and as a user of its own. */
+async function assertJourney(
+  server: TestServer,
+  subject: string,
+  travel: (options: JourneyOptions) => Promise<Journey>,
+): Promise<void> {
+  const roomName = `Room of ${subject}`;
+  await newTimeslots(server, await newRoom(server, { name: roomName }), { date });
+  const seen = await travel({ baseUrl: server.url, token: await server.token(subject), roomName, date });
+  const bookings = await server.db.selectFrom("bookings").innerJoin("rooms", "rooms.id", "bookings.room_id")
+    .select(["bookings.id", "bookings.status"]).where("rooms.name", "=", roomName).orderBy("bookings.id").execute();
+  assert.deepEqual(bookings.map(({ status }) => status), ["cancelled", "pending", "pending"]);
+  const ids = bookings.map(({ id }) => id);
+  assert.deepEqual(seen, {
+    booked: ids,
+    listed: ids.toReversed(),
+    refusals: ["timeslot_unavailable", "booking_not_found"],
+    events: [...ids.map((id) => `created ${id}`), `cancelled ${ids[0]}`],
+  });
+}
+
+Deno.test({
+  name:
+    "the package has the contract's version, one dependency, under 20,000 bytes for a page, and nothing of the server",
+  ignore: !hasNode,
+  async fn() {
+    const folder = join(project, "node_modules/@slotkeeper/client");
+    const manifest = JSON.parse(await Deno.readTextFile(join(folder, "package.json")));
+    assert.deepEqual([manifest.name, manifest.version, manifest.license], ["@slotkeeper/client", version, "MIT"]);
+    assert.deepEqual(Object.keys(manifest.dependencies), ["openapi-fetch"]);
+    for (const kind of ["devDependencies", "peerDependencies", "optionalDependencies", "scripts", "bin"]) {
+      assert.equal(manifest[kind], undefined, kind);
+    }
+    const names = [];
+    let size = 0;
+    for await (const { name, isFile } of Deno.readDir(folder)) {
+      assert(isFile, name);
+      names.push(name);
+      const text = await Deno.readTextFile(join(folder, name));
+      if (name.endsWith(".js")) size += gzipSync(text).byteLength;
+      assert.doesNotMatch(text, /\.\.\/|\/src\/|generated\/|(?<!\.d)\.ts"|slotkeeper_sdk_|file:\/\//, name);
+    }
+    assert(size < 20_000, `${size} bytes`);
+    const sources = [...Deno.readDirSync(new URL("src/client", root))].map(({ name }) => name.replace(/\.ts$/, ""));
+    const stems = new Set(names.map((name) => name.replace(/(\.d\.ts|\.js)$/, "")));
+    assert.deepEqual(stems, new Set(["LICENSE", "package.json", "api", ...sources]));
+  },
+});
+
+Deno.test({
+  name: `the installed package does its whole work in Node ${nodeMajor}, as strict TypeScript compiled it`,
+  ignore: !hasNode,
+  async fn() {
+    await using server = await startServer();
+    await assertJourney(server, "node", async (options) => {
+      const flags = (nodeMajor ?? 0) < 22 ? ["--experimental-websocket"] : [];
+      return JSON.parse(await run("node", [...flags, "main.mjs", JSON.stringify(options)], project));
+    });
+  },
+});
+
+Deno.test({
+  name: "the installed package does its whole work in Deno, which finds its types, too",
+  ignore: !hasNode,
+  async fn() {
+    await using server = await startServer();
+    await assertJourney(server, "deno", async (options) => {
+      const flags = ["--check", "--no-config", "--no-lock", "--node-modules-dir=manual", "--allow-net"];
+      return JSON.parse(await run(Deno.execPath(), ["run", ...flags, "main.ts", JSON.stringify(options)], project));
+    });
+  },
+});
+
+const contentTypes: Record<string, string> = { ".js": "text/javascript", ".mjs": "text/javascript" };
+
+/** The project's files on an origin of their own, with a page that finds the package as pages do: by an import map. */
+function servePages(): Deno.HttpServer<Deno.NetAddr> {
+  const imports = {
+    "@slotkeeper/client": "/node_modules/@slotkeeper/client/mod.js",
+    "openapi-fetch": "/node_modules/openapi-fetch/dist/index.mjs",
+  };
+  const page = `<!doctype html><link rel="icon" href="data:,">
+<script type="importmap">${JSON.stringify({ imports })}</script>
+<script type="module">import { journey } from "/journey.js"; globalThis.journey = journey;</script>`;
+  return Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async ({ url }) => {
+    const { pathname } = new URL(url);
+    if (pathname === "/") return new Response(page, { headers: { "Content-Type": "text/html" } });
+    const type = contentTypes[extname(pathname)];
+    if (type === undefined) return new Response(null, { status: 404 });
+    return new Response(await Deno.readFile(join(project, pathname)), { headers: { "Content-Type": type } });
+  });
+}
+
+Deno.test({
+  name: "the installed package does its whole work in a page of another origin, loaded as it is",
+  ignore: !hasNode || !hasBrowser,
+  async fn() {
+    const pages = servePages();
+    const origin = `http://127.0.0.1:${pages.addr.port}`;
+    await using server = await startServer({ env: { CORS_ORIGINS: origin } });
+    const browser = await launchBrowser();
+    try {
+      await using watched = await openPage(browser, { origins: [origin, server.url] });
+      await watched.page.goto(origin);
+      await watched.page.waitForFunction("globalThis.journey !== undefined");
+      await assertJourney(
+        server,
+        "page",
+        (options) => watched.page.evaluate(`journey(${JSON.stringify(options)})`),
+      );
+      // The page is told of each refusal by the browser, too; of nothing else.
+      const kinds = watched.faults.map((fault) => fault.replace(/\?ticket=\S+|: the server responded.+$/, ""));
+      assert.deepEqual(
+        kinds.toSorted(),
+        [
+          "Failed to load resource",
+          "Failed to load resource",
+          `socket to ${server.url.replace("http", "ws")}/api/v1/ws`,
+        ].toSorted(),
+      );
+    } finally {
+      await browser.close();
+      await pages.shutdown();
+    }
+  },
+});
