@@ -72,12 +72,12 @@ async function tokenOf({ token }: RetryOptions): Promise<string | undefined> {
 /** Sends it once and takes in the whole answer, since a connection may also break in the middle of one. */
 async function attempt(request: Request, headers: Headers, options: RetryOptions): Promise<Response> {
   const { fetch, timeoutMs } = options;
-  const token = await tokenOf(options);
-  if (token !== undefined && !request.headers.has("Authorization")) headers.set("Authorization", `Bearer ${token}`);
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(new Error(`No answer within ${timeoutMs} ms`)), timeoutMs);
+  const signal = AbortSignal.any([request.signal, late.signal]);
   try {
-    const signal = AbortSignal.any([request.signal, late.signal]);
+    const token = await unlessAborted(signal, tokenOf(options));
+    if (token !== undefined && !request.headers.has("Authorization")) headers.set("Authorization", `Bearer ${token}`);
     const response = await fetch(new Request(request.clone(), { headers, signal }));
     const body = await response.arrayBuffer();
     const { status, statusText } = response;
@@ -86,6 +86,16 @@ async function attempt(request: Request, headers: Headers, options: RetryOptions
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** What `promise` comes to, if it comes to it before `signal` is aborted. */
+function unlessAborted<Value>(signal: AbortSignal, promise: Promise<Value>): Promise<Value> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort);
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
 }
 
 /** 128 bits of chance. `crypto.randomUUID` would need a page that came by TLS. */
