@@ -4,11 +4,6 @@ import type { components } from "../../generated/api.d.ts";
 type Schemas = components["schemas"];
 type ServerFrame = Schemas["ServerFrame"];
 
-/**
- * A line on which nothing was heard for so long is asked for a sign, and given up when none comes for as long again. In
- * milliseconds.
- */
-const patienceMs = 20_000;
 /** Frames that may wait to be read. With more the socket is let go, to be opened again once they are read. */
 const longestQueue = 1_000;
 
@@ -20,11 +15,19 @@ export interface Line {
   close(): void;
 }
 
-/** Sends `join` as soon as `socket` is open. Ends when the socket does, when it falls silent, or by `signal`. */
-export function openLine(
-  socket: WebSocket,
-  { join, signal }: { join: Schemas["JoinBookingRoom"] | Schemas["JoinRoom"]; signal: AbortSignal },
-): Line {
+export interface LineOptions {
+  /** What is sent as soon as the socket is open. */
+  join: Schemas["JoinBookingRoom"] | Schemas["JoinRoom"];
+  signal: AbortSignal;
+  /**
+   * A line on which nothing was heard for so long is asked for a sign, and given up when none comes for as long again. In
+   * milliseconds.
+   */
+  patienceMs: number;
+}
+
+/** Reads `socket`. Ends when it does, when it falls silent, or by `signal`. */
+export function openLine(socket: WebSocket, { join, signal, patienceMs }: LineOptions): Line {
   const queue: ServerFrame[] = [];
   let reason: string | undefined;
   let wasHeard = false;
@@ -45,7 +48,8 @@ export function openLine(
   const heartbeat = setInterval(() => {
     if (!wasHeard) return end("nothing was heard");
     wasHeard = false;
-    socket.send(JSON.stringify({ action: "ping" } satisfies Schemas["Ping"]));
+    // One that is closing already may not be written to, and says so itself.
+    if (socket.readyState === socket.OPEN) socket.send(JSON.stringify({ action: "ping" } satisfies Schemas["Ping"]));
   }, patienceMs);
   signal.addEventListener("abort", abort);
 
@@ -54,7 +58,8 @@ export function openLine(
     if (reason !== undefined) return;
     wasHeard = true;
     if (queue.length >= longestQueue) return end(`${longestQueue} events wait to be read`);
-    const frame: ServerFrame = JSON.parse(data);
+    const frame = parse(data);
+    if (frame === undefined) return end("what came is no frame");
     if (frame.event === "pong") return;
     queue.push(frame);
     wake();
@@ -74,4 +79,13 @@ export function openLine(
     },
     close: () => end("closed by this side"),
   };
+}
+
+/** Undefined for what no Slotkeeper sends. It must not end the program: there is nobody to catch what a listener throws. */
+function parse(data: unknown): ServerFrame | undefined {
+  try {
+    return JSON.parse(String(data)) ?? undefined;
+  } catch {
+    return undefined;
+  }
 }

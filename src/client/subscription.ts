@@ -71,13 +71,15 @@ interface Context {
   client: FetchClient<paths>;
   baseUrl: string;
   WebSocket: typeof WebSocket | undefined;
+  /** See {@link LineOptions.patienceMs}; 20 seconds unless given. */
+  patienceMs?: number;
 }
 
 /** A connection that has held for so long was a good one: the next attempt comes soon. In milliseconds. */
 const goodConnectionMs = 5_000;
 
 export function subscribe(context: Context, options: SubscriptionOptions): Subscription {
-  const { client, baseUrl, WebSocket } = context;
+  const { client, baseUrl, WebSocket, patienceMs = 20_000 } = context;
   if (WebSocket === undefined) {
     throw new TypeError("There is no WebSocket here. Use Node 22 or later, or give `createClient` one, as of `ws`.");
   }
@@ -99,7 +101,7 @@ export function subscribe(context: Context, options: SubscriptionOptions): Subsc
     const address = new URL(`${baseUrl.replace(/\/$/, "")}/api/v1/ws`, globalThis.location?.href);
     address.protocol = address.protocol.replace("http", "ws");
     address.searchParams.set("ticket", ticket);
-    const line = openLine(new WebSocket!(address), { join: joinFrame(), signal });
+    const line = openLine(new WebSocket!(address), { join: joinFrame(), signal, patienceMs });
     let joinedAt: number | undefined;
     try {
       for (let frame = await line.next(); frame !== undefined; frame = await line.next()) {
