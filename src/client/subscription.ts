@@ -60,11 +60,10 @@ export class SubscriptionError extends Error {
   }
 }
 
-/** Whether another attempt would come to the same. A token may expire on its way, so one that was good gets a second chance. */
-function isFinal(failure: unknown, failures: number): boolean {
+/** Whether another attempt would come to the same. */
+function isFinal(failure: unknown): boolean {
   if (failure instanceof SubscriptionError) return true;
-  if (!(failure instanceof ProblemError) || failure.status >= 500) return false;
-  return failure.status === 401 ? failures > 0 : ![408, 409, 429].includes(failure.status);
+  return failure instanceof ProblemError && failure.status < 500 && ![408, 409, 429].includes(failure.status);
 }
 
 interface Context {
@@ -75,7 +74,7 @@ interface Context {
   patienceMs?: number;
 }
 
-/** A connection that has held for so long was a good one: the next attempt comes soon. In milliseconds. */
+/** A connection that has held for so long, or told something, was a good one: the next attempt comes soon. In milliseconds. */
 const goodConnectionMs = 5_000;
 
 export function subscribe(context: Context, options: SubscriptionOptions): Subscription {
@@ -90,19 +89,27 @@ export function subscribe(context: Context, options: SubscriptionOptions): Subsc
   const signal = options.signal === undefined ? closing.signal : AbortSignal.any([options.signal, closing.signal]);
   let cursor = options.after;
   let state: SubscriptionState = { status: "connecting" };
+  /** What `onState` threw, which ends the subscription. */
+  let thrown: { failure: unknown } | undefined;
   const report = (next: SubscriptionState) => {
     state = next;
-    options.onState?.(next);
+    try {
+      options.onState?.(next);
+    } catch (failure) {
+      thrown ??= { failure };
+      closing.abort();
+    }
   };
 
-  /** One connection, from its ticket to its end. Comes to how long it was live, in milliseconds, and why it ended. */
-  async function* listen(): AsyncGenerator<SubscriptionEvent, { liveMs: number; reason: string }, undefined> {
+  /** One connection, from its ticket to its end. Comes to whether it was of any use, and why it ended. */
+  async function* listen(): AsyncGenerator<SubscriptionEvent, { wasGood: boolean; reason: string }, undefined> {
     const { ticket } = await unwrap(client.POST("/api/v1/ws/tickets", { signal }));
     const address = new URL(`${baseUrl.replace(/\/$/, "")}/api/v1/ws`, globalThis.location?.href);
     address.protocol = address.protocol.replace("http", "ws");
     address.searchParams.set("ticket", ticket);
     const line = openLine(new WebSocket!(address), { join: joinFrame(), signal, patienceMs });
-    let joinedAt: number | undefined;
+    let joinedAt = Infinity;
+    let hasEvents = false;
     try {
       for (let frame = await line.next(); frame !== undefined; frame = await line.next()) {
         switch (frame.event) {
@@ -118,11 +125,12 @@ export function subscribe(context: Context, options: SubscriptionOptions): Subsc
           case "booking_reminder":
           case "timeslot_update":
           case "gap":
+            hasEvents = true;
             cursor = frame.cursor;
             yield frame;
         }
       }
-      return { liveMs: joinedAt === undefined ? 0 : Date.now() - joinedAt, reason: line.reason };
+      return { wasGood: hasEvents || Date.now() - joinedAt >= goodConnectionMs, reason: line.reason };
     } finally {
       line.close();
     }
@@ -135,28 +143,39 @@ export function subscribe(context: Context, options: SubscriptionOptions): Subsc
     return { action: "join_booking_room", ...(userId === undefined ? {} : { userId }), ...after };
   }
 
+  /** One connection after the other. */
+  async function* attempts(): AsyncGenerator<SubscriptionEvent, void, undefined> {
+    // A token may expire on its way to the server, so who is refused for it may ask for another one, once.
+    let wasUnauthorized = false;
+    for (let failures = 0; !signal.aborted; failures++) {
+      report({ status: "connecting" });
+      let reason: string;
+      try {
+        const end = yield* listen();
+        reason = end.reason;
+        wasUnauthorized = false;
+        if (end.wasGood) failures = 0;
+      } catch (failure) {
+        if (signal.aborted) return;
+        const isUnauthorized = failure instanceof ProblemError && failure.status === 401;
+        if (isFinal(failure) && (!isUnauthorized || wasUnauthorized)) throw failure;
+        wasUnauthorized ||= isUnauthorized;
+        reason = failure instanceof Error ? failure.message : String(failure);
+      }
+      if (signal.aborted) return;
+      report({ status: "waiting", reason });
+      await sleep(backoffMs(failures), signal).catch(() => {});
+    }
+  }
+
   async function* events(): AsyncGenerator<SubscriptionEvent, void, undefined> {
     try {
-      for (let failures = 0; !signal.aborted; failures++) {
-        report({ status: "connecting" });
-        let reason: string;
-        try {
-          const end = yield* listen();
-          reason = end.reason;
-          if (end.liveMs >= goodConnectionMs) failures = 0;
-        } catch (failure) {
-          if (signal.aborted) return;
-          if (isFinal(failure, failures)) throw failure;
-          reason = failure instanceof Error ? failure.message : String(failure);
-        }
-        if (signal.aborted) return;
-        report({ status: "waiting", reason });
-        await sleep(backoffMs(failures), signal).catch(() => {});
-      }
+      yield* attempts();
     } finally {
       closing.abort();
       report({ status: "closed" });
     }
+    if (thrown !== undefined) throw thrown.failure;
   }
 
   const generator = events();
