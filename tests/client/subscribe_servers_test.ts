@@ -1,0 +1,112 @@
+/** Subscriptions of the SDK to servers that restart, are killed, or hang, while bookings change. */
+import { createClient } from "@slotkeeper/client";
+import type { Timeslot } from "../../generated/contract.ts";
+import { subscribe } from "../../src/client/subscription.ts";
+import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
+import { type ServerProcess, startServerProcess } from "../support/process.ts";
+import { startServer, testSecret, type TestServer } from "../support/server.ts";
+import { assertTold, follow } from "./following.ts";
+import { startProxy } from "./proxy.ts";
+
+/** A server of which no subscriber knows, to write through and to look at the feed. The processes live by the machine's clock. */
+function startBase(): Promise<TestServer> {
+  return startServer({ now: Temporal.Now.instant().toString(), pool: 8 });
+}
+
+function start(base: TestServer, port: number): Promise<ServerProcess> {
+  const env = {
+    DATABASE_URL: base.databaseUrl,
+    AUTH_JWT_SECRET: testSecret,
+    RATE_LIMIT: "off",
+    PAYMENT_PROVIDER: "none",
+  };
+  return startServerProcess("serve", { ...env, PORT: `${port}` });
+}
+
+/** Two writers book and cancel for alice, each its own timeslot over and over, until they are stopped. */
+async function startWriting(base: TestServer): Promise<() => Promise<void>> {
+  const date = Temporal.Now.plainDateISO("UTC").add({ days: 30 }).toString();
+  const slots = await newTimeslots(base, await newRoom(base), { date });
+  const token = await base.token("alice");
+  let isStopped = false;
+  const write = async (slot: Timeslot) => {
+    while (!isStopped) {
+      const { id: bookingId } = await newBooking(base, "alice", slot);
+      await base.ok("cancelBooking", { token, params: { bookingId } });
+      // Each change is told on its own, and leaves the machine time for others.
+      await base.settled();
+    }
+  };
+  const writers = Promise.all(slots.slice(0, 2).map(write));
+  return async () => {
+    isStopped = true;
+    await writers;
+  };
+}
+
+Deno.test("a server that is restarted, killed and stopped for a while under load costs a subscription no event", async () => {
+  await using base = await startBase();
+  const token = await base.token("alice");
+  let server = await start(base, 0);
+  const port = Number(new URL(server.url).port);
+  const live = Promise.withResolvers<void>();
+  const subscription = createClient({ baseUrl: server.url, token }).subscribe({
+    onState: ({ status }) => status === "live" && live.resolve(),
+  });
+  try {
+    const follower = follow(subscription);
+    await live.promise;
+    const stop = await startWriting(base);
+    for (const signal of ["SIGTERM", "SIGKILL", "SIGSTOP"] as const) {
+      await follower.until(follower.events.length + 5);
+      server.signal(signal);
+      if (signal === "SIGSTOP") {
+        // Some changes pass without it.
+        const seen = base.feed.position.transactionId;
+        while (base.feed.position.transactionId < seen + 10) await base.settled();
+        server.signal("SIGCONT");
+      } else {
+        await server.end();
+        server = await start(base, port);
+      }
+    }
+    await follower.until(follower.events.length + 5);
+    await stop();
+    await assertTold(follower, { server: base, token, close: subscription.close });
+  } finally {
+    subscription.close();
+    await server[Symbol.asyncDispose]();
+  }
+});
+
+Deno.test("when one of two servers hangs, and later the other one is killed, a subscription goes on where it can", async () => {
+  await using base = await startBase();
+  const token = await base.token("alice");
+  await using other = await start(base, 0);
+  await using first = await start(base, 0);
+  await using proxy = await startProxy([first.url]);
+  const live = Promise.withResolvers<void>();
+  const context = { baseUrl: proxy.url, WebSocket, patienceMs: 300 };
+  const client = createClient({ baseUrl: proxy.url, token, timeoutMs: 500 });
+  const subscription = subscribe({ ...context, client }, {
+    onState: ({ status }) => status === "live" && live.resolve(),
+  });
+  try {
+    const follower = follow(subscription);
+    await live.promise;
+    const stop = await startWriting(base);
+    // From now on to each in its turn, so the one that is not there is met again and again.
+    proxy.targets = [first.url, other.url];
+    await follower.until(5);
+    first.signal("SIGSTOP");
+    await follower.until(follower.events.length + 25);
+    first.signal("SIGCONT");
+    other.signal("SIGKILL");
+    await other.end();
+    await follower.until(follower.events.length + 25);
+    await stop();
+    await assertTold(follower, { server: base, token, close: subscription.close });
+  } finally {
+    subscription.close();
+  }
+});
