@@ -1,0 +1,115 @@
+/** Bookings by the SDK at servers that are killed: each call comes to one booking, and to its answer. */
+import assert from "node:assert/strict";
+import { createClient, unwrap } from "@slotkeeper/client";
+import { rateLimits } from "../../generated/contract.ts";
+import { newRoom, newTimeslots } from "../support/builders.ts";
+import { newDatabaseLine } from "../support/database_line.ts";
+import { startServerProcess } from "../support/process.ts";
+import { startServer, testSecret, type TestServer } from "../support/server.ts";
+
+/** To look behind the back of the servers that die. The processes live by the machine's clock. */
+async function newBase() {
+  const base = await startServer({ now: Temporal.Now.instant().toString() });
+  const date = Temporal.Now.plainDateISO("UTC").add({ days: 30 }).toString();
+  const room = await newRoom(base);
+  const slots = await newTimeslots(base, room, { date, slotDuration: 5 });
+  return { base, room, slots };
+}
+
+function envFor(databaseUrl: string, port = 0): Record<string, string> {
+  return {
+    DATABASE_URL: databaseUrl,
+    AUTH_JWT_SECRET: testSecret,
+    PORT: `${port}`,
+    RATE_LIMIT: "off",
+    MAX_PENDING_BOOKINGS: "0",
+    PAYMENT_PROVIDER: "none",
+  };
+}
+
+async function bookingsOf({ db }: TestServer) {
+  return await db.selectFrom("bookings").select(["id", "timeslot_id"]).orderBy("id").execute();
+}
+
+for (const moment of ["before", "after"] as const) {
+  Deno.test(`a booking whose server is killed just ${moment} the commit comes to one booking and its answer`, async () => {
+    const { base: server, slots, room } = await newBase();
+    await using base = server;
+    await using line = await newDatabaseLine(base.databaseUrl);
+    const first = await startServerProcess("serve", envFor(line.url));
+    const [slot] = slots;
+    assert(slot);
+    const client = createClient({ baseUrl: first.url, token: await base.token("alice"), retries: 12 });
+    const held = line.hold(moment, /insert into "idempotency_keys"/);
+    const booking = client.POST("/api/v1/bookings", { body: { roomId: room.id, timeslotId: slot.id } });
+    await Promise.race([held, booking]);
+    assert.equal((await bookingsOf(base)).length, moment === "after" ? 1 : 0);
+    first.signal("SIGKILL");
+    await first.end();
+    await using _second = await startServerProcess("serve", envFor(line.url, Number(new URL(first.url).port)));
+    const { data, response } = await booking;
+    assert.equal(response.status, 201);
+    assert.equal(response.headers.get("Idempotency-Replayed"), moment === "after" ? "true" : null);
+    assert.deepEqual(await bookingsOf(base), [{ id: data?.booking.id, timeslot_id: slot.id }]);
+  });
+}
+
+Deno.test("20 clients at once whose server is killed three times make no booking twice, and have all of their answers", async () => {
+  const { base: server, slots, room } = await newBase();
+  await using base = server;
+  let process = await startServerProcess("serve", envFor(base.databaseUrl));
+  const port = Number(new URL(process.url).port);
+  let answered = 0;
+  let wanted: { count: number; reached: () => void } | undefined;
+  const reach = (count: number) => new Promise<void>((reached) => wanted = { count, reached });
+  const client = async (subject: string, own: typeof slots) => {
+    const sdk = createClient({ baseUrl: process.url, token: await base.token(subject), retries: 30 });
+    const made: [number, number][] = [];
+    for (const { id: timeslotId } of own) {
+      const { booking } = await unwrap(sdk.POST("/api/v1/bookings", { body: { roomId: room.id, timeslotId } }));
+      made.push([booking.id, timeslotId]);
+      if (++answered === wanted?.count) wanted.reached();
+    }
+    return made;
+  };
+  try {
+    const reached = reach(10);
+    const clients = Array.from(
+      { length: 20 },
+      (_, index) => client(`user ${index}`, slots.slice(index * 4, index * 4 + 4)),
+    );
+    await reached;
+    for (const count of [30, 50, undefined]) {
+      process.signal("SIGKILL");
+      await process.end();
+      const next = count === undefined ? undefined : reach(count);
+      process = await startServerProcess("serve", envFor(base.databaseUrl, port));
+      await next;
+    }
+    const made = (await Promise.all(clients)).flat().sort(([a], [b]) => a - b);
+    assert.equal(made.length, 80);
+    assert.deepEqual((await bookingsOf(base)).map(({ id, timeslot_id }) => [id, timeslot_id]), made);
+  } finally {
+    await process[Symbol.asyncDispose]();
+  }
+});
+
+Deno.test("who asks for too much at once is served when the server's limit allows it again", async () => {
+  const user = { quota: 3, windowSeconds: 1 };
+  await using server = await startServer({ env: { RATE_LIMIT: "on" }, rateLimits: { ...rateLimits, user } });
+  const client = createClient({ baseUrl: server.url, token: await server.token("alice") });
+  const statuses: number[] = [];
+  const counting = createClient({
+    baseUrl: server.url,
+    token: await server.token("alice"),
+    fetch: async (request) => {
+      const response = await fetch(request);
+      statuses.push(response.status);
+      return response;
+    },
+  });
+  await unwrap(client.GET("/api/v1/me"));
+  const all = await Promise.all(Array.from({ length: 6 }, () => unwrap(counting.GET("/api/v1/me"))));
+  assert.equal(new Set(all.map(({ id }) => id)).size, 1);
+  assert(statuses.includes(429), statuses.join(" "));
+});
