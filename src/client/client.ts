@@ -2,6 +2,7 @@
 import createFetchClient, { type Client as FetchClient } from "openapi-fetch";
 import type { paths } from "../../generated/api.d.ts";
 import { type Item, itemsOf, type ItemsOptions, type ListPath } from "./items.ts";
+import type { SocketConstructor } from "./line.ts";
 import { retryingFetch } from "./retries.ts";
 import { subscribe, type Subscription, type SubscriptionOptions } from "./subscription.ts";
 
@@ -20,7 +21,7 @@ export interface ClientOptions {
   /** In the place of the global `fetch`. */
   fetch?: (request: Request) => Promise<Response>;
   /** In the place of the global `WebSocket`, which Node has from version 22 on. */
-  WebSocket?: typeof WebSocket;
+  WebSocket?: SocketConstructor;
 }
 
 /**

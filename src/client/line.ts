@@ -7,6 +7,21 @@ type ServerFrame = Schemas["ServerFrame"];
 /** Frames that may wait to be read. With more the socket is let go, to be opened again once they are read. */
 const longestQueue = 1_000;
 
+/** What is needed of a `WebSocket`: that of a runtime has it, and that of the package `ws`. */
+export interface Socket {
+  readonly readyState: number;
+  send(text: string): void;
+  close(): void;
+  addEventListener(type: "open" | "error", listener: () => void): void;
+  addEventListener(type: "message", listener: (event: { data: unknown }) => void): void;
+  addEventListener(type: "close", listener: (event: { code: number; reason: string }) => void): void;
+}
+
+export type SocketConstructor = new (address: URL) => Socket;
+
+/** The `readyState` of a socket that may be written to. */
+const open = 1;
+
 export interface Line {
   /** The next frame. Undefined when the socket has ended and all that came was read. */
   next(): Promise<ServerFrame | undefined>;
@@ -27,7 +42,7 @@ export interface LineOptions {
 }
 
 /** Reads `socket`. Ends when it does, when it falls silent, or by `signal`. */
-export function openLine(socket: WebSocket, { join, signal, patienceMs }: LineOptions): Line {
+export function openLine(socket: Socket, { join, signal, patienceMs }: LineOptions): Line {
   const queue: ServerFrame[] = [];
   let reason: string | undefined;
   let wasHeard = false;
@@ -49,12 +64,12 @@ export function openLine(socket: WebSocket, { join, signal, patienceMs }: LineOp
     if (!wasHeard) return end("nothing was heard");
     wasHeard = false;
     // One that is closing already may not be written to, and says so itself.
-    if (socket.readyState === socket.OPEN) socket.send(JSON.stringify({ action: "ping" } satisfies Schemas["Ping"]));
+    if (socket.readyState === open) socket.send(JSON.stringify({ action: "ping" } satisfies Schemas["Ping"]));
   }, patienceMs);
   signal.addEventListener("abort", abort);
 
-  socket.onopen = () => socket.send(JSON.stringify(join));
-  socket.onmessage = ({ data }) => {
+  socket.addEventListener("open", () => socket.send(JSON.stringify(join)));
+  socket.addEventListener("message", ({ data }) => {
     if (reason !== undefined) return;
     wasHeard = true;
     if (queue.length >= longestQueue) return end(`${longestQueue} events wait to be read`);
@@ -63,10 +78,12 @@ export function openLine(socket: WebSocket, { join, signal, patienceMs }: LineOp
     if (frame.event === "pong") return;
     queue.push(frame);
     wake();
-  };
+  });
   // What follows is a close event, which says as much as is known.
-  socket.onerror = () => {};
-  socket.onclose = ({ code, reason: text }) => end(`the socket was closed with ${[code, text].join(" ").trim()}`);
+  socket.addEventListener("error", () => {});
+  socket.addEventListener("close", ({ code, reason: text }) => {
+    end(`the socket was closed with ${[code, text].join(" ").trim()}`);
+  });
   if (signal.aborted) abort();
 
   return {

@@ -2,7 +2,7 @@
 import type { Client as FetchClient } from "openapi-fetch";
 import type { components, paths } from "../../generated/api.d.ts";
 import { backoffMs, sleep } from "./backoff.ts";
-import { openLine } from "./line.ts";
+import { openLine, type SocketConstructor } from "./line.ts";
 import { ProblemError, unwrap } from "./problems.ts";
 
 type Schemas = components["schemas"];
@@ -69,7 +69,7 @@ function isFinal(failure: unknown): boolean {
 interface Context {
   client: FetchClient<paths>;
   baseUrl: string;
-  WebSocket: typeof WebSocket | undefined;
+  WebSocket: SocketConstructor | undefined;
   /** See {@link LineOptions.patienceMs}; 20 seconds unless given. */
   patienceMs?: number;
 }
