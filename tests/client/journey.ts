@@ -1,6 +1,7 @@
 /** What an application does with the SDK, from the first room to the last event. Runs in Deno, Node and browsers. */
 import {
   type Booking,
+  type ClientOptions,
   createClient,
   isProblem,
   ProblemError,
@@ -14,6 +15,8 @@ export interface JourneyOptions {
   /** A room with three or more free timeslots on `date`. */
   roomName: string;
   date: string;
+  /** For runtimes without one. */
+  WebSocket?: NonNullable<ClientOptions["WebSocket"]>;
 }
 
 /** What was seen on the way. */
@@ -27,8 +30,8 @@ export interface Journey {
   events: string[];
 }
 
-export async function journey({ baseUrl, token, roomName, date }: JourneyOptions): Promise<Journey> {
-  const client = createClient({ baseUrl, token: () => Promise.resolve(token) });
+export async function journey({ token, roomName, date, ...options }: JourneyOptions): Promise<Journey> {
+  const client = createClient({ ...options, token: () => Promise.resolve(token) });
   const { items: rooms } = await unwrap(client.GET("/api/v1/bookings/rooms", { params: { query: { active: true } } }));
   const room = rooms.find(({ name }) => name === roomName);
   if (room === undefined) throw new Error(`There is no ${roomName}`);

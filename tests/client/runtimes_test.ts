@@ -39,6 +39,9 @@ const hasNode = nodeMajor !== undefined;
 if (!hasNode) console.log("There is no Node here: the package of the SDK is not tried.");
 else if (!hasBrowser) console.log("There is no Chromium here (set CHROMIUM_PATH): the SDK is not tried in a browser.");
 
+/** For a Node without a `WebSocket`. */
+const webSocketPackages = ["ws@8.23.0", "@types/ws@8.18.2"];
+
 /** What makes of the folder a project whose compiler overlooks nothing, not even in the packages that it uses. */
 const compilerOptions = {
   strict: true,
@@ -48,7 +51,7 @@ const compilerOptions = {
   module: "nodenext",
   target: "es2022",
   lib: ["es2023", "dom", "dom.iterable", "dom.asynciterable"],
-  types: [],
+  types: ["node"],
   skipLibCheck: false,
 };
 
@@ -59,19 +62,21 @@ async function newProject(): Promise<string> {
   const tarball = `slotkeeper-client-${version}.tgz`;
   await Deno.writeTextFile(join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }));
   const options = ["--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"];
-  await run("npm", ["install", ...options, `./${tarball}`], folder);
+  await run("npm", ["install", ...options, `./${tarball}`, ...webSocketPackages], folder);
   for (const name of ["journey.ts", "mistakes.ts"]) {
     await Deno.copyFile(new URL(name, import.meta.url), join(folder, name));
   }
-  await Deno.writeTextFile(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions }));
+  const report = (call: string) => `console.log(JSON.stringify(await ${call}));\n`;
+  for (
+    const [name, text] of Object.entries({
+      "node.ts": 'import { journey } from "./journey.js";\n' + report('journey(JSON.parse(process.argv[2] ?? ""))'),
+      "node_ws.ts": 'import { WebSocket } from "ws";\nimport { journey } from "./journey.js";\n' +
+        report('journey({ ...JSON.parse(process.argv[2] ?? ""), WebSocket })'),
+      "deno.ts": 'import { journey } from "./journey.ts";\n' + report('journey(JSON.parse(Deno.args[0] ?? ""))'),
+    })
+  ) await Deno.writeTextFile(join(folder, name), text);
+  await Deno.writeTextFile(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, exclude: ["deno.ts"] }));
   await run("node", [compiler], folder);
-  const main = (module: string) =>
-    `import { journey } from "${module}";\nconsole.log(JSON.stringify(await journey(JSON.parse(process.argv[2]))));\n`;
-  await Deno.writeTextFile(join(folder, "main.mjs"), main("./journey.js"));
-  await Deno.writeTextFile(
-    join(folder, "main.ts"),
-    main("./journey.ts").replace("process.argv[2]", 'Deno.args[0] ?? ""'),
-  );
   return folder;
 }
 
@@ -128,17 +133,24 @@ Deno.test({
   },
 });
 
-Deno.test({
-  name: `the installed package does its whole work in Node ${nodeMajor}, as strict TypeScript compiled it`,
-  ignore: !hasNode,
-  async fn() {
-    await using server = await startServer();
-    await assertJourney(server, "node", async (options) => {
-      const flags = (nodeMajor ?? 0) < 22 ? ["--experimental-websocket"] : [];
-      return JSON.parse(await run("node", [...flags, "main.mjs", JSON.stringify(options)], project));
-    });
-  },
-});
+for (
+  const [name, file, flags] of [
+    ["its WebSocket", "node.js", (nodeMajor ?? 0) < 22 ? ["--experimental-websocket"] : []],
+    ["the WebSocket of `ws`", "node_ws.js", []],
+  ] as const
+) {
+  Deno.test({
+    name:
+      `the installed package does its whole work in Node ${nodeMajor} with ${name}, as strict TypeScript compiled it`,
+    ignore: !hasNode,
+    async fn() {
+      await using server = await startServer();
+      await assertJourney(server, file, async (options) => {
+        return JSON.parse(await run("node", [...flags, file, JSON.stringify(options)], project));
+      });
+    },
+  });
+}
 
 Deno.test({
   name: "the installed package does its whole work in Deno, which finds its types, too",
@@ -147,7 +159,7 @@ Deno.test({
     await using server = await startServer();
     await assertJourney(server, "deno", async (options) => {
       const flags = ["--check", "--no-config", "--no-lock", "--node-modules-dir=manual", "--allow-net"];
-      return JSON.parse(await run(Deno.execPath(), ["run", ...flags, "main.ts", JSON.stringify(options)], project));
+      return JSON.parse(await run(Deno.execPath(), ["run", ...flags, "deno.ts", JSON.stringify(options)], project));
     });
   },
 });
