@@ -35,8 +35,8 @@ type GetPage<Path extends ListPath> = (path: Path, init: object) => Promise<
 >;
 
 /**
- * Everything in a list, page by page as it is asked for. What moves to a later page meanwhile, as when bookings are made, does
- * not come twice.
+ * Everything in a list, page by page as it is asked for. What moves to another page meanwhile, as when bookings are made or
+ * those that were read no longer fit the filter, neither comes twice nor is left out.
  *
  * @throws {ProblemError} when a page is refused.
  */
@@ -48,9 +48,17 @@ export async function* itemsOf<Path extends ListPath>(
   // The compiler cannot follow `GET` for all paths at once; that `path` is a list was checked where it was given.
   const get = client.GET as unknown as GetPage<Path>;
   const seen = new Set<unknown>();
+  let before = 0;
   for (let page = 1;; page++) {
     const init = { params: { query: { limit: 100, ...query, page } }, ...(signal === undefined ? {} : { signal }) };
     const { items, total, limit } = await unwrap(get(path, init));
+    const gone = before - total;
+    before = total;
+    if (gone > 0) {
+      // What lay behind them has moved up, maybe onto pages that were read: back by as many.
+      page = Math.max(0, page - 1 - Math.ceil(gone / limit));
+      continue;
+    }
     for (const item of items) {
       const id = idOf(item);
       if (seen.has(id)) continue;
