@@ -79,8 +79,8 @@ export function openLine(socket: Socket, { join, signal, patienceMs }: LineOptio
     queue.push(frame);
     wake();
   });
-  // What follows is a close event, which says as much as is known.
-  socket.addEventListener("error", () => {});
+  // The socket of Node up to 22 leaves it at that when it was not opened: no close event follows.
+  socket.addEventListener("error", () => end("the socket failed"));
   socket.addEventListener("close", ({ code, reason: text }) => {
     end(`the socket was closed with ${[code, text].join(" ").trim()}`);
   });
