@@ -9,6 +9,8 @@ import { startServer, testSecret, type TestServer } from "../support/server.ts";
 import { allEnded, assertTold, feedOf, follow, repeatEvents, WatchedSocket } from "./following.ts";
 import { startProxy } from "./proxy.ts";
 
+/** A state that is not there by then is not coming. */
+const patienceMs = 30_000;
 const { auth } = parseConfig({ AUTH_JWT_SECRET: testSecret });
 
 async function newSlots(server: TestServer) {
@@ -36,7 +38,15 @@ function watchStates() {
     },
     /** Waits until it was `status` so many times. */
     async until(status: SubscriptionState["status"], times = 1) {
-      while (states.filter((state) => state.status === status).length < times) await wake.promise;
+      const late = Promise.withResolvers<never>();
+      const timer = setTimeout(() => late.reject(new Error(`not ${status}: ${JSON.stringify(states)}`)), patienceMs);
+      try {
+        while (states.filter((state) => state.status === status).length < times) {
+          await Promise.race([wake.promise, late.promise]);
+        }
+      } finally {
+        clearTimeout(timer);
+      }
     },
   };
 }
@@ -118,10 +128,10 @@ Deno.test("a socket that misbehaves is left for another: by failing without an e
   WatchedSocket.all = [];
   const { onState, until, states } = watchStates();
   const client = createClient({ baseUrl: server.url, token: await server.token("alice") });
-  const context = { client, baseUrl: server.url, WebSocket: OddSocket, patienceMs: 50 };
+  const context = { client, baseUrl: server.url, WebSocket: OddSocket, patienceMs: 200 };
   const subscription = subscribe(context, { onState });
   const follower = follow(subscription);
-  await until("live", 2);
+  await until("waiting", 3);
   assert.deepEqual(
     states.flatMap(({ reason }) => reason ?? []),
     ["the socket failed", "what came is no frame", "nothing was heard"],
@@ -155,7 +165,7 @@ Deno.test("who does not read for a while holds 1,000 events at most and no socke
   const first = reader.next();
   await repeatEvents(server, 1_500);
   const read = [(await first).value];
-  await sockets[0]?.ended;
+  await allEnded(sockets);
   assert.equal(sockets.length, 1);
   while (sockets.length === 1) read.push((await reader.next()).value);
   // What was under way when the socket was let go was dropped, not kept.
