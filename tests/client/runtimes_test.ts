@@ -61,6 +61,7 @@ const compilerOptions = {
 /** A project of somebody's that has installed the package, with `journey.ts` compiled in it. */
 async function newProject(): Promise<string> {
   const folder = await Deno.makeTempDir({ prefix: "slotkeeper_sdk_test_" });
+  globalThis.addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
   await run(Deno.execPath(), ["task", "--quiet", "sdk", folder], root);
   const tarball = `slotkeeper-client-${version}.tgz`;
   await Deno.writeTextFile(join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }));
@@ -90,7 +91,6 @@ async function newProject(): Promise<string> {
 
 /** Packed and installed once for all tests of this file. */
 const project = hasNode ? await newProject() : "";
-if (hasNode) globalThis.addEventListener("unload", () => Deno.removeSync(project, { recursive: true }));
 
 /**
  * What `travel` has to see, in a room of its own and as a user of its own; over connections that are cut again and again if
