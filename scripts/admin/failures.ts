@@ -54,8 +54,7 @@ export function report(failure: unknown, { command, json }: { command: string; j
 
 /** Says why the server refused something. `about` names it, where there are several. */
 export function reportProblem(problem: Problem, { json, about }: { json: boolean; about?: string }): void {
-  // The exception has a name, which is none of the document's.
-  if (json) return console.error(JSON.stringify(problem, (key, value) => key === "name" ? undefined : value));
+  if (json) return console.error(JSON.stringify(problem));
   const lines = [
     `${about === undefined ? "Refused" : `${about} was refused`}: ${problem.title} (${problem.code})`,
     plain(problem.detail),

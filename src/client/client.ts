@@ -35,15 +35,24 @@ export interface Client extends FetchClient<paths> {
   subscribe(options?: SubscriptionOptions): Subscription;
 }
 
+/** How long a subscription waits for its ticket, in milliseconds, before it takes the connection for dead. */
+const longestTicketMs = 10_000;
+
 /** A client of the Slotkeeper at `baseUrl`. It connects to nothing before it is asked for something. */
 export function createClient(options: ClientOptions): Client {
   const { baseUrl, token, retries = 6, timeoutMs = 60_000 } = options;
   const fetch = options.fetch ?? ((request) => globalThis.fetch(request));
   const client = createFetchClient<paths>({ baseUrl, fetch: retryingFetch({ fetch, token, retries, timeoutMs }) });
+  // A subscription tries again by itself, and tells so.
+  const asked = { fetch, token, retries: 0, timeoutMs: Math.min(timeoutMs, longestTicketMs) };
+  const subscriber = createFetchClient<paths>({ baseUrl, fetch: retryingFetch(asked) });
   return {
     ...client,
     items: (path, itemsOptions = {}) => itemsOf(client, path, itemsOptions),
     subscribe: (subscriptionOptions = {}) =>
-      subscribe({ client, baseUrl, WebSocket: options.WebSocket ?? globalThis.WebSocket }, subscriptionOptions),
+      subscribe(
+        { client: subscriber, baseUrl, WebSocket: options.WebSocket ?? globalThis.WebSocket },
+        subscriptionOptions,
+      ),
   };
 }

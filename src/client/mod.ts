@@ -10,7 +10,15 @@
  */
 export { type Client, type ClientOptions, createClient } from "./client.ts";
 export type { Item, ItemsOptions, ListPath } from "./items.ts";
-export { isProblem, type Problem, type ProblemCode, ProblemError, type ProblemOf, unwrap } from "./problems.ts";
+export {
+  isProblem,
+  type Problem,
+  type ProblemCode,
+  ProblemError,
+  type ProblemOf,
+  UnexpectedAnswerError,
+  unwrap,
+} from "./problems.ts";
 export {
   type Subscription,
   SubscriptionError,

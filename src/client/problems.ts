@@ -32,9 +32,15 @@ export function isProblem<Code extends ProblemCode = ProblemCode>(
   return codes.length === 0 || wanted.includes(code);
 }
 
-/** A refusal as an exception. It has all that the problem has; its message is the problem's `detail`. */
+/**
+ * A refusal as an exception. It has all that the problem has, and nothing more when it is turned into JSON; its message is the
+ * `detail`.
+ */
 export class ProblemError extends Error implements Problem {
-  override readonly name = "ProblemError";
+  static {
+    // Of the class, since what an error has of its own belongs to the problem.
+    this.prototype.name = "ProblemError";
+  }
   declare readonly type: string;
   declare readonly title: string;
   declare readonly status: number;
@@ -51,6 +57,19 @@ export class ProblemError extends Error implements Problem {
   }
 }
 
+/** What came is neither what was asked for nor a refusal: the page of a proxy in between, or a 304. */
+export class UnexpectedAnswerError extends Error {
+  override readonly name = "UnexpectedAnswerError";
+
+  constructor(
+    /** The HTTP status of what came. */
+    readonly status: number,
+    { cause }: { cause: unknown },
+  ) {
+    super(`The answer is a ${status}, and neither what was asked for nor a refusal`, { cause });
+  }
+}
+
 /** What a call of the client comes to: `data`, or `error`. */
 interface Answer {
   data?: unknown;
@@ -62,15 +81,12 @@ interface Answer {
  * The data of an answer: `const room = await unwrap(client.GET(…))`.
  *
  * @throws {ProblemError} when it was refused.
- * @throws {Error} when what came is neither, as from a proxy in between.
+ * @throws {UnexpectedAnswerError} when what came is neither, as from a proxy in between.
  */
 export async function unwrap<Given extends Answer>(
   answer: Promise<Given>,
 ): Promise<Extract<Given, { error?: never }>["data"]> {
   const { data, error, response } = await answer;
   if (response.ok) return data;
-  if (isProblem(error)) throw new ProblemError(error);
-  throw new Error(`The answer is ${response.status} ${response.statusText}, and not one of Slotkeeper's`.trim(), {
-    cause: error,
-  });
+  throw isProblem(error) ? new ProblemError(error) : new UnexpectedAnswerError(response.status, { cause: error });
 }

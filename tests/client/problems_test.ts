@@ -18,7 +18,7 @@ Deno.test("a refusal is told by its code, and thrown with all that it says", asy
   assert(failure instanceof ProblemError && failure instanceof Error && isProblem(failure, "validation_failed"));
   assert.equal(failure.message, failure.detail);
   assert.equal(`${failure}`, `ProblemError: ${failure.detail}`);
-  assert.deepEqual({ ...failure, requestId: "" }, { ...error, requestId: "", name: "ProblemError" });
+  assert.deepEqual({ ...failure, requestId: "" }, { ...error, requestId: "" });
 });
 
 Deno.test("what is no refusal of Slotkeeper's is not taken for one", () => {
