@@ -1490,7 +1490,8 @@ export interface components {
        * @description Only with `timeslot_unavailable`: up to three free timeslots instead, best first, which you can have at once. They are
        *     at least as long and start within 7 days of the wanted one. First come those of the same room, then those of other
        *     rooms of its type that hold as many people, each nearest in time first. A booking that is moved stays in its room,
-       *     and a `confirmed` one at its price. Empty when there are none.
+       *     and a `confirmed` one at its price. So that a refusal costs little, only the 800 timeslots of the room around the
+       *     wanted one are looked at, and 100 of each of 20 other rooms, the smallest first. Empty when none of these is free.
        */
       alternatives?: components["schemas"]["Timeslot"][];
     };
@@ -1822,6 +1823,16 @@ export interface components {
         "application/problem+json": components["schemas"]["Problem"];
       };
     };
+    /** @description More than 120 requests of an address in 60 seconds (class `search`). */
+    SearchLimit: {
+      headers: {
+        "Retry-After": components["headers"]["RetryAfter"];
+        [name: string]: unknown;
+      };
+      content: {
+        "application/problem+json": components["schemas"]["Problem"];
+      };
+    };
     /** @description More than 6000 requests of an address in 60 seconds (class `webhook`). */
     WebhookLimit: {
       headers: {
@@ -2119,7 +2130,7 @@ export interface operations {
           "application/problem+json": components["schemas"]["Problem"];
         };
       };
-      429: components["responses"]["PublicLimit"];
+      429: components["responses"]["SearchLimit"];
       500: components["responses"]["InternalError"];
       503: components["responses"]["ServiceUnavailable"];
     };

@@ -744,7 +744,7 @@ export const Problem = z.object({
   "errors": z.array(FieldError).openapi({ "description": "The fields that were wrong." }).optional(),
   "alternatives": z.array(Timeslot).max(3).openapi({
     "description":
-      "Only with `timeslot_unavailable`: up to three free timeslots instead, best first, which you can have at once. They are\nat least as long and start within 7 days of the wanted one. First come those of the same room, then those of other\nrooms of its type that hold as many people, each nearest in time first. A booking that is moved stays in its room,\nand a `confirmed` one at its price. Empty when there are none.\n",
+      "Only with `timeslot_unavailable`: up to three free timeslots instead, best first, which you can have at once. They are\nat least as long and start within 7 days of the wanted one. First come those of the same room, then those of other\nrooms of its type that hold as many people, each nearest in time first. A booking that is moved stays in its room,\nand a `confirmed` one at its price. So that a refusal costs little, only the 800 timeslots of the room around the\nwanted one are looked at, and 100 of each of 20 other rooms, the smallest first. Empty when none of these is free.\n",
   }).optional(),
 }).openapi({ "description": "A refusal (RFC 9457)." }).openapi("Problem");
 export type Problem = z.output<typeof Problem>;
@@ -1596,6 +1596,17 @@ const responses = {
     } as const,
     content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
   },
+  "SearchLimit": {
+    description: "More than 120 requests of an address in 60 seconds (class `search`).",
+    headers: {
+      "Retry-After": {
+        "description": "Seconds until it is worth trying again.",
+        "schema": { "type": "string" },
+        "example": "17",
+      },
+    } as const,
+    content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
+  },
   "WebhookLimit": {
     description: "More than 6000 requests of an address in 60 seconds (class `webhook`).",
     headers: {
@@ -1761,7 +1772,7 @@ const routes = {
       "description":
         "Active rooms that have a timeslot in the range which can be booked now, in the order of their names, each with all\nsuch timeslots, earliest first. Pages count rooms.\n\nA calendar date is a day in each room's own time zone, both days included: the timeslots that start on those days. A\ndate-time is that instant, and without an offset the local time of each room: the timeslots that start at or after\n`from`, and end at or before `to`. At most 7 days at once.\n",
       "security": [],
-      "x-rate-limit": "public",
+      "x-rate-limit": "search",
     },
     request: {
       params: z.strictObject({}),
@@ -1863,7 +1874,7 @@ const routes = {
           },
         },
       },
-      429: responses.PublicLimit,
+      429: responses.SearchLimit,
       500: responses.InternalError,
       503: responses.ServiceUnavailable,
     },
@@ -4167,6 +4178,7 @@ const routes = {
 /** How many requests a caller may make, by class. */
 export const rateLimits = {
   "public": { "quota": 600, "windowSeconds": 60 },
+  "search": { "quota": 120, "windowSeconds": 60 },
   "user": { "quota": 600, "windowSeconds": 60 },
   "booking_write": { "quota": 120, "windowSeconds": 60 },
   "admin": { "quota": 1200, "windowSeconds": 60 },
@@ -4198,7 +4210,7 @@ export const operations = {
     access: "public",
     scope: null,
     takesTicket: false,
-    rateLimit: "public",
+    rateLimit: "search",
     takesIdempotencyKey: false,
     takesIfMatch: false,
     isConditional: true,

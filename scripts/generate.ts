@@ -30,8 +30,8 @@ async function formatted(source: string, ...options: string[]): Promise<string> 
 /** The samples as a module. Each is formatted for the narrow column in which the docs show it. */
 async function codeSamplesModule(samples: Record<string, string>): Promise<string> {
   const separator = "// next sample\n";
-  const together = await formatted(Object.values(samples).join(`\n${separator}`), "--line-width", "60");
-  const texts = together.split(separator).map((each) => `${each.trim()}\n`);
+  const together = await formatted(Object.values(samples).join(`\n${separator}`), "--line-width", "50");
+  const texts = together.split(separator).map((each) => each.trim());
   const fields = Object.keys(samples).map((id, index) => `${id}: ${JSON.stringify(texts[index])},`);
   return `/** A sample with the SDK for each operation, by its id. */\nexport const codeSamples = { ${
     fields.join("\n")

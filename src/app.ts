@@ -109,7 +109,7 @@ export function createApp(options: AppOptions): App {
     deadlines,
     corsOrigins: config.corsOrigins,
   });
-  addDocs(app, { token: docsToken, limiter });
+  addDocs(app, { token: docsToken, publicUrl, limiter });
   if (isSandboxPayments(payments)) {
     addCheckoutPage(app, { ...rules, payments, links, limiter, deadlines, deliver: (request) => app.fetch(request) });
   }

@@ -26,7 +26,8 @@ function options(value: Record<string, Json>): string {
 
 const list = (parts: string[]): string => parts.filter(Boolean).join(", ");
 
-const subscription = `// Comes back by itself, and goes on where it was. Without a signal it never ends.
+const subscription = `// Comes back by itself, and goes on where it was.
+// Without a signal it never ends.
 const subscription = client.subscribe({ signal: AbortSignal.timeout(60_000) });
 for await (const event of subscription) console.log(event.event, event.cursor);`;
 

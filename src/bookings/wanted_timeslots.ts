@@ -62,9 +62,12 @@ const findingToBook = prepared((db, wish: BookingWish) => {
   const others = sql`
     union all
     (
-      select 1, slot.* from rooms o cross join lateral ${nearest("o", mayHold("o"), now)} slot
-      where (select count(*) from own) < ${most} and o.id <> r.id and o.is_active and o.room_type = r.room_type
-        and o.capacity >= r.capacity
+      select 1, slot.* from (
+        select o.* from rooms o
+        where (select count(*) from own) < ${most} and o.id <> r.id and o.is_active and o.room_type = r.room_type
+          and o.capacity >= r.capacity
+        order by o.capacity, o.id limit ${otherRooms}
+      ) o cross join lateral ${nearest("o", mayHold("o"), now)} slot
       order by slot.distance, slot.starts_at, slot.id limit ${most}
     )`;
   return finding(db, wish, { own: nearest("r", mayHold("r"), now), others });
@@ -85,22 +88,33 @@ type Room = "r" | "o";
 const most = sql.lit(3);
 /** How far from the wanted start alternatives start. In hours, as Postgres would look at a zone to add days. */
 const reach = sql`interval '168 hours'`;
+/**
+ * Other rooms at most, the smallest first, and timeslots of a room before and after the wanted one. Where all is booked
+ * nothing else would end the search, and a refusal can be had as often as somebody likes.
+ */
+const otherRooms = sql.lit(20);
+const lookedAt = { r: sql.lit(400), o: sql.lit(50) };
 
 /**
  * Free timeslots `a` of a room, those that start next to the wanted timeslot `t` before and after it: they are read from there
- * on by the index, no more than needed.
+ * on by the index, no more than needed and no more than {@link lookedAt}.
  */
 function nearest(room: Room, suits: RawBuilder<boolean>, now: Date): RawBuilder<unknown> {
-  const free = sql`
-    select a.id, a.room_id, a.starts_at, a.ends_at, abs(extract(epoch from a.starts_at - t.starts_at)) as distance
-    from timeslots a
-    where a.room_id = ${sql.ref(`${room}.id`)} and a.starts_at > ${now}::timestamptz and a.id <> t.id
-      and a.ends_at - a.starts_at >= t.ends_at - t.starts_at and not ${isTaken("a.id")} and ${suits}`;
+  const free = (side: RawBuilder<unknown>, order: RawBuilder<unknown>) =>
+    sql`(
+      select a.id, a.room_id, a.starts_at, a.ends_at, abs(extract(epoch from a.starts_at - t.starts_at)) as distance
+      from (
+        select * from timeslots a
+        where a.room_id = ${sql.ref(`${room}.id`)} and a.starts_at > ${now}::timestamptz and ${side}
+        order by a.starts_at ${order} limit ${lookedAt[room]}
+      ) a
+      where a.id <> t.id and a.ends_at - a.starts_at >= t.ends_at - t.starts_at and not ${isTaken("a.id")} and ${suits}
+      order by a.starts_at ${order} limit ${most}
+    )`;
   return sql`(
-    (${free} and a.starts_at >= t.starts_at and a.starts_at <= t.starts_at + ${reach} order by a.starts_at limit ${most})
+    ${free(sql`a.starts_at >= t.starts_at and a.starts_at <= t.starts_at + ${reach}`, sql`asc`)}
     union all
-    (${free} and a.starts_at < t.starts_at and a.starts_at >= t.starts_at - ${reach}
-      order by a.starts_at desc limit ${most})
+    ${free(sql`a.starts_at < t.starts_at and a.starts_at >= t.starts_at - ${reach}`, sql`desc`)}
   )`;
 }
 

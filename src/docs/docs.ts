@@ -31,11 +31,14 @@ const icon =
   `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#175"/>
 <path d="M3 5h10M3 8h6M3 11h8" stroke="#fff" stroke-width="2"/></svg>`;
 
+/** Where the samples find a server. */
+const sampleUrl = "http://127.0.0.1:8000";
+
 /** Made when it is first asked for: reading so much YAML takes longer than everything else at a start. */
 let openapiJson: string | undefined;
 
 /** The contract with a sample of the SDK beside each operation, for the docs to show. */
-function withCodeSamples(): unknown {
+function withCodeSamples(): string {
   const document: { paths: Record<string, Record<string, { operationId?: string }>> } = parse(openapiYaml);
   const sources = new Map(Object.entries(codeSamples));
   for (const operation of Object.values(document.paths).flatMap((path) => Object.values(path))) {
@@ -43,13 +46,16 @@ function withCodeSamples(): unknown {
     if (source === undefined) continue;
     Object.assign(operation, { "x-codeSamples": [{ lang: "typescript", label: "SDK", source }] });
   }
-  return document;
+  return JSON.stringify(document);
 }
 
-/** Adds `/`, `/docs`, `/openapi.yaml` and `/openapi.json`. `token` is filled in for "try it". */
+/**
+ * Adds `/`, `/docs`, `/openapi.yaml` and `/openapi.json`. `token` is filled in for "try it", and `publicUrl` where samples
+ * have an address.
+ */
 export function addDocs(
   app: OpenAPIHono<AppEnv>,
-  { token, limiter }: { token: string | undefined; limiter: RequestLimiter },
+  { token, publicUrl, limiter }: { token: string | undefined; publicUrl: () => string; limiter: RequestLimiter },
 ): void {
   app.get("/", limiter.page, (c) => c.redirect("/docs"));
   app.get("/favicon.ico", limiter.page, (c) => c.body(icon, 200, { "Content-Type": "image/svg+xml" }));
@@ -57,7 +63,10 @@ export function addDocs(
   app.get(
     "/openapi.json",
     limiter.page,
-    (c) => c.body(openapiJson ??= JSON.stringify(withCodeSamples()), 200, { "Content-Type": "application/json" }),
+    (c) => {
+      openapiJson ??= withCodeSamples();
+      return c.body(openapiJson.replaceAll(sampleUrl, publicUrl()), 200, { "Content-Type": "application/json" });
+    },
   );
   app.get("/docs/scalar.js", limiter.page, compress(), async (c) => {
     // The package does not export its bundle for browsers by name. It is read when first asked for.

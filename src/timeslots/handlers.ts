@@ -1,3 +1,4 @@
+import pLimit from "p-limit";
 import { parseMoment } from "../calendar.ts";
 import type { Handlers } from "../http/handlers.ts";
 import { parseSearchRange, searchRooms, type SearchRules } from "./search.ts";
@@ -5,12 +6,16 @@ import { freeTimeslots, generateTimeslots, type TimeslotChangeRules, withdrawTim
 
 type TimeslotOperations = "listAvailableRooms" | "listFreeTimeslots" | "generateTimeslots" | "deleteTimeslot";
 
+/** Searches at once. The largest take a hundred times as long as any other request, and leave the database to these. */
+const searchesAtOnce = 2;
+
 export function timeslotHandlers(rules: TimeslotChangeRules & SearchRules): Pick<Handlers, TimeslotOperations> {
+  const inTurn = pLimit(searchesAtOnce);
   return {
     async listAvailableRooms({ query: { from, to, duration, type = null, capacity = 1, page, limit } }) {
       const range = parseSearchRange(from, to);
       const query = { range, minimumMinutes: duration, type, capacity, limit, offset: (page - 1) * limit };
-      const { items, total } = await searchRooms(rules, query);
+      const { items, total } = await inTurn(() => searchRooms(rules, query));
       return { status: 200, body: { items, total, page, limit, pages: Math.ceil(total / limit) } };
     },
 

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { sql } from "kysely";
 import type { Booking, BookingStats, BookingStatus, Room, Timeslot } from "../../generated/contract.ts";
 import { bookAt, confirm, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
+import { eventually } from "../support/process.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 import { daysBetween, wallClockAt } from "../support/wall_clock_oracle.ts";
 
@@ -423,4 +425,19 @@ Deno.test("getBookingStats tells days apart up to 366 of them, and never what ha
   assert.equal(await days("1900-01-01", "9999-12-31"), 0);
   const future = await stats(server, { fromDate: "2027-01-01" });
   assert.deepEqual([future.total, future.byDay], [0, []]);
+});
+
+Deno.test("getBookingStats leaves the database to other requests, however many ask for it", async () => {
+  await using server = await startServer({ pool: 4 });
+  await bookAt(server, ["2026-03-02T11:00:00.000Z"]);
+  const token = await server.token("admin", "admin");
+  await server.ok("getMe", { token });
+  const counts = await server.db.transaction().execute(async (trx) => {
+    await sql`lock table bookings in access exclusive mode`.execute(trx);
+    const waiting = Array.from({ length: 10 }, () => server.ok("getBookingStats", { token }));
+    await eventually(async () => (await sql`select from pg_locks where not granted`.execute(trx)).rows.length > 0);
+    for (let request = 0; request < 10; request++) assert.equal((await server.ok("listRooms", {})).total, 1);
+    return waiting;
+  });
+  for (const { total } of await Promise.all(counts)) assert.equal(total, 1);
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { LogEvent } from "kysely";
+import { type LogEvent, sql } from "kysely";
 import type { AvailableRoom, AvailableRoomPage, Room, RoomType, Timeslot } from "../../generated/contract.ts";
 import { newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
 import { startServer, type TestServer } from "../support/server.ts";
@@ -144,6 +144,19 @@ Deno.test("listAvailableRooms is one statement, and a second one only when it me
   await server.ok("updateRoom", { ...request, body: { timeZone: "Asia/Tokyo" } });
   assert.deepEqual(await statements(), [2, 2]);
   assert.deepEqual(await statements(), [2, 1]);
+});
+
+Deno.test("listAvailableRooms leaves the database to other requests, however many searches wait", async () => {
+  await using server = await startServer({ pool: 4 });
+  await newRoomWithTimeslot(server);
+  await search(server, day);
+  const searches = await server.db.transaction().execute(async (trx) => {
+    await sql`lock table timeslots in access exclusive mode`.execute(trx);
+    const waiting = Array.from({ length: 10 }, () => search(server, day));
+    assert.equal((await server.ok("listRooms", {})).total, 1);
+    return waiting;
+  });
+  for (const { total } of await Promise.all(searches)) assert.equal(total, 1);
 });
 
 Deno.test("listAvailableRooms answers 400 invalid_date_range when the range ends before it starts or is over 7 days", async () => {

@@ -12,6 +12,7 @@ function limitsOf(quotas: Partial<Record<Class, number>>): Record<Class, { quota
   const limit = (name: Class) => ({ quota: quotas[name] ?? 10_000, windowSeconds: 60 });
   return {
     public: limit("public"),
+    search: limit("search"),
     user: limit("user"),
     booking_write: limit("booking_write"),
     admin: limit("admin"),

@@ -73,6 +73,18 @@ Deno.test("alternatives of other active rooms of its type, as large at least, fo
   assert.deepEqual(await offered(server, "alice", wanted), [at(larger, 0), at(larger, 2), at(same, 1)]);
 });
 
+Deno.test("alternatives are looked for in the 20 smallest other rooms, however many there are and all booked", async () => {
+  await using server = await startServer({ env: { MAX_PENDING_BOOKINGS: "0" } });
+  const wanted = at(await newHours(server, await newRoom(server, { capacity: 2 }), 1), 0);
+  await newBooking(server, "bob", wanted);
+  for (let capacity = 3; capacity < 22; capacity++) {
+    await newBooking(server, "bob", at(await newHours(server, await newRoom(server, { capacity }), 1), 0));
+  }
+  const last = await newHours(server, await newRoom(server, { capacity: 22 }), 1);
+  await newHours(server, await newRoom(server, { capacity: 23 }), 1);
+  assert.deepEqual(await offered(server, "alice", wanted), last);
+});
+
 Deno.test("alternatives are at least as long, and start at most 7 days before or after the wanted timeslot", async () => {
   await using server = await startServer({ now: "2026-03-01T00:00:00.000Z" });
   const room = await newRoom(server);
