@@ -55,6 +55,17 @@ export function parseSearchRange(from: string, to: string): SearchRange {
   return range;
 }
 
+/** Both ends where the clocks of `zone` show them, for Postgres. */
+function boundsIn(zone: string, { from, to }: SearchRange): { from: string; to: string } {
+  try {
+    return { from: `${instantIn(zone, from)}`, to: `${endIn(zone, to)}` };
+  } catch (failure) {
+    if (!(failure instanceof RangeError)) throw failure;
+    // A server with newer data made a room in a zone that this one does not know: it cannot say when its days begin.
+    return { from: "infinity", to: "-infinity" };
+  }
+}
+
 export interface AvailableRoomQuery {
   range: SearchRange;
   minimumMinutes: number;
@@ -73,9 +84,7 @@ export async function searchRooms(
   for (;;) {
     // What the wall clocks show is computed here, for all zones that are known: so one statement is enough, except when a
     // room is met in a zone for the first time.
-    const zones = Object.fromEntries(
-      [...timeZones].map((zone) => [zone, { from: `${instantIn(zone, from)}`, to: `${endIn(zone, to)}` }]),
-    );
+    const zones = Object.fromEntries([...timeZones].map((zone) => [zone, boundsIn(zone, { from, to })]));
     const endsWithin = !(to instanceof Temporal.PlainDate);
     const [found] = await listAvailableRooms(db, { ...query, zones, endsWithin, now: clock.now() });
     if (found === undefined) throw new Error("a search answers one row");
