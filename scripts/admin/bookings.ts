@@ -26,7 +26,7 @@ const list: Command = command({
     const limit = given.whole("limit") ?? defaultLimit;
     if (limit === 0) throw new UsageError("--limit must be 1 or more");
     const status = statuses.find((status) => status === given.text("status"));
-    const range = { fromDate: given.text("from"), toDate: given.text("to") };
+    const range = { fromDate: given.time("from"), toDate: given.time("to") };
     const filters = present({ status, roomId: given.whole("room"), userId: given.whole("user"), ...range });
     const query = { ...filters, limit: Math.min(100, limit + 1) };
     const bookings: Booking[] = [];

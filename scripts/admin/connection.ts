@@ -3,7 +3,9 @@ import { type Client, createClient } from "@slotkeeper/client";
 import { ConnectionError, Interrupted } from "./failures.ts";
 
 /** How often what was not answered is sent again. Over some three seconds, as somebody may be waiting. */
-const retries = 4;
+const retries = 3;
+/** How long an attempt may take, in milliseconds. Nothing that is asked for here takes longer on a server that is well. */
+const timeoutMs = 20_000;
 
 /**
  * A client of the Slotkeeper at `SLOTKEEPER_URL`, as whom `SLOTKEEPER_TOKEN` stands for.
@@ -20,7 +22,7 @@ export function connect(): Client {
   if (!/^[\x21-\x7e]+$/.test(token)) {
     throw new ConnectionError("SLOTKEEPER_TOKEN has a character that no token has, such as a space or a line break.");
   }
-  return createClient({ baseUrl, token, retries, fetch: (request) => reach(request, baseUrl) });
+  return createClient({ baseUrl, token, retries, timeoutMs, fetch: (request) => reach(request, baseUrl) });
 }
 
 function serverUrl(): string {
@@ -39,6 +41,8 @@ function serverUrl(): string {
 
 async function reach(request: Request, baseUrl: string): Promise<Response> {
   const response = await send(request, baseUrl);
+  const seconds = Number(response.headers.get("Retry-After"));
+  if (seconds > 1) console.error(`The server asks to wait for ${seconds} seconds.`);
   // All that Slotkeeper answers is JSON, also when it refuses.
   if (/^application\/(problem\+)?json\b/.test(response.headers.get("Content-Type") ?? "")) return response;
   await response.body?.cancel();

@@ -37,13 +37,16 @@ const tail: Command = command({
       signal,
       onState: (state) => tellState(state, { wasInterrupted: signal.aborted }),
     });
-    for await (const event of subscription) {
-      if (event.event === "gap") console.error("A gap: what happened before is no longer kept. Read it afresh.");
-      if (json) printLine(JSON.stringify(event));
-      else if (event.event !== "gap") printLine(line(event, timeZone));
+    try {
+      for await (const event of subscription) {
+        if (event.event === "gap") console.error("A gap: what happened before is no longer kept. Read it afresh.");
+        if (json) printLine(JSON.stringify(event));
+        else if (event.event !== "gap") printLine(line(event, timeZone));
+      }
+    } finally {
+      const { cursor } = subscription;
+      if (cursor !== undefined) console.error(`Go on from here with --after ${cursor}`);
     }
-    const { cursor } = subscription;
-    if (cursor !== undefined) console.error(`Go on from here with --after ${cursor}`);
     throw new Interrupted();
   },
 });

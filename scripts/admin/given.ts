@@ -74,6 +74,12 @@ export class Given<Name extends string> {
     return this.texts(name)?.map((text) => toDate(text, `--${name}`));
   }
 
+  /** A day, or an instant, as the API takes either. */
+  time(name: Name): string | undefined {
+    const text = this.text(name);
+    return text === undefined ? undefined : toTime(text, `--${name}`);
+  }
+
   /** The ids that stand by themselves, each once. */
   ids(): number[] {
     return [...new Set(this.#args._.map((text) => toWhole(text, "An id")))];
@@ -105,6 +111,21 @@ function toDate(text: string, what: string): Temporal.PlainDate {
     // No such day in the calendar.
   }
   throw new UsageError(`${what} must be a date such as 2027-03-31: ${text}`);
+}
+
+function toTime(text: string, what: string): string {
+  try {
+    // It throws for a day or a time that there is not.
+    if (/^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}.*)?$/.test(text)) {
+      Temporal.PlainDateTime.from(text.replace(/Z$/, ""));
+      return text;
+    }
+  } catch {
+    // No such day or time.
+  }
+  throw new UsageError(
+    `${what} must be a date such as 2027-03-31, or an instant such as 2027-03-31T09:00:00Z: ${text}`,
+  );
 }
 
 /** `fields` without those that are undefined. */

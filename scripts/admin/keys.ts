@@ -36,13 +36,17 @@ const create: Command = command({
       valueHint: "scopes",
       description: "What it may do, with commas",
     },
-    expires: { type: "string", valueHint: "instant", description: "Until when; else until it is revoked" },
+    expires: {
+      type: "string",
+      valueHint: "instant",
+      description: "Such as 2030-01-01T00:00:00Z; else until it is revoked",
+    },
   },
   async run(given) {
     // Which ones there are is for the server to say.
     const scopes = (given.texts("scopes") ?? []) as Scope[];
     const name = given.need("name", given.text("name"));
-    const body = { name, scopes, ...present({ expiresAt: given.text("expires") }) };
+    const body = { name, scopes, ...present({ expiresAt: given.time("expires") }) };
     const created = await unwrap(connect().POST("/api/v1/admin/api-keys", { body }));
     if (given.flag("json")) return printJson(created);
     const { apiKey, key } = created;

@@ -24,7 +24,7 @@ export const stats: Command = command({
   },
   async run(given) {
     const roomId = given.whole("room");
-    const query = present({ fromDate: given.text("from"), toDate: given.text("to"), roomId });
+    const query = present({ fromDate: given.time("from"), toDate: given.time("to"), roomId });
     const stats = await unwrap(connect().GET("/api/v1/admin/bookings/stats", { params: { query } }));
     if (given.flag("json")) return printJson(stats);
     console.log([summary(stats, roomId), ...charts(stats)].join("\n\n"));

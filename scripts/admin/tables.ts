@@ -1,5 +1,6 @@
 /** Tables and lists of fields that fit in a terminal of 80 columns. */
 import Table from "cli-table3";
+import columnsOf from "fast-string-width";
 import { styled } from "./terminal.ts";
 import { plain } from "./texts.ts";
 
@@ -38,7 +39,7 @@ export function table(columns: Column[], rows: Cell[][]): string {
 
 /** As wide as what is in them; where that is too wide, the widest of those that may shrink give way first. */
 function fittingWidths(columns: Column[], rows: string[][]): number[] {
-  const widthOf = (text: string) => Math.max(...text.split("\n").map((line) => [...line].length));
+  const widthOf = (text: string) => Math.max(...text.split("\n").map((line) => columnsOf(line)));
   const widths = columns.map(({ head }, index) =>
     Math.max(head.length, ...rows.map((row) => widthOf(row[index] ?? "")))
   );

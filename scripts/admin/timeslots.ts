@@ -15,6 +15,9 @@ type Rules = Pick<
   "slotDuration" | "workingHours" | "breaks" | "daysOfWeek"
 >;
 
+/** How many may be asked for at once. */
+const mostMonths = 120;
+
 /** What a month has come to. */
 interface Done {
   month: string;
@@ -59,13 +62,15 @@ const generate: Command = command({
     const from = given.need("from", given.date("from"));
     const to = given.need("to", given.date("to"));
     if (Temporal.PlainDate.compare(from, to) > 0) throw new UsageError("--to lies before --from");
+    const months = monthsBetween(from, to);
+    // As with a year that was mistyped: there would be hundreds of thousands of timeslots, and no command takes them back.
+    if (months.length > mostMonths) throw new UsageError(`--from and --to span more than ${mostMonths} months`);
     const excluded = given.dates("exclude") ?? [];
     const rules = givenRules(given);
     const client = connect();
     using interruption = hearInterruption();
     const { signal } = interruption;
 
-    const months = monthsBetween(from, to);
     const done: Done[] = [];
     const progress = showProgress(`Timeslots for room ${roomId}`, months.length);
     const print = (complete: boolean) =>
@@ -83,6 +88,11 @@ const generate: Command = command({
     } catch (failure) {
       const month = months[done.length]?.month ?? "";
       progress.fail(failure instanceof Interrupted ? `Interrupted in ${month}` : `Ended in ${month}`);
+      // Refused at once: nothing was done, and the same command would come to the same.
+      if (failure instanceof ProblemError && done.length === 0) {
+        print(false);
+        throw failure;
+      }
       // What was refused was not done. Of anything else we cannot know.
       const mayBeDone = failure instanceof ProblemError ? "" : ` ${month} may be done, too.`;
       const { made, skipped } = totals(done);

@@ -6,6 +6,7 @@ import type { SocketConstructor } from "./line.ts";
 import { retryingFetch } from "./retries.ts";
 import { subscribe, type Subscription, type SubscriptionOptions } from "./subscription.ts";
 
+/** What is undefined is as if it were not given, also where the compiler tells the two apart. */
 export interface ClientOptions {
   /** Where Slotkeeper is, for example `https://rooms.example`. */
   baseUrl: string;
@@ -13,15 +14,15 @@ export interface ClientOptions {
    * A token or an API key; or what gets one, which is asked before each attempt, so that tokens may expire. None is needed for
    * the rooms and their free timeslots.
    */
-  token?: string | (() => string | Promise<string>);
+  token?: string | (() => string | Promise<string>) | undefined;
   /** How often a request that was not answered is sent again at most; 6 unless given, over some 10 seconds. */
-  retries?: number;
+  retries?: number | undefined;
   /** How long an attempt may take, in milliseconds; a minute unless given. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /** In the place of the global `fetch`. */
-  fetch?: (request: Request) => Promise<Response>;
+  fetch?: ((request: Request) => Promise<Response>) | undefined;
   /** In the place of the global `WebSocket`, which Node has from version 22 on. */
-  WebSocket?: SocketConstructor;
+  WebSocket?: SocketConstructor | undefined;
 }
 
 /**

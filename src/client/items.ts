@@ -25,8 +25,8 @@ type QueryOf<Path extends ListPath> = paths[Path] extends { get: { parameters: {
 
 export interface ItemsOptions<Path extends ListPath> {
   /** Filters of the list, and the `limit` of each page, 100 unless given. */
-  query?: Omit<QueryOf<Path>, "page">;
-  signal?: AbortSignal;
+  query?: Omit<QueryOf<Path>, "page"> | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 type GetPage<Path extends ListPath> = (path: Path, init: object) => Promise<

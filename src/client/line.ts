@@ -12,6 +12,8 @@ export interface Socket {
   readonly readyState: number;
   send(text: string): void;
   close(): void;
+  /** Ends it without waiting for the other side, where a socket can, as that of `ws`. */
+  terminate?(): void;
   addEventListener(type: "open" | "error", listener: () => void): void;
   addEventListener(type: "message", listener: (event: { data: unknown }) => void): void;
   addEventListener(type: "close", listener: (event: { code: number; reason: string }) => void): void;
@@ -61,7 +63,12 @@ export function openLine(socket: Socket, { join, signal, patienceMs }: LineOptio
     end("closed by this side");
   };
   const heartbeat = setInterval(() => {
-    if (!wasHeard) return end("nothing was heard");
+    if (!wasHeard) {
+      end("nothing was heard");
+      // Nobody answers a goodbye there.
+      socket.terminate?.();
+      return;
+    }
     wasHeard = false;
     // One that is closing already may not be written to, and says so itself.
     if (socket.readyState === open) socket.send(JSON.stringify({ action: "ping" } satisfies Schemas["Ping"]));

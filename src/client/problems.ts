@@ -84,7 +84,7 @@ interface Answer {
  * @throws {UnexpectedAnswerError} when what came is neither, as from a proxy in between.
  */
 export async function unwrap<Given extends Answer>(
-  answer: Promise<Given>,
+  answer: Given | Promise<Given>,
 ): Promise<Extract<Given, { error?: never }>["data"]> {
   const { data, error, response } = await answer;
   if (response.ok) return data;

@@ -1,5 +1,6 @@
 /** A `fetch` that names the caller, and sends again what was not answered. */
 import { backoffMs, sleep } from "./backoff.ts";
+import { UnexpectedAnswerError } from "./problems.ts";
 
 export interface RetryOptions {
   fetch: (request: Request) => Promise<Response>;
@@ -11,7 +12,7 @@ export interface RetryOptions {
 }
 
 /** What a `Retry-After` may ask for and is still waited for, in milliseconds: the window of the rate limits. */
-const longestRetryAfterMs = 60_000;
+export const longestRetryAfterMs = 60_000;
 
 /** Answers of a server, or of a proxy before it, that cannot answer now. What was asked may have been done. */
 const unavailable = [502, 503, 504];
@@ -37,17 +38,31 @@ export function retryingFetch(options: RetryOptions): (request: Request) => Prom
       let delayMs = backoffMs(failures);
       try {
         const response = await attempt(request, headers, options);
+        // A page to which a wrong address leads. It would fail as JSON that cannot be read.
+        if (response.ok && response.body !== null && !isJson(response)) {
+          throw new UnexpectedAnswerError(response.status, { cause: await response.text() });
+        }
         if (isLast || !isWorthAnother(response, mayRepeat)) return response;
-        const retryAfterMs = Number(response.headers.get("Retry-After") ?? 0) * 1_000;
-        if (retryAfterMs > longestRetryAfterMs) return response;
+        const askedMs = retryAfterMs(response);
+        if (askedMs > longestRetryAfterMs) return response;
         // Not before the server says, and not all at the same moment.
-        if (retryAfterMs > 0) delayMs = retryAfterMs + Math.random() * 250;
+        if (askedMs > 0) delayMs = askedMs + Math.random() * 250;
       } catch (failure) {
-        if (request.signal.aborted || isLast || !mayRepeat || failure instanceof TokenFailure) throw failure;
+        const isFinal = failure instanceof TokenFailure || failure instanceof UnexpectedAnswerError;
+        if (request.signal.aborted || isLast || !mayRepeat || isFinal) throw failure;
       }
       await sleep(delayMs, request.signal);
     }
   };
+}
+
+/** What a `Retry-After` asks for, in milliseconds; 0 without one in seconds. */
+export function retryAfterMs({ headers }: Response): number {
+  return (Number(headers.get("Retry-After")) || 0) * 1_000;
+}
+
+function isJson({ headers }: Response): boolean {
+  return /^application\/json\b/.test(headers.get("Content-Type") ?? "");
 }
 
 function isWorthAnother({ status, headers }: Response, mayRepeat: boolean): boolean {
@@ -56,14 +71,17 @@ function isWorthAnother({ status, headers }: Response, mayRepeat: boolean): bool
   return mayRepeat && (unavailable.includes(status) || status === 409 && headers.has("Retry-After"));
 }
 
-/** The caller's own function for tokens failed: nothing that another attempt would mend. */
+/** The caller's own function for tokens failed, or gave what no header may have: nothing that another attempt would mend. */
 class TokenFailure extends Error {
   override name = "TokenFailure";
 }
 
-async function tokenOf({ token }: RetryOptions): Promise<string | undefined> {
+/** What names the caller in a header. */
+async function authorizationOf({ token: given }: RetryOptions): Promise<string | undefined> {
   try {
-    return typeof token === "function" ? await token() : token;
+    const token = typeof given === "function" ? await given() : given;
+    if (token === undefined) return undefined;
+    return new Headers({ Authorization: `Bearer ${token}` }).get("Authorization") ?? undefined;
   } catch (cause) {
     throw new TokenFailure(`No token: ${cause instanceof Error ? cause.message : cause}`, { cause });
   }
@@ -76,8 +94,10 @@ async function attempt(request: Request, headers: Headers, options: RetryOptions
   const timer = setTimeout(() => late.abort(new Error(`No answer within ${timeoutMs} ms`)), timeoutMs);
   const signal = AbortSignal.any([request.signal, late.signal]);
   try {
-    const token = await unlessAborted(signal, tokenOf(options));
-    if (token !== undefined && !request.headers.has("Authorization")) headers.set("Authorization", `Bearer ${token}`);
+    const authorization = await unlessAborted(signal, authorizationOf(options));
+    if (authorization !== undefined && !request.headers.has("Authorization")) {
+      headers.set("Authorization", authorization);
+    }
     const response = await fetch(new Request(request.clone(), { headers, signal }));
     const body = await response.arrayBuffer();
     const { status, statusText } = response;

@@ -4,6 +4,7 @@ import type { components, paths } from "../../generated/api.d.ts";
 import { backoffMs, sleep } from "./backoff.ts";
 import { openLine, type SocketConstructor } from "./line.ts";
 import { ProblemError, unwrap } from "./problems.ts";
+import { longestRetryAfterMs, retryAfterMs } from "./retries.ts";
 
 type Schemas = components["schemas"];
 
@@ -24,15 +25,15 @@ export interface SubscriptionState {
 
 export interface SubscriptionOptions {
   /** Whose bookings: your own unless given. An admin names anybody, or `"all"`. */
-  userId?: number | "all";
+  userId?: number | "all" | undefined;
   /** The room whose timeslots to follow, in the place of bookings. */
-  roomId?: number;
+  roomId?: number | undefined;
   /** The `cursor` of the last event that was dealt with. What came behind it comes first. From now on unless given. */
-  after?: string;
+  after?: string | undefined;
   /** Ends the subscription; the loop over it then ends, too. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Told of each change of the state. */
-  onState?: (state: SubscriptionState) => void;
+  onState?: ((state: SubscriptionState) => void) | undefined;
 }
 
 /**
@@ -66,6 +67,12 @@ function isFinal(failure: unknown): boolean {
   return failure instanceof ProblemError && failure.status < 500 && ![408, 409, 429].includes(failure.status);
 }
 
+/** In words. Runtimes tell why a connection failed in the cause, or not at all. */
+function reasonOf(failure: unknown): string {
+  if (!(failure instanceof Error)) return String(failure);
+  return failure.cause instanceof Error ? `${failure.message}: ${failure.cause.message}` : failure.message;
+}
+
 interface Context {
   client: FetchClient<paths>;
   baseUrl: string;
@@ -89,6 +96,8 @@ export function subscribe(context: Context, options: SubscriptionOptions): Subsc
   const signal = options.signal === undefined ? closing.signal : AbortSignal.any([options.signal, closing.signal]);
   let cursor = options.after;
   let state: SubscriptionState = { status: "connecting" };
+  /** How long to wait at least before another ticket is asked for, as the server said. */
+  let askedMs = 0;
   /** What `onState` threw, which ends the subscription. */
   let thrown: { failure: unknown } | undefined;
   const report = (next: SubscriptionState) => {
@@ -103,7 +112,10 @@ export function subscribe(context: Context, options: SubscriptionOptions): Subsc
 
   /** One connection, from its ticket to its end. Comes to whether it was of any use, and why it ended. */
   async function* listen(): AsyncGenerator<SubscriptionEvent, { wasGood: boolean; reason: string }, undefined> {
-    const { ticket } = await unwrap(client.POST("/api/v1/ws/tickets", { signal }));
+    askedMs = 0;
+    const answer = await client.POST("/api/v1/ws/tickets", { signal });
+    askedMs = Math.min(longestRetryAfterMs, retryAfterMs(answer.response));
+    const { ticket } = await unwrap(answer);
     const address = new URL(`${baseUrl.replace(/\/$/, "")}/api/v1/ws`, globalThis.location?.href);
     address.protocol = address.protocol.replace("http", "ws");
     address.searchParams.set("ticket", ticket);
@@ -160,11 +172,11 @@ export function subscribe(context: Context, options: SubscriptionOptions): Subsc
         const isUnauthorized = failure instanceof ProblemError && failure.status === 401;
         if (isFinal(failure) && (!isUnauthorized || wasUnauthorized)) throw failure;
         wasUnauthorized ||= isUnauthorized;
-        reason = failure instanceof Error ? failure.message : String(failure);
+        reason = reasonOf(failure);
       }
       if (signal.aborted) return;
       report({ status: "waiting", reason });
-      await sleep(backoffMs(failures), signal).catch(() => {});
+      await sleep(Math.max(backoffMs(failures), askedMs + Math.random() * 250), signal).catch(() => {});
     }
   }
 

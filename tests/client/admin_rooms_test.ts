@@ -41,6 +41,10 @@ Deno.test("admin rooms makes a room, changes what is given, deactivates it and b
   const back = await admin(server, "rooms update 1 --active --name Attic --type office --currency EUR");
   assert.match(back.stdout, /^Room 1 is changed\.\nname +Attic\ntype +office\n/);
 
+  // Signs that are two columns wide are shown, too, as long as there is room.
+  await newRoom(server, { name: "会議室東京タワー" });
+  assert.match((await admin(server, "rooms list")).stdout, /^ 2 {2}会議室東京タワー {2}meeting/m);
+
   const unsure = await admin(server, "rooms deactivate 1");
   const ask = "There is no terminal to ask on: give --yes. See deno task admin rooms deactivate --help";
   assert.deepEqual(unsure, { code: 2, stdout: "", stderr: lines(ask) });

@@ -67,7 +67,12 @@ Deno.test("admin stats draws bars by status, day and room, with revenue and occu
 
   const tooLong = await admin(server, "stats --from 2020-01-01 --to 2026-12-31");
   assert.doesNotMatch(tooLong.stdout, /^(day|days|month) /m);
-  const refused = await admin(server, "stats --from yesterday");
+  const refused = await admin(server, "stats --from 2026-03-03 --to 2026-03-02");
   assert.equal(refused.code, 1);
-  assert.match(refused.stderr, /^ {2}fromDate: must /m);
+  assert.match(refused.stderr, /^Refused: .+ \(invalid_date_range\)$/m);
+  for (const time of ["yesterday", "2026-02-30", "2026-03-01T25:00"]) {
+    const mistyped = await admin(server, `stats --from ${time}`);
+    assert.equal(mistyped.code, 2);
+    assert.match(mistyped.stderr, /^--from must be a date such as /);
+  }
 });

@@ -105,7 +105,7 @@ Deno.test("admin timeslots generate ends at Ctrl-C, says how to go on, and then 
   assert.deepEqual(await slotCounts(server), { all: 365 * 8, starts: 365 * 8 });
 });
 
-Deno.test("admin timeslots generate tells what is done when a month is refused", async () => {
+Deno.test("admin timeslots generate says why it is refused at once", async () => {
   await using server = await startServer();
   await newRoom(server);
   assert.deepEqual(await admin(server, "timeslots generate --room 9 --from 2027-01-31 --to 2027-02-01"), {
@@ -113,11 +113,13 @@ Deno.test("admin timeslots generate tells what is done when a month is refused",
     stdout: "",
     stderr: lines(
       "Ended in 2027-01.",
-      "0 of 2 months done: 0 timeslots made, 0 skipped.",
-      "The same command goes on: it skips what exists.",
       "Refused: Room does not exist (unknown_room)",
       "There is no room 9.",
       "Request REQUEST",
     ),
   });
+  // As when a year is mistyped, which no command would take back.
+  const long = await admin(server, "timeslots generate --room 1 --from 2027-01-01 --to 2207-12-31");
+  assert.equal(long.code, 2);
+  assert.match(long.stderr, /^--from and --to span more than 120 months/);
 });

@@ -31,7 +31,7 @@ export interface Journey {
 }
 
 export async function journey({ token, roomName, date, ...options }: JourneyOptions): Promise<Journey> {
-  const client = createClient({ ...options, token: () => Promise.resolve(token) });
+  const client = createClient({ ...options, token: () => Promise.resolve(token), timeoutMs: undefined });
   const { items: rooms } = await unwrap(client.GET("/api/v1/bookings/rooms", { params: { query: { active: true } } }));
   const room = rooms.find(({ name }) => name === roomName);
   if (room === undefined) throw new Error(`There is no ${roomName}`);

@@ -94,6 +94,16 @@ Deno.test("a Retry-After is waited for, with a chance of up to 250 ms, whatever 
   }
 });
 
+Deno.test("a subscription whose ticket is refused asks for another one not before its Retry-After", async () => {
+  await using server = startStandIn(
+    refusal(429, "rate_limited", { "Retry-After": "2" }),
+    refusal(403, "scope_missing"),
+  );
+  await assert.rejects(Array.fromAsync(clientOf(server).subscribe()), /scope_missing/);
+  const [pause = 0, ...others] = pauses(server);
+  assert(pause >= 1_999 && others.length === 0, `it was ${pause} ms`);
+});
+
 Deno.test("without a Retry-After the pauses grow, and a refusal that is one comes back at once", async () => {
   await using server = startStandIn(page(502), page(502), page(502), refusal(400, "timeslot_unavailable"));
   const { error } = await book(clientOf(server));
@@ -132,6 +142,14 @@ Deno.test("an error page that stays is thrown by unwrap as what it is: not a ref
     return true;
   });
   assert.equal(server.received.length, 3);
+});
+
+Deno.test("a page that comes in the place of an answer is told as what it is", async () => {
+  await using server = startStandIn(page(200));
+  await assert.rejects(unwrap(book(clientOf(server))), (failure) => {
+    return failure instanceof UnexpectedAnswerError && failure.status === 200 && /Sorry/.test(String(failure.cause));
+  });
+  assert.equal(server.received.length, 1);
 });
 
 Deno.test("DELETE, which takes no key, is sent again only when it was not looked at", async () => {
@@ -288,6 +306,10 @@ Deno.test("a function for tokens is asked before each attempt, and its failure i
     return failure instanceof Error && /signed out/.test(failure.message) && failure.cause instanceof RangeError;
   });
   assert.equal(asked, 4);
+  // What no header may have would fail each time.
+  const startedAt = performance.now();
+  await assert.rejects(book(clientOf(server, { token: "pasted…" })), /No token/);
+  assert(performance.now() - startedAt < 200);
   // Who names the caller by themselves is left alone.
   const headers = { Authorization: "Bearer mine" };
   await unwrap(clientOf(server).POST("/api/v1/bookings", { body, headers }));
