@@ -17,7 +17,7 @@ import {
   openTill,
   restart,
   type Till,
-} from "./paying.ts";
+} from "../payments/paying.ts";
 
 /** One server for all tests here: each has bookings of its own. */
 let till: Till;

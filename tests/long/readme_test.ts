@@ -1,7 +1,7 @@
 /** The README, by the hand of a newcomer: its commands one after the other, against the server that it has them start. */
 import assert from "node:assert/strict";
 import { newDataFolder, startServerProcess } from "../support/process.ts";
-import { fileBlocks, root } from "./samples.ts";
+import { fileBlocks, root } from "../docs/samples.ts";
 
 const blocks = await fileBlocks("README.md");
 

@@ -5,8 +5,8 @@ import { subscribe } from "../../src/client/subscription.ts";
 import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
 import { type ServerProcess, startServerProcess } from "../support/process.ts";
 import { startServer, testSecret, type TestServer } from "../support/server.ts";
-import { assertTold, follow } from "./following.ts";
-import { startProxy } from "./proxy.ts";
+import { assertTold, follow } from "../client/following.ts";
+import { startProxy } from "../client/proxy.ts";
 
 /** A server of which no subscriber knows, to write through and to look at the feed. The processes live by the machine's clock. */
 function startBase(): Promise<TestServer> {

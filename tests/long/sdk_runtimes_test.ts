@@ -8,8 +8,8 @@ import openapiYaml from "../../openapi.yaml" with { type: "text" };
 import { newRoom, newTimeslots } from "../support/builders.ts";
 import { hasBrowser, launchBrowser, openPage } from "../support/browser.ts";
 import { startServer, type TestServer } from "../support/server.ts";
-import { startProxy } from "./proxy.ts";
-import type { Journey, JourneyOptions } from "./journey.ts";
+import { startProxy } from "../client/proxy.ts";
+import type { Journey, JourneyOptions } from "../client/journey.ts";
 
 const root = new URL("../../", import.meta.url);
 /** That which the types of the contract are generated with. */
@@ -68,7 +68,7 @@ async function newProject(): Promise<string> {
   const options = ["--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"];
   await run("npm", ["install", ...options, `./${tarball}`, ...webSocketPackages], folder);
   for (const name of ["journey.ts", "mistakes.ts"]) {
-    await Deno.copyFile(new URL(name, import.meta.url), join(folder, name));
+    await Deno.copyFile(new URL(`tests/client/${name}`, root), join(folder, name));
   }
   const report = (call: string) => `console.log(JSON.stringify(await ${call}));\n`;
   for (
