@@ -16,6 +16,18 @@ const guides = await guideBlocks();
 const ofOperations = Object.entries(codeSamples).map(([name, code]) => ({ name, language: "ts", code }));
 const ofFiles = [...await fileBlocks("README.md"), ...await fileBlocks("src/client/README.md")];
 
+Deno.test("no sample escapes: what is fenced anywhere in the contract and the READMEs is found, and in a language that is run", async () => {
+  const files = { "openapi.yaml": guides, "README.md": [], "src/client/README.md": [] };
+  for (const [file, blocks] of Object.entries(files)) {
+    const text = await Deno.readTextFile(new URL(file, root));
+    const found = file.endsWith(".md") ? ofFiles.filter(({ name }) => name.startsWith(file)) : blocks;
+    assert.equal(text.match(/^\s*```/gm)?.length, 2 * found.length, file);
+  }
+  // Frames of WebSockets, and drawings, are no programs.
+  const languages = new Set([...guides, ...ofFiles].map(({ language }) => language));
+  assert.deepEqual([...languages].sort(), ["", "js", "mermaid", "sh", "ts"]);
+});
+
 Deno.test("every sample in TypeScript compiles, as strictly as we do", async () => {
   const folder = await Deno.makeTempDir({ prefix: "slotkeeper_samples_" });
   try {
