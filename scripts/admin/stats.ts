@@ -28,6 +28,7 @@ export const stats: Command = command({
     const stats = await unwrap(connect().GET("/api/v1/admin/bookings/stats", { params: { query } }));
     if (given.flag("json")) return printJson(stats);
     console.log([summary(stats, roomId), ...charts(stats)].join("\n\n"));
+    if (stats.byDay.length === 0) console.error("Of so many days none is told by itself: ask for at most 366.");
   },
 });
 

@@ -1,9 +1,9 @@
-import pLimit from "p-limit";
 import type { Booking, BookingCreated } from "../../generated/contract.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Handlers } from "../http/handlers.ts";
 import type { OpenedCheckout } from "../payments/checkouts.ts";
 import { hasWallTimes, parseRange, rangeByZone, rangeIn } from "../ranges.ts";
+import { turns } from "../turns.ts";
 import {
   book,
   type BookingRules,
@@ -35,7 +35,7 @@ const always = { from: undefined, to: undefined };
 
 export function bookingHandlers(rules: BookingRules & { audit: Audit }): Pick<Handlers, BookingOperations> {
   const { db, config } = rules;
-  const inTurn = pLimit(countsAtOnce);
+  const inTurn = turns({ atOnce: countsAtOnce, mostWaiting: 20 });
   return {
     async createBooking({ caller, body }) {
       const { booking, openCheckout } = await book(rules, caller, body);

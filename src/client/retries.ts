@@ -56,13 +56,15 @@ export function retryingFetch(options: RetryOptions): (request: Request) => Prom
   };
 }
 
-/** What a `Retry-After` asks for, in milliseconds; 0 without one in seconds. */
+/** What a `Retry-After` asks for, in milliseconds, in seconds or as a date, as proxies may send it; 0 without one. */
 export function retryAfterMs({ headers }: Response): number {
-  return (Number(headers.get("Retry-After")) || 0) * 1_000;
+  const text = headers.get("Retry-After") ?? "";
+  const ms = /^\d+$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - Date.now();
+  return ms > 0 ? ms : 0;
 }
 
 function isJson({ headers }: Response): boolean {
-  return /^application\/json\b/.test(headers.get("Content-Type") ?? "");
+  return /^application\/json\b/i.test(headers.get("Content-Type") ?? "");
 }
 
 function isWorthAnother({ status, headers }: Response, mayRepeat: boolean): boolean {

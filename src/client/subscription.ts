@@ -70,7 +70,8 @@ function isFinal(failure: unknown): boolean {
 /** In words. Runtimes tell why a connection failed in the cause, or not at all. */
 function reasonOf(failure: unknown): string {
   if (!(failure instanceof Error)) return String(failure);
-  return failure.cause instanceof Error ? `${failure.message}: ${failure.cause.message}` : failure.message;
+  const { message, cause } = failure;
+  return cause instanceof Error && !message.includes(cause.message) ? `${message}: ${cause.message}` : message;
 }
 
 interface Context {

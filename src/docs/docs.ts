@@ -65,7 +65,9 @@ export function addDocs(
     limiter.page,
     (c) => {
       openapiJson ??= withCodeSamples();
-      return c.body(openapiJson.replaceAll(sampleUrl, publicUrl()), 200, { "Content-Type": "application/json" });
+      // As a URL writes it no quote is left that would end a text; as a function nothing in it stands for something else.
+      const url = new URL(publicUrl()).href.replace(/\/$/, "");
+      return c.body(openapiJson.replaceAll(sampleUrl, () => url), 200, { "Content-Type": "application/json" });
     },
   );
   app.get("/docs/scalar.js", limiter.page, compress(), async (c) => {

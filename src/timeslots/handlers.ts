@@ -1,6 +1,6 @@
-import pLimit from "p-limit";
 import { parseMoment } from "../calendar.ts";
 import type { Handlers } from "../http/handlers.ts";
+import { turns } from "../turns.ts";
 import { parseSearchRange, searchRooms, type SearchRules } from "./search.ts";
 import { freeTimeslots, generateTimeslots, type TimeslotChangeRules, withdrawTimeslot } from "./timeslots.ts";
 
@@ -10,7 +10,7 @@ type TimeslotOperations = "listAvailableRooms" | "listFreeTimeslots" | "generate
 const searchesAtOnce = 2;
 
 export function timeslotHandlers(rules: TimeslotChangeRules & SearchRules): Pick<Handlers, TimeslotOperations> {
-  const inTurn = pLimit(searchesAtOnce);
+  const inTurn = turns({ atOnce: searchesAtOnce, mostWaiting: 100 });
   return {
     async listAvailableRooms({ query: { from, to, duration, type = null, capacity = 1, page, limit } }) {
       const range = parseSearchRange(from, to);

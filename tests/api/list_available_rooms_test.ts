@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { type LogEvent, sql } from "kysely";
 import type { AvailableRoom, AvailableRoomPage, Room, RoomType, Timeslot } from "../../generated/contract.ts";
 import { newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
+import { eventually } from "../support/process.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 
 const day = { from: "2026-03-09", to: "2026-03-09" };
@@ -157,6 +158,23 @@ Deno.test("listAvailableRooms leaves the database to other requests, however man
     return waiting;
   });
   for (const { total } of await Promise.all(searches)) assert.equal(total, 1);
+});
+
+Deno.test("listAvailableRooms answers 503 service_unavailable to whoever comes when 100 others wait", async () => {
+  await using server = await startServer({ pool: 4 });
+  await newRoomWithTimeslot(server);
+  await search(server, day);
+  const statuses: number[] = [];
+  const searches = await server.db.transaction().execute(async (trx) => {
+    await sql`lock table timeslots in access exclusive mode`.execute(trx);
+    const waiting = Array.from({ length: 110 }, async () => {
+      statuses.push((await server.call("listAvailableRooms", { query: day })).status);
+    });
+    await eventually(() => Promise.resolve(statuses.length === 8));
+    return waiting;
+  });
+  await Promise.all(searches);
+  assert.deepEqual(statuses, [...Array(8).fill(503), ...Array(102).fill(200)]);
 });
 
 Deno.test("listAvailableRooms answers 400 invalid_date_range when the range ends before it starts or is over 7 days", async () => {

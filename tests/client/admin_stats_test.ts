@@ -67,6 +67,7 @@ Deno.test("admin stats draws bars by status, day and room, with revenue and occu
 
   const tooLong = await admin(server, "stats --from 2020-01-01 --to 2026-12-31");
   assert.doesNotMatch(tooLong.stdout, /^(day|days|month) /m);
+  assert.match(tooLong.stderr, /at most 366/);
   const refused = await admin(server, "stats --from 2026-03-03 --to 2026-03-02");
   assert.equal(refused.code, 1);
   assert.match(refused.stderr, /^Refused: .+ \(invalid_date_range\)$/m);

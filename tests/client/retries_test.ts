@@ -94,6 +94,15 @@ Deno.test("a Retry-After is waited for, with a chance of up to 250 ms, whatever 
   }
 });
 
+Deno.test("a Retry-After that is a date is waited for, too", async () => {
+  // Dates have whole seconds, so that of two seconds ahead is at least one away.
+  const date = new Date(Date.now() + 2_000).toUTCString();
+  await using server = startStandIn(refusal(503, "service_unavailable", { "Retry-After": date }), page(502));
+  await book(clientOf(server, { retries: 1 }));
+  const [pause = 0] = pauses(server);
+  assert(pause > 800, `it was ${pause} ms`);
+});
+
 Deno.test("a subscription whose ticket is refused asks for another one not before its Retry-After", async () => {
   await using server = startStandIn(
     refusal(429, "rate_limited", { "Retry-After": "2" }),

@@ -15,13 +15,17 @@ import { startServer, testSecret, type TestServer } from "../support/server.ts";
 if (!hasBrowser) console.log("There is no Chromium here (set CHROMIUM_PATH): the docs are not tried in a browser.");
 
 /** The same server once more, as the sandbox has it: with a token of `subject` in the docs. */
-async function serveDocs(server: TestServer, subject: string): Promise<AsyncDisposable & { url: string }> {
+async function serveDocs(
+  server: TestServer,
+  subject: string,
+  publicUrl = server.url,
+): Promise<AsyncDisposable & { url: string }> {
   const config = parseConfig({ AUTH_JWT_SECRET: testSecret, DATABASE_URL: server.databaseUrl });
   const app = createApp({
     ...server,
     config,
     log: createLog("error", () => {}),
-    publicUrl: () => server.url,
+    publicUrl: () => publicUrl,
     verify: await createTokenVerifier(config.auth),
     docsToken: await server.token(subject),
   });
@@ -112,6 +116,14 @@ Deno.test("/ leads to the docs, and the contract is served as it is written and 
   ) => [id, [{ lang: "typescript", label: "SDK", source }]]);
   assert.deepEqual(takeSamples(paths), Object.fromEntries(expected));
   assert.deepEqual(paths, writtenPaths);
+});
+
+Deno.test("samples name the server by its PUBLIC_URL, whatever signs are in it", async () => {
+  await using server = await startServer();
+  await using docs = await serveDocs(server, "reader", `https://rooms.example/a$'b"c`);
+  const { paths } = await (await fetch(`${docs.url}/openapi.json`)).json();
+  const [{ source }] = paths["/healthz"].get["x-codeSamples"];
+  assert(source.includes(`baseUrl: "https://rooms.example/a$'b%22c"`), source);
 });
 
 Deno.test("the docs may only load from this server, run no inline script but ours, and cannot be framed", async () => {
