@@ -1,5 +1,5 @@
 /** What can go wrong, as it is told, and the code that the process ends with. */
-import { isProblem, type Problem, ProblemError, SubscriptionError } from "@slotkeeper/client";
+import { isProblem, type Problem, ProblemError, SubscriptionError, UnexpectedAnswerError } from "@slotkeeper/client";
 import { stripVTControlCharacters } from "node:util";
 import { plain } from "./texts.ts";
 
@@ -37,6 +37,11 @@ export function report(failure: unknown, { command, json }: { command: string; j
     const { code, message: detail } = failure;
     console.error(json ? JSON.stringify({ code, detail }) : `Refused: ${plain(detail)} (${code})`);
     return exitCodes.refused;
+  }
+  if (failure instanceof UnexpectedAnswerError) {
+    const what = `what answers there with ${failure.status} is something else`;
+    console.error(`No Slotkeeper at ${Deno.env.get("SLOTKEEPER_URL")} (SLOTKEEPER_URL): ${what}.`);
+    return exitCodes.unreachable;
   }
   const message = failure instanceof Error ? failure.message : String(failure);
   if (failure instanceof ConnectionError) {

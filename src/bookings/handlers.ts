@@ -28,14 +28,14 @@ type BookingOperations =
   | "updateBookingStatus"
   | "getBookingStats";
 
-/** Counts at once. One of years takes seconds, and leaves the database to all other requests. */
-const countsAtOnce = 1;
+/** Counting years takes seconds, and leaves the database to all other requests. */
+const counts = { atOnce: 1, mostWaiting: 20 };
 
 const always = { from: undefined, to: undefined };
 
 export function bookingHandlers(rules: BookingRules & { audit: Audit }): Pick<Handlers, BookingOperations> {
   const { db, config } = rules;
-  const inTurn = turns({ atOnce: countsAtOnce, mostWaiting: 20 });
+  const inTurn = turns(counts);
   return {
     async createBooking({ caller, body }) {
       const { booking, openCheckout } = await book(rules, caller, body);

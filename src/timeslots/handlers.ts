@@ -6,11 +6,11 @@ import { freeTimeslots, generateTimeslots, type TimeslotChangeRules, withdrawTim
 
 type TimeslotOperations = "listAvailableRooms" | "listFreeTimeslots" | "generateTimeslots" | "deleteTimeslot";
 
-/** Searches at once. The largest take a hundred times as long as any other request, and leave the database to these. */
-const searchesAtOnce = 2;
+/** The largest searches take a hundred times as long as listing the timeslots of a day, to which they leave the database. */
+const searches = { atOnce: 2, mostWaiting: 100 };
 
 export function timeslotHandlers(rules: TimeslotChangeRules & SearchRules): Pick<Handlers, TimeslotOperations> {
-  const inTurn = turns({ atOnce: searchesAtOnce, mostWaiting: 100 });
+  const inTurn = turns(searches);
   return {
     async listAvailableRooms({ query: { from, to, duration, type = null, capacity = 1, page, limit } }) {
       const range = parseSearchRange(from, to);
