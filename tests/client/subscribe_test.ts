@@ -54,22 +54,24 @@ function watchStates() {
 Deno.test("connections that are cut after any number of bytes lose nothing and repeat nothing", async () => {
   await using server = await startServer();
   await using proxy = await startProxy([server.url]);
-  // From within the first header to behind some events.
-  proxy.cutAfter = () => 1 + Math.floor(Math.random() * (Math.random() < 0.3 ? 1_000 : 5_000));
+  // One within its headers or its first event, the next behind one to four of them, so that never so many fail in a row that
+  // the pauses between them outlast the test's patience.
+  proxy.cutAfter = () =>
+    Math.floor(proxy.connections % 2 === 0 ? 1 + Math.random() * 1_000 : 1_300 + Math.random() * 2_200);
   const token = await server.token("alice");
   const slots = await newSlots(server);
   await book(server, slots);
   const { cursor: after } = await server.ok("listEvents", { token, query: { after: "latest" } });
   const subscription = createClient({ baseUrl: proxy.url, token }).subscribe({ after });
   const follower = follow(subscription);
-  for (let round = 1; round <= 6; round++) {
+  for (let round = 1; round <= 4; round++) {
     await repeatEvents(server, 4);
     await book(server, slots);
     await follower.until(round * 5 - 2);
   }
   await assertTold(follower, { server, token, after, close: subscription.close });
-  assert.equal(follower.events.length, 30);
-  assert(proxy.connections > 10, `${proxy.connections}`);
+  assert.equal(follower.events.length, 20);
+  assert(proxy.connections >= 8, `${proxy.connections}`);
 });
 
 Deno.test("a line that falls silent is noticed by its heartbeat, and left for another", async () => {
