@@ -66,6 +66,9 @@ const generate: Command = command({
     // As with a year that was mistyped: there would be hundreds of thousands of timeslots, and no command takes them back.
     if (months.length > mostMonths) throw new UsageError(`--from and --to span more than ${mostMonths} months`);
     const excluded = given.dates("exclude") ?? [];
+    // It would be left out of nothing, and the day that was meant be offered.
+    const stray = excluded.find((date) => !isWithin(date, { first: from, last: to }));
+    if (stray !== undefined) throw new UsageError(`--exclude has ${stray}, which is not within --from and --to`);
     const rules = givenRules(given);
     const client = connect();
     using interruption = hearInterruption();

@@ -47,6 +47,11 @@ export function isUnavailable(failure: unknown): boolean {
   return isConnectionLost(failure) || refused.has(codeOf(failure) ?? "");
 }
 
+/** Whether Postgres gave a transaction up for another one, or it left itself for one. Another attempt may get through. */
+export function isConflict(failure: unknown): boolean {
+  return failure instanceof BeginAgain || conflicts.has(codeOf(failure) ?? "");
+}
+
 /** Whether a statement failed because there is no such table. */
 export function isMissingTable(failure: unknown): boolean {
   return codeOf(failure) === "42P01";
@@ -72,8 +77,7 @@ export async function retryConflicts<T>(run: () => Promise<T>, attempts = 10): P
     try {
       return await run();
     } catch (failure) {
-      const mayRepeat = failure instanceof BeginAgain || conflicts.has(codeOf(failure) ?? "");
-      if (attempt === attempts || !mayRepeat) throw failure;
+      if (attempt === attempts || !isConflict(failure)) throw failure;
     }
   }
 }

@@ -2,7 +2,7 @@
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { Problem as ProblemSchema, type ProblemCode } from "../../generated/contract.ts";
-import { isUnavailable } from "../database/failures.ts";
+import { isConflict, isUnavailable } from "../database/failures.ts";
 import { catalogue, Problem } from "../problems.ts";
 import { describeFailure, type Log } from "./log.ts";
 import type { AppEnv } from "./router.ts";
@@ -36,7 +36,7 @@ export function answerFailure(failure: unknown, c: Context<AppEnv>, log: Log): R
 
 function toProblem(failure: unknown): Problem {
   if (failure instanceof Problem) return failure;
-  if (isUnavailable(failure)) return new Problem("service_unavailable", unavailable);
+  if (isUnavailable(failure) || isConflict(failure)) return new Problem("service_unavailable", unavailable);
   return new Problem("internal_error", internal);
 }
 

@@ -122,4 +122,9 @@ Deno.test("admin timeslots generate says why it is refused at once", async () =>
   const long = await admin(server, "timeslots generate --room 1 --from 2027-01-01 --to 2207-12-31");
   assert.equal(long.code, 2);
   assert.match(long.stderr, /^--from and --to span more than 120 months/);
+  // Else the day that was meant would be offered.
+  const range = "--from 2027-12-01 --to 2027-12-31";
+  const stray = await admin(server, `timeslots generate --room 1 ${range} --exclude 2027-12-25,2026-12-26`);
+  assert.equal(stray.code, 2);
+  assert.match(stray.stderr, /^--exclude has 2026-12-26, which is not within --from and --to/);
 });

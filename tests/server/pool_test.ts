@@ -144,3 +144,25 @@ Deno.test("a change that does not get its lock within 5 seconds is refused as un
   await holder;
   await server.ok("createBooking", call);
 });
+
+Deno.test("a change that loses to others each time it is tried is refused as unavailable, and leaves nothing behind", async () => {
+  await using server = await startServer();
+  const { db } = server;
+  const { timeslot: { id: timeslotId, roomId } } = await newRoomWithTimeslot(server);
+  const token = await server.token("alice");
+  const body = { roomId, timeslotId };
+  // In the place of rivals that are always faster.
+  await sql`create sequence attempts`.execute(db);
+  await sql`create function lose() returns trigger language plpgsql as $$
+    begin perform nextval('attempts'); raise exception 'lost' using errcode = 'serialization_failure'; end $$`.execute(
+    db,
+  );
+  await sql`create trigger lose before insert on bookings for each row execute function lose()`.execute(db);
+  for (const headers of [{}, { "Idempotency-Key": "1" }]) {
+    await server.refused("service_unavailable", "createBooking", { token, body, headers });
+  }
+  const { rows } = await sql<{ attempts: string }>`select last_value as attempts from attempts`.execute(db);
+  assert.equal(Number(rows[0]?.attempts), 20);
+  await sql`drop trigger lose on bookings`.execute(db);
+  await server.ok("createBooking", { token, body, headers: { "Idempotency-Key": "1" } });
+});
