@@ -8,7 +8,7 @@ import { createDatabase, databaseUrl, dropDatabase, templateDatabase } from "../
 import { startTemporaryPostgres } from "./temporary_postgres.ts";
 
 /** Folders and files that take longest. They begin first, so that none of them is left over when all others have ended. */
-const longest = ["server", "payments", "edge", "idempotency", "rules", "events"];
+const longest = ["server", "payments", "idempotency", "rules", "events"];
 
 async function testFiles(): Promise<string[]> {
   const names = (await readdir("tests", { recursive: true }))

@@ -11,7 +11,7 @@ const elsewhere: Record<string, string> = {
   "Events": "tests/docs/readme_subscriber_test.ts",
   "Stripe": "needs an account of Stripe; tests/payments/stripe_test.ts has a stand-in",
   "Production": "tests/server/serve_test.ts and tests/long/image_test.ts; docker itself is not at hand",
-  "The edge": "docker is not at hand; tests/edge runs what it starts",
+  "The edge": "docker is not at hand; tests/long/edge_test runs what it starts",
 };
 
 /** What the commands print, by their section, in its order. */

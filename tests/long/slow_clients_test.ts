@@ -6,10 +6,10 @@ import { fileURLToPath } from "node:url";
 import { newDatabase } from "../support/database.ts";
 import { type ServerProcess, startServerProcess } from "../support/process.ts";
 import { testSecret } from "../support/server.ts";
-import { type Edge, isSkipped, noAddressLimits, slowhttptest, startEdge } from "../edge/edge.ts";
+import { type Edge, isSkipped, noAddressLimits, slowhttptest, startEdge } from "./edge/edge.ts";
 
 const connections = 5_000;
-const attackProgram = fileURLToPath(new URL("../edge/attack.ts", import.meta.url));
+const attackProgram = fileURLToPath(new URL("./edge/attack.ts", import.meta.url));
 
 /** The flood comes from 127.0.0.1; whoever is measured comes from elsewhere. */
 const elsewhere = { localAddress: "127.0.0.2" };

@@ -7,9 +7,9 @@ import { newDatabase } from "../support/database.ts";
 import { eventually, type ServerProcess, startServerProcess } from "../support/process.ts";
 import { testSecret } from "../support/server.ts";
 import { openSocket } from "../support/socket.ts";
-import { freePort, isSkipped, startEdge } from "./edge.ts";
-import { dripInto } from "./slow_client.ts";
-import { startBreaker, startStandIn } from "./stand_in.ts";
+import { freePort, isSkipped, startEdge } from "./edge/edge.ts";
+import { dripInto } from "./edge/slow_client.ts";
+import { startBreaker, startStandIn } from "./edge/stand_in.ts";
 
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore: isSkipped, fn });

@@ -1,9 +1,9 @@
 /** HAProxy from the system's package, with the very configuration that `scripts/deploy` has for production. */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { eventually, isListening } from "../support/process.ts";
+import { eventually, isListening } from "../../support/process.ts";
 
-const configuration = fileURLToPath(new URL("../../scripts/deploy/haproxy.cfg", import.meta.url));
+const configuration = fileURLToPath(new URL("../../../scripts/deploy/haproxy.cfg", import.meta.url));
 
 /** Where a program is, in the places of Debian's packages. */
 function find(program: string): string | undefined {
