@@ -2,7 +2,7 @@
 import { type Client, createClient } from "@slotkeeper/client";
 import { ConnectionError, Interrupted } from "./failures.ts";
 
-/** How often what was not answered is sent again. Over some three seconds, as somebody may be waiting. */
+/** How often what was not answered is sent again. Over one to two seconds, as somebody may be waiting. */
 const retries = 3;
 /** How long an attempt may take, in milliseconds. Nothing that is asked for here takes longer on a server that is well. */
 const timeoutMs = 20_000;

@@ -2,14 +2,11 @@
 import assert from "node:assert/strict";
 import type { Browser } from "playwright-core";
 import type { Booking, Timeslot } from "../../generated/contract.ts";
-import { createApp } from "../../src/app.ts";
-import { createTokenVerifier } from "../../src/auth/tokens.ts";
-import { parseConfig } from "../../src/config.ts";
-import { createLog } from "../../src/http/log.ts";
+import { appBeside } from "../support/app.ts";
 import { hasBrowser, launchBrowser, openPage } from "../support/browser.ts";
 import { newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
 import { eventTypes, newCheckout } from "../support/sandbox_payments.ts";
-import { startServer, testSecret, type TestServer } from "../support/server.ts";
+import { startServer, type TestServer } from "../support/server.ts";
 
 const env = { PAYMENT_PROVIDER: "sandbox" };
 const javaScriptEnabled = false;
@@ -480,17 +477,9 @@ Deno.test("without the sandbox's payments there is no page, whatever provider th
 
 Deno.test("the page works where the outside sees the server under a path of another one", async () => {
   const { timeslot } = await newRoomWithTimeslot(server);
-  const environment = { AUTH_JWT_SECRET: testSecret, SANDBOX: "true", MAX_PENDING_BOOKINGS: "0" };
-  const config = parseConfig({ DATABASE_URL: server.databaseUrl, ...environment });
   let publicUrl = "";
-  const app = createApp({
-    ...server,
-    config,
-    log: createLog("error", () => {}),
-    publicUrl: () => publicUrl,
-    verify: await createTokenVerifier(config.auth),
-    docsToken: undefined,
-  });
+  const env = { SANDBOX: "true", MAX_PENDING_BOOKINGS: "0" };
+  const app = await appBeside(server, { env, publicUrl: () => publicUrl });
   const proxy = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     const { pathname, search } = new URL(request.url);
     assert(pathname.startsWith("/booking/"));

@@ -4,33 +4,16 @@ import type { Page } from "playwright-core";
 import { parse } from "yaml";
 import { codeSamples } from "../../generated/code_samples.ts";
 import { operations } from "../../generated/contract.ts";
-import { createApp } from "../../src/app.ts";
-import { createTokenVerifier } from "../../src/auth/tokens.ts";
-import { parseConfig } from "../../src/config.ts";
-import { createLog } from "../../src/http/log.ts";
+import { startBeside } from "../support/app.ts";
 import { hasBrowser, launchBrowser, openPage } from "../support/browser.ts";
 import { newRoomWithTimeslot } from "../support/builders.ts";
-import { startServer, testSecret, type TestServer } from "../support/server.ts";
+import { startServer, type TestServer } from "../support/server.ts";
 
 if (!hasBrowser) console.log("There is no Chromium here (set CHROMIUM_PATH): the docs are not tried in a browser.");
 
 /** The same server once more, as the sandbox has it: with a token of `subject` in the docs. */
-async function serveDocs(
-  server: TestServer,
-  subject: string,
-  publicUrl = server.url,
-): Promise<AsyncDisposable & { url: string }> {
-  const config = parseConfig({ AUTH_JWT_SECRET: testSecret, DATABASE_URL: server.databaseUrl });
-  const app = createApp({
-    ...server,
-    config,
-    log: createLog("error", () => {}),
-    publicUrl: () => publicUrl,
-    verify: await createTokenVerifier(config.auth),
-    docsToken: await server.token(subject),
-  });
-  const http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, app.fetch);
-  return { url: `http://127.0.0.1:${http.addr.port}`, [Symbol.asyncDispose]: () => http.shutdown() };
+async function serveDocs(server: TestServer, subject: string, publicUrl = server.url) {
+  return await startBeside(server, { publicUrl: () => publicUrl, docsToken: await server.token(subject) });
 }
 
 /** Takes the samples out of the paths of the contract as it is served, and hands them back by operation. */

@@ -1,12 +1,9 @@
 /** What comes back of a payment when its booking is cancelled: the tiers of `CANCELLATION_TIERS`, to the millisecond. */
 import assert from "node:assert/strict";
 import type { Booking, BookingCancelled, Timeslot } from "../../generated/contract.ts";
-import { createApp } from "../../src/app.ts";
-import { createTokenVerifier } from "../../src/auth/tokens.ts";
-import { parseConfig } from "../../src/config.ts";
-import { createLog } from "../../src/http/log.ts";
+import { startBeside } from "../support/app.ts";
 import { confirm, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
-import { send, startServer, testSecret, type TestServer } from "../support/server.ts";
+import { send, startServer, type TestServer } from "../support/server.ts";
 
 const hour = 3_600_000;
 
@@ -124,23 +121,6 @@ Deno.test("in a currency without fractions prices and refunds are whole", async 
   }
 });
 
-/** Another server on the database and the clock of `first`, with an environment of its own. */
-async function startBeside(first: TestServer, env: Record<string, string>): Promise<AsyncDisposable & { url: string }> {
-  const config = parseConfig({ AUTH_JWT_SECRET: testSecret, DATABASE_URL: first.databaseUrl, ...env });
-  const app = createApp({
-    config,
-    db: first.db,
-    clock: first.clock,
-    feed: first.feed,
-    log: createLog("error", () => {}),
-    publicUrl: () => first.url,
-    verify: await createTokenVerifier(config.auth),
-    docsToken: undefined,
-  });
-  const http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, app.fetch);
-  return { url: `http://127.0.0.1:${http.addr.port}`, [Symbol.asyncDispose]: () => http.shutdown() };
-}
-
 Deno.test("the tiers in force when a booking was made stay with it, whatever the server's are when it is cancelled", async () => {
   await using before = await startServer();
   const room = await newRoom(before);
@@ -149,7 +129,7 @@ Deno.test("the tiers in force when a booking was made stay with it, whatever the
   const token = await before.token("alice");
   const old = await confirm(before, await newBooking(before, "alice", first));
 
-  await using after = await startBeside(before, { CANCELLATION_TIERS: "100:90,1:10" });
+  await using after = await startBeside(before, { env: { CANCELLATION_TIERS: "100:90,1:10" } });
   const body = { roomId: room.id, timeslotId: second.id };
   const created: { booking: Booking } = JSON.parse((await send(after.url, "createBooking", { token, body })).text);
   const young = await confirm(before, created.booking);
@@ -172,7 +152,7 @@ Deno.test("a booking that was moved keeps its tiers and counts their hours to it
   assert(first && later);
   const token = await before.token("alice");
   const { id: bookingId } = await confirm(before, await newBooking(before, "alice", first));
-  await using after = await startBeside(before, { CANCELLATION_TIERS: "1:10" });
+  await using after = await startBeside(before, { env: { CANCELLATION_TIERS: "1:10" } });
   const move = { token, params: { bookingId }, body: { newTimeslotId: later.id } };
   assert.equal((await send(after.url, "rescheduleBooking", move)).status, 200);
   // An hour before the old start, 25 hours before the new one.

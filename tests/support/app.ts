@@ -6,7 +6,7 @@ import { connect } from "../../src/database/connect.ts";
 import { EventFeed } from "../../src/events/feed.ts";
 import { createLog } from "../../src/http/log.ts";
 import { SandboxClock } from "../../src/sandbox/clock.ts";
-import { testSecret } from "./server.ts";
+import { testSecret, type TestServer } from "./server.ts";
 
 export interface BareApp extends AsyncDisposable {
   config: Config;
@@ -38,4 +38,35 @@ export async function newApp(databaseUrl: string): Promise<BareApp> {
       await db.destroy();
     },
   };
+}
+
+export interface BesideOptions {
+  env?: Record<string, string>;
+  publicUrl?: () => string;
+  docsToken?: string | undefined;
+}
+
+/** Another app on the database, the clock and the feed of `first`, with an environment of its own. */
+export async function appBeside(first: TestServer, { env = {}, publicUrl, docsToken }: BesideOptions): Promise<App> {
+  const config = parseConfig({ AUTH_JWT_SECRET: testSecret, DATABASE_URL: first.databaseUrl, ...env });
+  return createApp({
+    config,
+    db: first.db,
+    clock: first.clock,
+    feed: first.feed,
+    log: createLog("error", () => {}),
+    publicUrl: publicUrl ?? (() => first.url),
+    verify: await createTokenVerifier(config.auth),
+    docsToken,
+  });
+}
+
+/** {@link appBeside} on a port of its own. */
+export async function startBeside(
+  first: TestServer,
+  options: BesideOptions,
+): Promise<AsyncDisposable & { url: string }> {
+  const app = await appBeside(first, options);
+  const http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, app.fetch);
+  return { url: `http://127.0.0.1:${http.addr.port}`, [Symbol.asyncDispose]: () => http.shutdown() };
 }
