@@ -6,7 +6,7 @@ import { auditHandlers } from "./audit/handlers.ts";
 import { createAuthenticator } from "./auth/callers.ts";
 import { authHandlers } from "./auth/handlers.ts";
 import type { VerifyToken } from "./auth/tokens.ts";
-import { bookingHandlers } from "./bookings/handlers.ts";
+import { bookingHandlers, counts } from "./bookings/handlers.ts";
 import type { Clock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import type { Database } from "./database/connect.ts";
@@ -35,7 +35,8 @@ import { addCheckoutPage } from "./sandbox/checkout_page.ts";
 import { SandboxClock } from "./sandbox/clock.ts";
 import { sandboxHandlers } from "./sandbox/handlers.ts";
 import { sweep } from "./sweeps.ts";
-import { timeslotHandlers } from "./timeslots/handlers.ts";
+import { searches, timeslotHandlers } from "./timeslots/handlers.ts";
+import { turns } from "./turns.ts";
 
 export interface AppOptions {
   config: Config;
@@ -83,15 +84,18 @@ export function createApp(options: AppOptions): App {
   const limits = config.rateLimit ? new RateLimits({ limits: rateLimits, redisUrl: config.redisUrl, log }) : undefined;
   const limiter = new RequestLimiter({ limits, trustedProxies: config.trustedProxies, log });
   const deadlines = new Deadlines();
+  // Of the app, since each transaction has handlers of its own.
   const timeZones = new Set<string>();
+  const inSearchTurn = turns(searches);
+  const inCountTurn = turns(counts);
   const handlersIn = (scope: Scope): Handlers => {
     const within = { ...rules, ...scope };
     return {
       ...authHandlers(within),
       ...auditHandlers(within),
       ...roomHandlers(within),
-      ...timeslotHandlers({ ...within, timeZones }),
-      ...bookingHandlers(within),
+      ...timeslotHandlers({ ...within, timeZones, inSearchTurn }),
+      ...bookingHandlers({ ...within, inCountTurn }),
       ...paymentHandlers(within),
       ...eventHandlers({ ...within, feed, sockets, assertCurrent: authenticator.assertCurrent }),
       ...operationsHandlers(within),

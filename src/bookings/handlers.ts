@@ -3,7 +3,7 @@ import type { Audit } from "../audit/audit.ts";
 import type { Handlers } from "../http/handlers.ts";
 import type { OpenedCheckout } from "../payments/checkouts.ts";
 import { hasWallTimes, parseRange, rangeByZone, rangeIn } from "../ranges.ts";
-import { turns } from "../turns.ts";
+import type { InTurn } from "../turns.ts";
 import {
   book,
   type BookingRules,
@@ -29,13 +29,14 @@ type BookingOperations =
   | "getBookingStats";
 
 /** Counting years takes seconds, and leaves the database to all other requests. */
-const counts = { atOnce: 1, mostWaiting: 20 };
+export const counts = { atOnce: 1, mostWaiting: 20 };
 
 const always = { from: undefined, to: undefined };
 
-export function bookingHandlers(rules: BookingRules & { audit: Audit }): Pick<Handlers, BookingOperations> {
+export function bookingHandlers(
+  rules: BookingRules & { audit: Audit; inCountTurn: InTurn },
+): Pick<Handlers, BookingOperations> {
   const { db, config } = rules;
-  const inTurn = turns(counts);
   return {
     async createBooking({ caller, body }) {
       const { booking, openCheckout } = await book(rules, caller, body);
@@ -86,7 +87,7 @@ export function bookingHandlers(rules: BookingRules & { audit: Audit }): Pick<Ha
 
     async getBookingStats({ query: { fromDate, toDate, roomId } }) {
       const range = parseRange({ path: "fromDate", text: fromDate }, { path: "toDate", text: toDate });
-      return { status: 200, body: await inTurn(() => bookingStats(rules, { range, roomId })) };
+      return { status: 200, body: await rules.inCountTurn(() => bookingStats(rules, { range, roomId })) };
     },
   };
 }

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { sql } from "kysely";
 import type { Booking, BookingStats, BookingStatus, Room, Timeslot } from "../../generated/contract.ts";
 import { bookAt, confirm, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
-import { eventually } from "../support/process.ts";
+import { untilWaiting } from "../support/database.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 import { daysBetween, wallClockAt } from "../support/wall_clock_oracle.ts";
 
@@ -435,8 +435,9 @@ Deno.test("getBookingStats leaves the database to other requests, however many a
   const counts = await server.db.transaction().execute(async (trx) => {
     await sql`lock table bookings in access exclusive mode`.execute(trx);
     const waiting = Array.from({ length: 10 }, () => server.ok("getBookingStats", { token }));
-    await eventually(async () => (await sql`select from pg_locks where not granted`.execute(trx)).rows.length > 0);
+    await untilWaiting(server.db, 1);
     for (let request = 0; request < 10; request++) assert.equal((await server.ok("listRooms", {})).total, 1);
+    await untilWaiting(server.db, 1);
     return waiting;
   });
   for (const { total } of await Promise.all(counts)) assert.equal(total, 1);

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { type LogEvent, sql } from "kysely";
 import type { AvailableRoom, AvailableRoomPage, Room, RoomType, Timeslot } from "../../generated/contract.ts";
 import { newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
+import { untilWaiting } from "../support/database.ts";
 import { eventually } from "../support/process.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 
@@ -154,7 +155,9 @@ Deno.test("listAvailableRooms leaves the database to other requests, however man
   const searches = await server.db.transaction().execute(async (trx) => {
     await sql`lock table timeslots in access exclusive mode`.execute(trx);
     const waiting = Array.from({ length: 10 }, () => search(server, day));
-    assert.equal((await server.ok("listRooms", {})).total, 1);
+    await untilWaiting(server.db, 2);
+    for (let request = 0; request < 10; request++) assert.equal((await server.ok("listRooms", {})).total, 1);
+    await untilWaiting(server.db, 2);
     return waiting;
   });
   for (const { total } of await Promise.all(searches)) assert.equal(total, 1);

@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
-import { sql } from "kysely";
 import { Problem } from "../../generated/contract.ts";
 import { lockApiKey } from "../../src/auth/api_key_queries.ts";
 import { allRows } from "../contract/example_calls.ts";
 import { findApiKey, newApiKey, revoke } from "../support/api_keys.ts";
-import { newDatabase } from "../support/database.ts";
+import { newDatabase, untilWaiting } from "../support/database.ts";
 import { eventually } from "../support/process.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 
@@ -36,7 +35,7 @@ Deno.test("revokeApiKey changes nothing the second time, nor when several do it 
   const rivals = await server.db.transaction().execute(async (trx) => {
     await lockApiKey(trx, apiKey.id);
     const revocations = Promise.all(Array.from({ length: 4 }, () => revoke(server, apiKey)));
-    await eventually(async () => await waitingForLocks(server) === 4);
+    await untilWaiting(server.db, 4);
     // Not awaited before the transaction has ended, since that is what they wait for.
     return { revocations };
   });
@@ -46,14 +45,6 @@ Deno.test("revokeApiKey changes nothing the second time, nor when several do it 
   await revoke(server, apiKey);
   assert.deepEqual(await allRows(server.db), before);
 });
-
-/** How many statements on the server's database wait for a lock. */
-async function waitingForLocks(server: TestServer): Promise<number> {
-  const { rows } = await sql<{ count: number }>`
-    select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
-  `.execute(server.db);
-  return rows[0]?.count ?? 0;
-}
 
 Deno.test("revokeApiKey answers 404 api_key_not_found when there is no such key", async () => {
   await using server = await startServer();

@@ -1,11 +1,12 @@
 /** The same key while its request is still running: one is done, and the others are told so at once. */
 import assert from "node:assert/strict";
-import { type Kysely, sql, type Transaction } from "kysely";
+import type { Kysely, Transaction } from "kysely";
 import type { Booking, Room, Timeslot } from "../../generated/contract.ts";
 import { connect, type Database } from "../../src/database/connect.ts";
 import { exampleOperations } from "../contract/document.ts";
 import { newExampleRows } from "../contract/example_calls.ts";
 import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
+import { untilWaiting } from "../support/database.ts";
 import { eventually } from "../support/process.ts";
 import { type Call, type OperationId, startServer, type TestServer } from "../support/server.ts";
 import {
@@ -115,16 +116,6 @@ async function hold(
       await transaction;
     },
   };
-}
-
-/** Waits until so many requests wait for a row. */
-async function untilWaiting(db: Kysely<Database>, count: number): Promise<void> {
-  await eventually(async () => {
-    const { rows } = await sql`
-      select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
-    `.execute(db);
-    return rows.length === count;
-  });
 }
 
 interface Held {

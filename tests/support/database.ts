@@ -1,5 +1,8 @@
 /** A database for each test, copied from a template that has every migration. */
+import { type Kysely, sql } from "kysely";
 import postgres from "postgres";
+import type { Database } from "../../src/database/connect.ts";
+import { eventually } from "./process.ts";
 
 export const templateDatabase = "slotkeeper_template";
 
@@ -53,4 +56,14 @@ export async function newDatabase({ migrated = true } = {}): Promise<TestDatabas
       await admin.end();
     },
   };
+}
+
+/** Waits until so many statements on this database wait for a lock. */
+export async function untilWaiting(db: Kysely<Database>, count: number): Promise<void> {
+  await eventually(async () => {
+    const { rows } = await sql`
+      select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+    `.execute(db);
+    return rows.length === count;
+  });
 }
