@@ -205,9 +205,12 @@ test("requests go on when a server is killed and when one drains; without any th
   await first.end();
   for (let time = 0; time < 30; time++) assert.equal(await ask(), 0);
 
+  // A server that is back before the edge has missed it never went down.
+  const says = (text: string) => eventually(() => Promise.resolve(edge.log().includes(text)));
+  await says("Server requests/app1 is DOWN");
   const { port } = new URL(first.url);
   await using third = await startProduction(database.url, { PORT: port });
-  await eventually(() => Promise.resolve(edge.log().includes("Server requests/app1 is UP")));
+  await says("Server requests/app1 is UP");
   const socket = await openSocket(edge, { token: await tokenOf("alice") });
   const holds = ({ stdout }: ServerProcess) => stdout().includes('"/api/v1/ws"');
   await eventually(() => Promise.resolve(holds(second) || holds(third)));

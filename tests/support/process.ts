@@ -140,8 +140,9 @@ export async function newDataFolder(): Promise<DataFolder> {
 /** Waits for what cannot be heard of: asks again and again, each time others have had their turn, until it is so. */
 export async function eventually(isSo: () => Promise<boolean>): Promise<void> {
   const patience = AbortSignal.timeout(patienceMs);
+  const tooLate = new Error(`It has not come to be so within ${patienceMs} ms: ${isSo}`);
   while (!await isSo()) {
-    patience.throwIfAborted();
+    if (patience.aborted) throw tooLate;
     await new Promise((turn) => setTimeout(turn));
   }
 }
