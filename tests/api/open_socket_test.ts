@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { operations, Problem, type ProblemCode } from "../../generated/contract.ts";
 import { mintToken } from "../../src/auth/tokens.ts";
 import { parseConfig } from "../../src/config.ts";
+import { machineTimeAt } from "../support/machine_time.ts";
 import { eventually } from "../support/process.ts";
 import { startServer, testSecret, type TestServer } from "../support/server.ts";
 import { handshake, openSocket, type TestSocket } from "../support/socket.ts";
@@ -146,11 +147,12 @@ Deno.test("openSocket answers a handshake that is not one with 426, not with a f
 Deno.test("openSocket is closed with 4401 when the token expires, be it the one behind a ticket", async () => {
   await using server = await startServer();
   const { auth } = parseConfig({ AUTH_JWT_SECRET: testSecret });
-  const token = await mintToken(auth, { subject: "alice", role: "user", lifetimeSeconds: 2 });
+  const token = await mintToken(auth, { subject: "alice", role: "user", lifetimeSeconds: 600 });
   const { ticket } = await server.ok("createSocketTicket", { token });
   const sockets = [await openSocket(server, { token }), await openSocket(server, { query: `?ticket=${ticket}` })];
   await using other = await openSocket(server, { token: await server.token("alice") });
   for (const socket of sockets) assert(await isUsable(socket));
+  using _then = machineTimeAt(Date.now() + 600_000);
   for (const socket of sockets) {
     assert.deepEqual(await socket.closed, { code: 4401, reason: "The token has expired" });
   }

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import pLimit from "p-limit";
 import { ApiKeyScope, operations, Problem, type ProblemCode } from "../../generated/contract.ts";
 import { newApiKey, revoke } from "../support/api_keys.ts";
+import { machineTimeAt } from "../support/machine_time.ts";
 import { type Answer, startServer, type TestServer } from "../support/server.ts";
 import { expiredTokens, goodClaims, hmacToken } from "./bad_tokens.ts";
 import { type ContractOperation, contractOperations } from "./document.ts";
@@ -188,21 +189,8 @@ Deno.test("an accepted token is refused once it has expired", async () => {
   await using server = await startServer();
   const token = hmacToken();
   await server.ok("getMe", { token });
-  const Today = Date;
-  try {
-    // The time of tokens is the machine's, which a test cannot move but by standing in for it.
-    globalThis.Date = class extends Today {
-      constructor(...given: [] | [number]) {
-        super(...(given.length === 0 ? [Today.now() + 7_200_000] as const : given));
-      }
-      static override now(): number {
-        return Today.now() + 7_200_000;
-      }
-    } as DateConstructor;
-    await server.refused("token_expired", "getMe", { token });
-  } finally {
-    globalThis.Date = Today;
-  }
+  using _then = machineTimeAt(goodClaims.exp * 1_000);
+  await server.refused("token_expired", "getMe", { token });
 });
 
 Deno.test("an admin operation answers 403 admin_required and changes nothing without the role admin", async () => {
