@@ -9,6 +9,7 @@ import { connect } from "../../src/database/connect.ts";
 import { findApiKey, newApiKey, newAuthenticator, revoke } from "../support/api_keys.ts";
 import { newApp } from "../support/app.ts";
 import { newBooking, newRoomWithTimeslot } from "../support/builders.ts";
+import { nowhere } from "../support/database.ts";
 import { machineTimeAt } from "../support/machine_time.ts";
 import { eventually } from "../support/process.ts";
 import { startServer, testSecret, type TestServer } from "../support/server.ts";
@@ -251,9 +252,7 @@ Deno.test("what was verified is remembered while it is good, and the first to co
 });
 
 Deno.test("getMe answers 503 to a key while the database is gone", async () => {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  listener.close();
-  await using app = await newApp(`postgres://nobody:nothing@127.0.0.1:${listener.addr.port}/nowhere`);
+  await using app = await newApp(nowhere);
   const headers = { Authorization: `Bearer slk_00000000_${"A".repeat(43)}` };
   const response = await app.fetch(new Request("http://localhost/api/v1/me", { headers }));
   assert.equal(response.status, 503);

@@ -4,7 +4,7 @@ import { sql } from "kysely";
 import { connect } from "../../src/database/connect.ts";
 import { migrate } from "../../src/database/migrate.ts";
 import { newApp } from "../support/app.ts";
-import { createDatabase, dropDatabase, newDatabase, templateDatabase } from "../support/database.ts";
+import { createDatabase, dropDatabase, newDatabase, nowhere, templateDatabase } from "../support/database.ts";
 import { type OperationId, send, startServer } from "../support/server.ts";
 
 /** A server on a database that is not ready, or not there at all. */
@@ -62,10 +62,7 @@ Deno.test("getReadiness answers 503 service_unavailable while the latest migrati
 });
 
 Deno.test("getReadiness answers 503 service_unavailable, and when to try again, where no database listens; getHealth answers 200", async () => {
-  const unused = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = unused.addr;
-  unused.close();
-  await using server = await startUnready(`postgres://postgres@127.0.0.1:${port}/postgres`);
+  await using server = await startUnready(nowhere);
   assert.deepEqual(await probe(server.url, "getReadiness"), unready);
   assert((await send(server.url, "getReadiness", {})).headers.has("Retry-After"));
   assert.deepEqual(await probe(server.url, "getHealth"), alive);

@@ -11,7 +11,7 @@ import { createLog } from "../../src/http/log.ts";
 import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
 import { eventually } from "../support/process.ts";
 import { startServer } from "../support/server.ts";
-import { newDatabase } from "../support/database.ts";
+import { newDatabase, nowhere } from "../support/database.ts";
 import { contractOperations } from "./document.ts";
 import { exampleCall, pathOf } from "./example_calls.ts";
 
@@ -88,15 +88,8 @@ async function newLine(databaseUrl: string): Promise<Line> {
   return line;
 }
 
-/** An address at which nobody listens. */
-function nowhere(): string {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  listener.close();
-  return `postgres://nobody:nothing@127.0.0.1:${listener.addr.port}/nowhere`;
-}
-
 Deno.test("while the database is gone, whatever needs it answers 503 at once and says when to try again", async () => {
-  await using app = await newClient(nowhere());
+  await using app = await newClient(nowhere);
   const ids = { roomId: 1, bookingId: 1, timeslotId: 1, newTimeslotId: 1 };
   for (const operation of contractOperations.filter((each) => each.operationId !== "receivePaymentEvent")) {
     const { operationId: id, method } = operation;
@@ -110,7 +103,7 @@ Deno.test("while the database is gone, whatever needs it answers 503 at once and
 });
 
 Deno.test("while the database is gone a payment event answers 503, so that the provider sends it again", async () => {
-  await using app = await newApp(nowhere());
+  await using app = await newApp(nowhere);
   assert(isSandboxPayments(app.payments));
   const webhook = await app.payments.sign({ id: "event", type: "failed", checkout: crypto.randomUUID() });
   const request = new Request("http://localhost/api/v1/payments/webhook/sandbox", { method: "POST", ...webhook });

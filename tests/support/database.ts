@@ -13,6 +13,9 @@ export function databaseUrl(url: string, database: string): string {
   return changed.href;
 }
 
+/** A database at a port where nobody listens. A port that is free for now may be given to anybody in the next moment. */
+export const nowhere = "postgres://nobody:nothing@127.0.0.1:1/nowhere";
+
 const asAdmin = (adminUrl: string): postgres.Sql => postgres(adminUrl, { max: 1, onnotice: () => {} });
 
 async function execute(adminUrl: string, statement: string): Promise<void> {
