@@ -199,7 +199,9 @@ Deno.test("fifty who use a key at once share a look, which is good for half a se
   const header = `Bearer ${key}`;
   const started = performance.now();
   await Promise.all(Array.from({ length: 50 }, () => authenticate(header)));
-  assert.equal(looks, 1);
+  // One, where the machine lets all of them come in that time.
+  const mostLooks = 1 + Math.floor((performance.now() - started) / 500);
+  assert(looks > 0 && looks <= mostLooks, `${looks} looks, ${mostLooks} at most`);
   await eventually(async () => {
     await authenticate(header);
     return looks > 1;
