@@ -276,10 +276,12 @@ Deno.test("retryConflicts runs a transaction again that Postgres gave up to end 
   let runs = 0;
   let holding = 0;
   const bothHoldOne = Promise.withResolvers<void>();
+  const oneIsDone = Promise.withResolvers<void>();
   const raiseCapacities = (first: number, second: number) =>
     retryConflicts(() =>
       server.db.transaction().execute(async (trx) => {
-        runs++;
+        // Who was given up begins again when the other one is through. Earlier it could overtake that, and wait for it again.
+        if (++runs > 2) await oneIsDone.promise;
         // Postgres looks for deadlocks after a second; a superuser need not wait for that.
         await sql`select set_config('deadlock_timeout', '10ms', true) from pg_roles
           where rolname = current_user and rolsuper`.execute(trx);
@@ -290,7 +292,7 @@ Deno.test("retryConflicts runs a transaction again that Postgres gave up to end 
         await bothHoldOne.promise;
         await raise(second);
       })
-    );
+    ).then(oneIsDone.resolve);
   await Promise.all([raiseCapacities(one, two), raiseCapacities(two, one)]);
   assert.equal(runs, 3, "one of the two ran twice");
   const rows = await server.db.selectFrom("rooms").select("capacity").execute();
