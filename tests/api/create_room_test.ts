@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import pLimit from "p-limit";
 import type { ProblemCode, Room } from "../../generated/contract.ts";
 import { type Call, startServer, type TestServer } from "../support/server.ts";
 
@@ -108,7 +109,9 @@ Deno.test("createRoom takes or refuses each IANA time zone, and a room of each h
     if (timeslots.length !== 2) wrong.push({ timeZone, timeslots });
     return true;
   };
-  const taken = await Promise.all(zones.map(tryZone));
+  // A few at once: the last of them all would wait for so long on a busy machine that it is answered 503.
+  const limit = pLimit(8);
+  const taken = await Promise.all(zones.map((zone) => limit(() => tryZone(zone))));
   assert.deepEqual(wrong, []);
   assert(taken.filter(Boolean).length > 400, "Nearly all zones are taken");
 });
