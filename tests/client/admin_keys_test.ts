@@ -20,7 +20,7 @@ Deno.test("admin keys makes a key that is shown once and works, lists keys and r
     stderr: lines("Store the key now: it is not shown again."),
   });
   const options =
-    "keys create --name Reports --scopes stats:read --scopes rooms:write --expires 2027-01-01T00:00:00+02:00";
+    "keys create --name Reports --scopes stats:read --scopes rooms:write --expires 2127-01-01T00:00:00+02:00";
   const made = await adminJson(server, options) as { key: string; apiKey: { prefix: string } };
   assert.deepEqual((await server.ok("getMe", { token: made.key })).scopes, ["rooms:write", "stats:read"]);
 
@@ -38,7 +38,7 @@ Deno.test("admin keys makes a key that is shown once and works, lists keys and r
     code: 0,
     stdout: lines(
       "id  name           begins with   scopes         last used   works",
-      ` 2  Reports        slk_prefix12  rooms:write    ${used}  until 2026-12-31`,
+      ` 2  Reports        slk_prefix12  rooms:write    ${used}  until 2126-12-31`,
       "                                 stats:read",
       " 1  Door displays  slk_prefix12  bookings:read  never       revoked",
       "                                 events:read",
