@@ -61,6 +61,8 @@ Deno.test("connections that are cut after any number of bytes lose nothing and r
   const token = await server.token("alice");
   const slots = await newSlots(server);
   await book(server, slots);
+  // While it waits for a transaction of another test it would come behind `latest`.
+  await server.settled();
   const { cursor: after } = await server.ok("listEvents", { token, query: { after: "latest" } });
   const subscription = createClient({ baseUrl: proxy.url, token }).subscribe({ after });
   const follower = follow(subscription);
@@ -421,6 +423,7 @@ Deno.test("a room's subscription tells which of its timeslots become free or not
   await using server = await startServer();
   const slots = await newSlots(server);
   const others = await newSlots(server);
+  await server.settled();
   const client = createClient({ baseUrl: server.url, token: await server.token("bob") });
   const { onState, until } = watchStates();
   const [slot] = slots;
