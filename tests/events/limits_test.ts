@@ -71,7 +71,9 @@ Deno.test("a subscriber who stops reading is cut off, holds nobody up, and resum
     latencies.push(performance.now() - start);
   }
   const median = latencies.toSorted((a, b) => a - b)[rounds / 2] ?? Infinity;
-  assert(median < 250, `half of the rounds took longer than ${median} ms`);
+  // Who were held up by one who does not read would wait for it until the end. A busy machine takes its time, too, as do
+  // transactions of other tests, which events wait for.
+  assert(median < 2_000, `half of the rounds took longer than ${median} ms`);
 
   const all = cursorsOf(reader);
   const { cursors, code } = await readToEnd(stalled, all.length);
