@@ -1,7 +1,7 @@
 /** What `deno task admin` says of itself, and when it cannot do what it is asked for. */
 import assert from "node:assert/strict";
 import { admin, anonymous, assertFits, lines } from "../support/admin.ts";
-import { runTask } from "../support/process.ts";
+import { freePort, runTask } from "../support/process.ts";
 import { startServer } from "../support/server.ts";
 
 const run = async (args: string[], env: Record<string, string> = {}) =>
@@ -111,10 +111,8 @@ Deno.test("admin refuses arguments that are not right with 2, in a sentence, bef
 });
 
 Deno.test("admin says with 3 which part of its environment is missing or wrong, and where nobody answers", async () => {
-  // Nobody listens there any more.
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr;
-  listener.close();
+  // Nobody listens there.
+  const port = freePort();
   await using other = Deno.serve({ port: 0, onListen: () => {} }, () => new Response("Hello", { status: 418 }));
   const url = "http://127.0.0.1:8000";
   const such = "such as http://127.0.0.1:8000";

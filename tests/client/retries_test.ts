@@ -8,6 +8,7 @@ import {
   UnexpectedAnswerError,
   unwrap,
 } from "@slotkeeper/client";
+import { freePort } from "../support/process.ts";
 
 /** A request as it came. */
 interface Received {
@@ -227,19 +228,17 @@ Deno.test("a connection that is cut in the middle of a header or a body is an at
 });
 
 Deno.test("a server that is not there yet is asked again until it is", async () => {
-  await using gone = startStandIn(ok);
-  const { url } = gone;
-  await gone[Symbol.asyncDispose]();
+  const port = freePort();
   let failures = 0;
   let http: Deno.HttpServer | undefined;
   const client = createClient({
-    baseUrl: url,
+    baseUrl: `http://127.0.0.1:${port}`,
     fetch: async (request) => {
       try {
         return await fetch(request);
       } catch (failure) {
         if (++failures === 2) {
-          http = Deno.serve({ hostname: "127.0.0.1", port: Number(new URL(url).port), onListen() {} }, ok);
+          http = Deno.serve({ hostname: "127.0.0.1", port, onListen() {} }, ok);
         }
         throw failure;
       }

@@ -2,14 +2,8 @@
 import assert from "node:assert/strict";
 import { fileBlocks } from "./samples.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
-import { startServerProcess } from "../support/process.ts";
+import { freePort, startServerProcess } from "../support/process.ts";
 import { send, startServer, testSecret } from "../support/server.ts";
-
-function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  listener.close();
-  return listener.addr.port;
-}
 
 Deno.test("the README's subscriber prints what happens, and goes on where it was after the server was killed", async () => {
   // The processes live by the machine's clock.

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { mintToken } from "../../src/auth/tokens.ts";
 import { catalogue } from "../../src/problems.ts";
 import { newDatabase } from "../support/database.ts";
-import { eventually, type ServerProcess, startServerProcess } from "../support/process.ts";
+import { eventually, freePort, type ServerProcess, startServerProcess } from "../support/process.ts";
 import { testSecret } from "../support/server.ts";
 import { openSocket } from "../support/socket.ts";
-import { freePort, isSkipped, startEdge } from "./edge/edge.ts";
+import { isSkipped, startEdge } from "./edge/edge.ts";
 import { dripInto } from "./edge/slow_client.ts";
 import { startBreaker, startStandIn } from "./edge/stand_in.ts";
 

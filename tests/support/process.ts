@@ -161,6 +161,19 @@ export async function isListening(url: string): Promise<boolean> {
   }
 }
 
+/** A port that no connection is given by chance: those begin at 32768. */
+export function freePort(): number {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    try {
+      Deno.listen({ hostname: "127.0.0.1", port }).close();
+      return port;
+    } catch (failure) {
+      if (!(failure instanceof Deno.errors.AddrInUse)) throw failure;
+    }
+  }
+}
+
 function collect(stream: ReadableStream<Uint8Array<ArrayBuffer>>) {
   let text = "";
   let open = true;

@@ -1,7 +1,7 @@
 /** HAProxy from the system's package, with the very configuration that `scripts/deploy` has for production. */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { eventually, isListening } from "../../support/process.ts";
+import { eventually, freePort, isListening } from "../../support/process.ts";
 
 const configuration = fileURLToPath(new URL("../../../scripts/deploy/haproxy.cfg", import.meta.url));
 
@@ -82,17 +82,4 @@ export async function startEdge(apps: [string, string], env: Record<string, stri
     throw failure;
   }
   return { url, port, log: () => log, [Symbol.asyncDispose]: stop };
-}
-
-/** A port that no connection is given by chance: those begin at 32768. */
-export function freePort(): number {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    try {
-      Deno.listen({ hostname: "127.0.0.1", port }).close();
-      return port;
-    } catch (failure) {
-      if (!(failure instanceof Deno.errors.AddrInUse)) throw failure;
-    }
-  }
 }
