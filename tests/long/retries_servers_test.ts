@@ -4,7 +4,7 @@ import { createClient, unwrap } from "@slotkeeper/client";
 import { rateLimits } from "../../generated/contract.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
 import { newDatabaseLine } from "../support/database_line.ts";
-import { startServerProcess } from "../support/process.ts";
+import { eventually, startServerProcess } from "../support/process.ts";
 import { startServer, testSecret, type TestServer } from "../support/server.ts";
 
 /** To look behind the back of the servers that die. The processes live by the machine's clock. */
@@ -60,31 +60,29 @@ Deno.test("20 clients at once whose server is killed three times make no booking
   let process = await startServerProcess("serve", envFor(base.databaseUrl));
   const port = Number(new URL(process.url).port);
   let answered = 0;
-  let wanted: { count: number; reached: () => void } | undefined;
-  const reach = (count: number) => new Promise<void>((reached) => wanted = { count, reached });
+  /** Waits until so many are answered, or more: they go on while the test hears that a server has started. */
+  const untilAnswered = (count: number) => eventually(() => Promise.resolve(answered >= count));
   const client = async (subject: string, own: typeof slots) => {
     const sdk = createClient({ baseUrl: process.url, token: await base.token(subject), retries: 30 });
     const made: [number, number][] = [];
     for (const { id: timeslotId } of own) {
       const { booking } = await unwrap(sdk.POST("/api/v1/bookings", { body: { roomId: room.id, timeslotId } }));
       made.push([booking.id, timeslotId]);
-      if (++answered === wanted?.count) wanted.reached();
+      answered++;
     }
     return made;
   };
   try {
-    const reached = reach(10);
     const clients = Array.from(
       { length: 20 },
       (_, index) => client(`user ${index}`, slots.slice(index * 4, index * 4 + 4)),
     );
-    await reached;
+    await untilAnswered(10);
     for (const count of [30, 50, undefined]) {
       process.signal("SIGKILL");
       await process.end();
-      const next = count === undefined ? undefined : reach(count);
       process = await startServerProcess("serve", envFor(base.databaseUrl, port));
-      await next;
+      if (count !== undefined) await untilAnswered(count);
     }
     const made = (await Promise.all(clients)).flat().sort(([a], [b]) => a - b);
     assert.equal(made.length, 80);
@@ -109,7 +107,10 @@ Deno.test("who asks for too much at once is served when the server's limit allow
     },
   });
   await unwrap(client.GET("/api/v1/me"));
-  const all = await Promise.all(Array.from({ length: 6 }, () => unwrap(counting.GET("/api/v1/me"))));
-  assert.equal(new Set(all.map(({ id }) => id)).size, 1);
-  assert(statuses.includes(429), statuses.join(" "));
+  // Where something holds them up in between, they fit into two windows.
+  await eventually(async () => {
+    const all = await Promise.all(Array.from({ length: 6 }, () => unwrap(counting.GET("/api/v1/me"))));
+    assert.equal(new Set(all.map(({ id }) => id)).size, 1);
+    return statuses.includes(429);
+  });
 });
