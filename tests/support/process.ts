@@ -19,7 +19,10 @@ export interface TaskProcess extends AsyncDisposable {
   /** Waits until standard output has `pattern`. Fails with all that was printed when it ends without. */
   until(pattern: RegExp): Promise<RegExpExecArray>;
   signal(signal: Deno.Signal): void;
-  /** Waits for the end. `code` is what a shell would say: above 128 when a signal ended it. */
+  /**
+   * Waits for the end. `code` is what a shell would say: above 128 when a signal ended it. `stderr` is without what Deno says
+   * where others start with the same packages.
+   */
   end(): Promise<{ code: number; stdout: string; stderr: string }>;
 }
 
@@ -59,7 +62,8 @@ export function startTask(task: Task, { env = {}, args = [] }: { env?: Environme
   const end = () =>
     patiently(async () => {
       const [{ code }] = await Promise.all([child.status, out.ended, err.ended]);
-      return { code, stdout: out.text(), stderr: err.text() };
+      const stderr = err.text().replace(/^Blocking waiting for file lock on node_modules directory\n/gm, "");
+      return { code, stdout: out.text(), stderr };
     });
   return {
     stdout: out.text,
