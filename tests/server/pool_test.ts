@@ -134,6 +134,8 @@ Deno.test("a change that does not get its lock within 5 seconds is refused as un
   const held = Promise.withResolvers<void>();
   const begun = Promise.withResolvers<void>();
   const holder = server.db.transaction().execute(async (trx) => {
+    // It waits for longer than a transaction may.
+    await sql`set local idle_in_transaction_session_timeout = 0`.execute(trx);
     await trx.selectFrom("timeslots").select("id").where("id", "=", timeslotId).forUpdate().execute();
     begun.resolve();
     await held.promise;
