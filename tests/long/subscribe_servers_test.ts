@@ -78,8 +78,9 @@ Deno.test("when one of two servers hangs, and later the other one is killed, a s
   await using first = await start(base, 0);
   await using proxy = await startProxy([first.url]);
   const live = Promise.withResolvers<void>();
-  const context = { baseUrl: proxy.url, WebSocket, patienceMs: 300 };
-  const client = createClient({ baseUrl: proxy.url, token, timeoutMs: 500 });
+  // Little enough to leave a server that hangs a few times, and enough for one that is only slow.
+  const context = { baseUrl: proxy.url, WebSocket, patienceMs: 1_000 };
+  const client = createClient({ baseUrl: proxy.url, token, timeoutMs: 2_000 });
   const subscription = subscribe({ ...context, client }, {
     onState: ({ status }) => status === "live" && live.resolve(),
   });
