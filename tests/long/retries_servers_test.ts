@@ -4,7 +4,7 @@ import { createClient, unwrap } from "@slotkeeper/client";
 import { rateLimits } from "../../generated/contract.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
 import { newDatabaseLine } from "../support/database_line.ts";
-import { eventually, startServerProcess } from "../support/process.ts";
+import { eventually, newPort, startServerProcess } from "../support/process.ts";
 import { startServer, testSecret, type TestServer } from "../support/server.ts";
 
 /** To look behind the back of the servers that die. The processes live by the machine's clock. */
@@ -16,7 +16,7 @@ async function newBase() {
   return { base, room, slots };
 }
 
-function envFor(databaseUrl: string, port = 0): Record<string, string> {
+function envFor(databaseUrl: string, port: number): Record<string, string> {
   return {
     DATABASE_URL: databaseUrl,
     AUTH_JWT_SECRET: testSecret,
@@ -36,7 +36,8 @@ for (const moment of ["before", "after"] as const) {
     const { base: server, slots, room } = await newBase();
     await using base = server;
     await using line = await newDatabaseLine(base.databaseUrl);
-    const first = await startServerProcess("serve", envFor(line.url));
+    const env = envFor(line.url, newPort());
+    const first = await startServerProcess("serve", env);
     const [slot] = slots;
     assert(slot);
     const client = createClient({ baseUrl: first.url, token: await base.token("alice"), retries: 12 });
@@ -46,7 +47,7 @@ for (const moment of ["before", "after"] as const) {
     assert.equal((await bookingsOf(base)).length, moment === "after" ? 1 : 0);
     first.signal("SIGKILL");
     await first.end();
-    await using _second = await startServerProcess("serve", envFor(line.url, Number(new URL(first.url).port)));
+    await using _second = await startServerProcess("serve", env);
     const { data, response } = await booking;
     assert.equal(response.status, 201);
     assert.equal(response.headers.get("Idempotency-Replayed"), moment === "after" ? "true" : null);
@@ -57,8 +58,8 @@ for (const moment of ["before", "after"] as const) {
 Deno.test("20 clients at once whose server is killed three times make no booking twice, and have all of their answers", async () => {
   const { base: server, slots, room } = await newBase();
   await using base = server;
-  let process = await startServerProcess("serve", envFor(base.databaseUrl));
-  const port = Number(new URL(process.url).port);
+  const env = envFor(base.databaseUrl, newPort());
+  let process = await startServerProcess("serve", env);
   let answered = 0;
   /** Waits until so many are answered, or more: they go on while the test hears that a server has started. */
   const untilAnswered = (count: number) => eventually(() => Promise.resolve(answered >= count));
@@ -81,7 +82,7 @@ Deno.test("20 clients at once whose server is killed three times make no booking
     for (const count of [30, 50, undefined]) {
       process.signal("SIGKILL");
       await process.end();
-      process = await startServerProcess("serve", envFor(base.databaseUrl, port));
+      process = await startServerProcess("serve", env);
       if (count !== undefined) await untilAnswered(count);
     }
     const made = (await Promise.all(clients)).flat().sort(([a], [b]) => a - b);

@@ -1,5 +1,6 @@
 /** A Redis of a test's own, which can be killed and brought back. */
 import assert from "node:assert/strict";
+import { newPort } from "./process.ts";
 
 export interface TestRedis extends AsyncDisposable {
   url: string;
@@ -35,8 +36,7 @@ export function redisTest(name: string, run: () => Promise<void>): void {
 export async function startRedis({ args = [] }: { args?: string[] } = {}): Promise<TestRedis> {
   const directory = await Deno.makeTempDir({ prefix: "slotkeeper_redis_" });
   for (;;) {
-    // Below those that the system hands out, so that nobody is given this one while Redis is away.
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const port = newPort();
     const start = () => startOn(port, ["--dir", directory, ...args]);
     let running = await start();
     if (running === undefined) continue;
