@@ -7,8 +7,10 @@ import { startEmbeddedPostgres } from "../../src/database/embedded.ts";
 type Task = "start" | "serve" | "migrate" | "token" | "admin";
 type Environment = Record<string, string>;
 
-/** A process that has by then not done what a test waits for is stuck. */
+/** What has by then not come to be so will not. */
 const patienceMs = 30_000;
+/** A process that has by then not done what a test waits for is stuck. A first start makes a Postgres, on a slow disk too. */
+const processPatienceMs = 120_000;
 
 /** What `deno` itself needs. Nothing else of the environment reaches a process, so that it is the same everywhere. */
 const inherited = ["PATH", "HOME", "DENO_DIR", "XDG_CACHE_HOME", "LD_LIBRARY_PATH"];
@@ -52,7 +54,7 @@ export function startTask(task: Task, { env = {}, args = [] }: { env?: Environme
     }
   };
   const patiently = async <Result>(wait: () => Promise<Result>): Promise<Result> => {
-    const patience = setTimeout(() => signal("SIGKILL"), patienceMs);
+    const patience = setTimeout(() => signal("SIGKILL"), processPatienceMs);
     try {
       return await wait();
     } finally {
