@@ -4,6 +4,7 @@ import { sql } from "kysely";
 import { newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
 import { newApiKey, revoke } from "../support/api_keys.ts";
 import { newDatabase } from "../support/database.ts";
+import { machineTimeAt } from "../support/machine_time.ts";
 import { eventually } from "../support/process.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 import { openSocket, type TestSocket } from "../support/socket.ts";
@@ -21,13 +22,6 @@ async function joinAll(server: TestServer, how: Parameters<typeof openSocket>[1]
 
 async function ticketOf(server: TestServer, token: string): Promise<string> {
   return `?ticket=${(await server.ok("createSocketTicket", { token })).ticket}`;
-}
-
-/** Sets the clock of the machine ahead, by which keys and tickets live, until it is disposed of. */
-function clockAhead(ms: number): Disposable {
-  const { now } = Date;
-  Date.now = () => now() + ms;
-  return { [Symbol.dispose]: () => Date.now = now };
 }
 
 async function assertUsable(socket: TestSocket): Promise<void> {
@@ -94,7 +88,7 @@ Deno.test("the sockets of a key are closed when it expires, also those that were
     expiresAt: new Date(Date.now() + halfAnHour).toISOString(),
   });
   const sockets = [await joinAll(server, { token }), await joinAll(server, { query: await ticketOf(server, token) })];
-  using _ = clockAhead(halfAnHour);
+  using _then = machineTimeAt(Date.now() + halfAnHour);
   for (const socket of sockets) {
     assert.deepEqual(await socket.closed, { code: 4401, reason: "The API key has expired" });
   }
@@ -139,7 +133,7 @@ Deno.test("a ticket of a key that was revoked or has expired since answers 401 t
   const { ticket: expiredOne } = await server.ok("createSocketTicket", { token: short.key });
   await revoke(server, apiKey);
   // The tickets themselves live for 30 seconds.
-  using _ = clockAhead(20_000);
+  using _then = machineTimeAt(expiresAt.getTime());
   for (const ticket of [revokedOne, expiredOne]) {
     await server.refused("ticket_invalid", "openSocket", { query: { ticket } });
   }
@@ -192,7 +186,7 @@ Deno.test("a page of events that waits is not told to a key that was revoked mea
   await revoke(server, apiKey);
   // Not that nothing has happened, either. The time of the key passes while it waits.
   using ahead = new DisposableStack();
-  onWait = () => ahead.use(clockAhead(halfAnHour));
+  onWait = () => ahead.use(machineTimeAt(Date.now() + halfAnHour));
   await server.refused("token_expired", "listEvents", waitingFor(short, { wait: 1, roomId: room.id + 1 }));
   onWait = () => {};
   const { id } = await newBooking(server, "alice", first);

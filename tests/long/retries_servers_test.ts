@@ -4,7 +4,7 @@ import { createClient, unwrap } from "@slotkeeper/client";
 import { rateLimits } from "../../generated/contract.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
 import { newDatabaseLine } from "../support/database_line.ts";
-import { eventually, newPort, startServerProcess } from "../support/process.ts";
+import { eventually, freePort, startServerProcess } from "../support/process.ts";
 import { startServer, testSecret, type TestServer } from "../support/server.ts";
 
 /** To look behind the back of the servers that die. The processes live by the machine's clock. */
@@ -36,7 +36,7 @@ for (const moment of ["before", "after"] as const) {
     const { base: server, slots, room } = await newBase();
     await using base = server;
     await using line = await newDatabaseLine(base.databaseUrl);
-    const env = envFor(line.url, newPort());
+    const env = envFor(line.url, freePort());
     const first = await startServerProcess("serve", env);
     const [slot] = slots;
     assert(slot);
@@ -58,7 +58,7 @@ for (const moment of ["before", "after"] as const) {
 Deno.test("20 clients at once whose server is killed three times make no booking twice, and have all of their answers", async () => {
   const { base: server, slots, room } = await newBase();
   await using base = server;
-  const env = envFor(base.databaseUrl, newPort());
+  const env = envFor(base.databaseUrl, freePort());
   let process = await startServerProcess("serve", env);
   let answered = 0;
   /** Waits until so many are answered, or more: they go on while the test hears that a server has started. */

@@ -3,7 +3,7 @@ import { createClient } from "@slotkeeper/client";
 import type { Timeslot } from "../../generated/contract.ts";
 import { subscribe } from "../../src/client/subscription.ts";
 import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
-import { newPort, type ServerProcess, startServerProcess } from "../support/process.ts";
+import { freePort, type ServerProcess, startServerProcess } from "../support/process.ts";
 import { startServer, testSecret, type TestServer } from "../support/server.ts";
 import { assertTold, follow } from "../client/following.ts";
 import { startProxy } from "../client/proxy.ts";
@@ -42,7 +42,7 @@ async function newWriting(base: TestServer): Promise<() => Promise<void>> {
 Deno.test("a server that is restarted, killed and stopped for a while under load costs a subscription no event", async () => {
   await using base = await startBase();
   const token = await base.token("alice");
-  const port = newPort();
+  const port = freePort();
   let server = await start(base, port);
   const live = Promise.withResolvers<void>();
   const subscription = createClient({ baseUrl: server.url, token }).subscribe({

@@ -153,19 +153,6 @@ export async function eventually(isSo: () => Promise<boolean>): Promise<void> {
   }
 }
 
-/** A free port for who comes back to it. It is none of those that the system hands out, so nobody is given it meanwhile. */
-export function newPort(): number {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    try {
-      Deno.listen({ hostname: "127.0.0.1", port }).close();
-      return port;
-    } catch (failure) {
-      if (!(failure instanceof Deno.errors.AddrInUse)) throw failure;
-    }
-  }
-}
-
 /** Whether somebody listens at the host and port of `url`. */
 export async function isListening(url: string): Promise<boolean> {
   const { hostname, port } = new URL(url);
@@ -180,7 +167,10 @@ export async function isListening(url: string): Promise<boolean> {
   }
 }
 
-/** A port that no connection is given by chance: those begin at 32768. */
+/**
+ * A free port for who comes to it later, or comes back. It is none of those that the system hands out, which begin at 32768, so
+ * nobody is given it meanwhile.
+ */
 export function freePort(): number {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 12_000);

@@ -1,6 +1,6 @@
 /** A Redis of a test's own, which can be killed and brought back. */
 import assert from "node:assert/strict";
-import { newPort } from "./process.ts";
+import { freePort } from "./process.ts";
 
 export interface TestRedis extends AsyncDisposable {
   url: string;
@@ -36,7 +36,7 @@ export function redisTest(name: string, run: () => Promise<void>): void {
 export async function startRedis({ args = [] }: { args?: string[] } = {}): Promise<TestRedis> {
   const directory = await Deno.makeTempDir({ prefix: "slotkeeper_redis_" });
   for (;;) {
-    const port = newPort();
+    const port = freePort();
     const start = () => startOn(port, ["--dir", directory, ...args]);
     let running = await start();
     if (running === undefined) continue;
