@@ -7,7 +7,7 @@ import { newDatabase } from "../support/database.ts";
 import { eventually, freePort, type ServerProcess, startServerProcess } from "../support/process.ts";
 import { testSecret } from "../support/server.ts";
 import { openSocket } from "../support/socket.ts";
-import { isSkipped, startEdge } from "./edge/edge.ts";
+import { cutAfter, isSkipped, startEdge } from "./edge/edge.ts";
 import { dripInto } from "./edge/slow_client.ts";
 import { startBreaker, startStandIn } from "./edge/stand_in.ts";
 
@@ -102,7 +102,10 @@ test("a request that trickles in, a connection that says nothing and a TLS hands
     dripInto(edge.port, { head: "" }),
     dripInto(secure.port, { head: "\x16\x03\x01", drop: "\x01" }),
   ]);
-  for (const { ms } of cut) assert(ms < 10_000, `${ms} ms`);
+  // Here, an end is seen later on a busy machine; the edge tells of requests how long it waited for them.
+  for (const { ms } of cut) assert(ms < 20_000, `${ms} ms`);
+  await eventually(() => Promise.resolve(cutAfter(edge).length === 3));
+  for (const ms of cutAfter(edge)) assert(ms < 10_000, `${ms} ms`);
   const answers = cut.map(({ text }) => /^HTTP\/1\.1 (\d+)/.exec(text)?.[1]);
   assert.deepEqual(answers, ["408", "408", "408", undefined, undefined]);
   assert.match(cut[1].text, /"code":"request_timeout"/);

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { newDatabase } from "../support/database.ts";
 import { type ServerProcess, startServerProcess } from "../support/process.ts";
 import { testSecret } from "../support/server.ts";
-import { type Edge, isSkipped, noAddressLimits, slowhttptest, startEdge } from "./edge/edge.ts";
+import { cutAfter, type Edge, isSkipped, noAddressLimits, slowhttptest, startEdge } from "./edge/edge.ts";
 
 const connections = 5_000;
 const attackProgram = fileURLToPath(new URL("./edge/attack.ts", import.meta.url));
@@ -33,14 +33,6 @@ function attack(edge: Edge): Attack {
     assert((await child.status).success);
   })();
   return { made: made.promise, ended };
-}
-
-/**
- * After how many milliseconds slow requests were cut, by the clock of the edge: that of the attacker stands still while
- * other tests have the machine.
- */
-function cutAfter(edge: Edge): number[] {
-  return [...edge.log().matchAll(/"status":408,.*"ms":(\d+)}/g)].map(([, ms]) => Number(ms));
 }
 
 const percentile99 = (times: number[]) => times.toSorted((a, b) => a - b)[Math.floor(times.length * 0.99)] ?? Infinity;

@@ -81,3 +81,11 @@ export async function startEdge(apps: [string, string], env: Record<string, stri
   }
   return { url, port, log, [Symbol.asyncDispose]: stop };
 }
+
+/**
+ * After how many milliseconds slow requests were cut, by the clock of the edge: others see it later, and some not at all
+ * while other tests have the machine.
+ */
+export function cutAfter(edge: Edge): number[] {
+  return [...edge.log().matchAll(/"status":408,.*"ms":(\d+)}/g)].map(([, ms]) => Number(ms));
+}
