@@ -200,7 +200,9 @@ test("what changes something is never sent twice: a lost answer and a 503 are to
 
 test("requests go on when a server is killed and when one drains; without any the edge says so itself", async () => {
   await using database = await newDatabase();
-  await using first = await startProduction(database.url);
+  // A port that nobody is given while the server is away.
+  const PORT = `${freePort()}`;
+  await using first = await startProduction(database.url, { PORT });
   await using second = await startProduction(database.url);
   await using edge = await startEdge([first.url, second.url]);
   const rooms = `${edge.url}/api/v1/bookings/rooms`;
@@ -212,8 +214,7 @@ test("requests go on when a server is killed and when one drains; without any th
   // A server that is back before the edge has missed it never went down.
   const says = (text: string) => eventually(() => Promise.resolve(edge.log().includes(text)));
   await says("Server requests/app1 is DOWN");
-  const { port } = new URL(first.url);
-  await using third = await startProduction(database.url, { PORT: port });
+  await using third = await startProduction(database.url, { PORT });
   await says("Server requests/app1 is UP");
   const socket = await openSocket(edge, { token: await tokenOf("alice") });
   const holds = ({ stdout }: ServerProcess) => stdout().includes('"/api/v1/ws"');
