@@ -17,7 +17,7 @@ import { fillInDemo, findFreeTimeslot } from "./sandbox/demo.ts";
 
 /**
  * After SIGTERM, in milliseconds: how long bodies may still take to arrive and clients to close their sockets, and then
- * running requests to finish.
+ * running requests and a sweep to finish.
  */
 const arrivalLimitMs = 3_000;
 const closeLimitMs = 3_000;
@@ -67,14 +67,16 @@ async function start(): Promise<void> {
     if (tokens !== undefined) console.log(await welcome(address, tokens, await findFreeTimeslot(db, new Date())));
 
     log.info("draining", { signal: await stop.promise });
+    const swept = sweeper.stop();
     await Promise.all([
-      sweeper.stop(),
       worker.stop(),
       app.sockets.close(closeLimitMs),
       feed.close(),
       intake.close(arrivalLimitMs),
     ]);
-    await Promise.race([server.shutdown(), new Promise((done) => setTimeout(done, drainLimitMs))]);
+    // A sweep, too, waits for as long as somebody holds what it wants.
+    const finished = Promise.all([swept, server.shutdown()]);
+    await Promise.race([finished, new Promise((done) => setTimeout(done, drainLimitMs))]);
     await app.close();
   } finally {
     await database.close();
