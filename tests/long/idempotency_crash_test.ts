@@ -204,6 +204,11 @@ async function pursue(herd: Herd, wish: Wish, figures: Figures): Promise<void> {
 async function resend(herd: Herd, wish: Wish, figures: Figures): Promise<void> {
   const again = await herd.send(wish);
   if (again === undefined) return;
+  if (again.status === 409) {
+    // An attempt that was cut off may have come to the key only now.
+    figures.stillRunning++;
+    return resend(herd, wish, figures);
+  }
   figures.resent++;
   assert.deepEqual([again.status, again.text, again.isReplay], [wish.answer?.status, wish.answer?.text, true]);
 }

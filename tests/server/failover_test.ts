@@ -30,8 +30,8 @@ Deno.test("an event made on one server reaches the sockets of another", async ()
     assert.deepEqual(data, { type: "created", booking });
     assert.equal((await here.expect("booking_update")).cursor, cursor);
   }
-  // By hints; the poll alone would take half a second in the middle.
-  assert((ms.sort((a, b) => a - b)[Math.floor(ms.length / 2)] ?? Infinity) < 250, `${ms}`);
+  // By hints; the poll alone takes about a second in the middle.
+  assert((ms.sort((a, b) => a - b)[Math.floor(ms.length / 2)] ?? Infinity) < 500, `${ms}`);
 });
 
 Deno.test("when a server is killed, its subscribers go on at another one and nothing is lost or doubled", async () => {
@@ -85,6 +85,8 @@ Deno.test("when a server is killed, its subscribers go on at another one and not
   }));
   back.resolve();
   await writing;
+  // What was booked without an answer may still wait for a transaction of another test.
+  await base.settled();
   const ids = (socket: TestSocket | undefined) =>
     (socket?.events() ?? []).map(({ data }) => "booking" in data ? data.booking.id : 0);
   for (const [user, socket] of resumed.entries()) {
