@@ -1,8 +1,9 @@
 /** A stop that somebody tries to hold up. In a file of its own, because it waits for the server's limits. */
 import assert from "node:assert/strict";
-import postgres from "postgres";
-import { newDatabase } from "../support/database.ts";
-import { eventually, newDataFolder, startServerProcess } from "../support/process.ts";
+import { sql } from "kysely";
+import { connect } from "../../src/database/connect.ts";
+import { newDatabase, untilWaiting } from "../support/database.ts";
+import { newDataFolder, startServerProcess } from "../support/process.ts";
 import { testSecret } from "../support/server.ts";
 
 Deno.test("SIGTERM is not held up by a body that never comes", async () => {
@@ -25,21 +26,13 @@ Deno.test("SIGTERM is not held up by a body that never comes", async () => {
 Deno.test("SIGTERM is not held up by a sweep that waits for a lock", async () => {
   await using database = await newDatabase();
   await using server = await startServerProcess("serve", { DATABASE_URL: database.url, AUTH_JWT_SECRET: testSecret });
-  const sql = postgres(database.url, { max: 2 });
-  try {
-    const holder = await sql.reserve();
-    await holder`begin`;
-    await holder`lock table bookings in access exclusive mode`;
-    await eventually(async () =>
-      (await sql`
-        select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
-      `).length > 0
-    );
+  // Whoever waits for longer than a transaction may has to be patient.
+  const db = connect({ url: database.url, pool: 2, isPatient: true });
+  await db.transaction().execute(async (trx) => {
+    await sql`lock table bookings in access exclusive mode`.execute(trx);
+    await untilWaiting(db, 1);
     server.signal("SIGTERM");
     const { code, stderr } = await server.end();
     assert.equal(code, 0, stderr);
-    holder.release();
-  } finally {
-    await sql.end({ timeout: 0 });
-  }
+  }).finally(() => db.destroy());
 });

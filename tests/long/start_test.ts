@@ -121,7 +121,7 @@ Deno.test("SIGTERM lets a running request finish, takes no new one, ends the emb
   try {
     const holder = await sql.reserve();
     await holder`begin`;
-    // Nobody but the booking wants it: a sweep that waited as well would keep the server from going on with its end.
+    // Nobody but the booking wants it, so it is not a sweep that is seen to wait.
     const timeslotId = Number(/"timeslotId":(\d+)/.exec(sandbox.curl)?.[1]);
     assert.equal((await holder`select from timeslots where id = ${timeslotId} for update`).count, 1);
     const booking = book(sandbox);

@@ -1,6 +1,6 @@
 /**
- * Has the machine's time stand still at `ms` until it is disposed of. By it live tokens, API keys and tickets; a test cannot
- * move it but by standing in for it.
+ * Has the machine's time stand still at `ms` until it is disposed of. Tokens, API keys and tickets live by it, and a test
+ * cannot move it but by standing in for it.
  */
 export function machineTimeAt(ms: number): Disposable {
   const Today = Date;

@@ -168,8 +168,8 @@ export async function isListening(url: string): Promise<boolean> {
 }
 
 /**
- * A free port for who comes to it later, or comes back. It is none of those that the system hands out, which begin at 32768, so
- * nobody is given it meanwhile.
+ * A free port for who comes to it later, or comes back. It is none of those that the system hands out, which begin at
+ * 32768, so nobody is given it meanwhile.
  */
 export function freePort(): number {
   for (;;) {
