@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Booking, BookingPage, Room } from "../../generated/contract.ts";
 import { confirm, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
-import { send, startServer, testSecret, type TestServer } from "../support/server.ts";
+import { startServer, type TestServer } from "../support/server.ts";
 
 const wholeDay = { start: "00:00", end: "24:00" };
 
@@ -222,35 +222,3 @@ Deno.test("listBookings serves pages that together hold each booking once, at mo
   const last = { page: 2_147_483_647, limit: Number.MAX_SAFE_INTEGER };
   assert.deepEqual(await page(last), { ids: [], total, page: 2_147_483_647, limit: 100 });
 });
-
-Deno.test("listBookings finds the same days whatever time zone the server's machine is in", async () => {
-  await using server = await startServer();
-  await bookHours(server, await newRoom(server), "2026-03-09");
-  await using machine = await startMainIn("America/New_York", server.databaseUrl);
-  const query = { from_date: "2026-03-09", to_date: "2026-03-09T23:00:00", limit: 100 };
-  const { text } = await send(machine.url, "listBookings", { token: await server.token("alice"), query });
-  assert.equal(JSON.parse(text).total, 24, text);
-});
-
-/** The server as `main.ts` starts it, in a process of its own whose local time is that of `timeZone`. */
-async function startMainIn(timeZone: string, databaseUrl: string): Promise<AsyncDisposable & { url: string }> {
-  const main = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--allow-all", import.meta.resolve("../../src/main.ts")],
-    env: { TZ: timeZone, DATABASE_URL: databaseUrl, AUTH_JWT_SECRET: testSecret, PORT: "0" },
-    stdout: "piped",
-  }).spawn();
-  const reader = main.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  const dispose = async () => {
-    main.kill("SIGTERM");
-    while (!(await reader.read()).done);
-    await main.status;
-  };
-  let output = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    output += value ?? "";
-    const url = /"address":"([^"]+)"/.exec(output)?.[1];
-    if (url !== undefined) return { url, [Symbol.asyncDispose]: dispose };
-    assert(!done, `main.ts ended: ${output}`);
-  }
-}

@@ -8,7 +8,6 @@ import {
   UnexpectedAnswerError,
   unwrap,
 } from "@slotkeeper/client";
-import { freePort } from "../support/process.ts";
 
 /** A request as it came. */
 interface Received {
@@ -225,28 +224,6 @@ Deno.test("a connection that is cut in the middle of a header or a body is an at
     assert.equal(cutter.connections(), 3);
     await cutter.close();
   }
-});
-
-Deno.test("a server that is not there yet is asked again until it is", async () => {
-  const port = freePort();
-  let failures = 0;
-  let http: Deno.HttpServer | undefined;
-  const client = createClient({
-    baseUrl: `http://127.0.0.1:${port}`,
-    fetch: async (request) => {
-      try {
-        return await fetch(request);
-      } catch (failure) {
-        if (++failures === 2) {
-          http = Deno.serve({ hostname: "127.0.0.1", port, onListen() {} }, ok);
-        }
-        throw failure;
-      }
-    },
-  });
-  assert.deepEqual(await unwrap(book(client)), { id: 1 });
-  assert.equal(failures, 2);
-  await http?.shutdown();
 });
 
 Deno.test("a server that never answers, not even with the rest of a body, is given up after `timeoutMs`", async () => {

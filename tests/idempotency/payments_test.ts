@@ -1,13 +1,11 @@
 /**
- * Requests that ask the payment provider after their change is committed. Until that is done the key is still running; a
- * server that dies meanwhile leaves what it had by then, and never a second booking.
+ * Requests that ask the payment provider after their change is committed. Until that is done the key is still running.
+ * tests/long/idempotency_crash_points_test.ts kills a server meanwhile.
  */
 import assert from "node:assert/strict";
 import type { Booking, BookingCreated, Operations } from "../../generated/contract.ts";
-import { newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
-import { type Call, startServer, testSecret, type TestServer } from "../support/server.ts";
-import { startServerProcess } from "../support/process.ts";
-import { startStripe } from "../support/stripe_stand_in.ts";
+import { newRoomWithTimeslot } from "../support/builders.ts";
+import type { Call, TestServer } from "../support/server.ts";
 import { newHeld, openTill, type Till } from "../payments/paying.ts";
 import {
   age,
@@ -198,56 +196,4 @@ Deno.test("a checkout that took too long and fails does not forget the one that 
   const stands = await second;
   assertDone(stands);
   assertReplayed(stands, await sendWithKey(other.server, "createCheckout", call, key));
-});
-
-Deno.test("a server that dies while the provider is asked leaves a booking that is replayed, and a checkout to be made anew", async () => {
-  await using stripe = await startStripe();
-  await using server = await startServer({ now: Temporal.Now.instant().toString(), env: stripe.env });
-  const date = Temporal.Now.plainDateISO("UTC").add({ days: 30 }).toString();
-  const [heldSlot, slot] = await newTimeslots(server, await newRoom(server), { date });
-  assert(heldSlot && slot);
-  const token = await server.token("alice");
-  const { booking: held } = await server.ok("createBooking", {
-    token,
-    body: { roomId: heldSlot.roomId, timeslotId: heldSlot.id },
-  });
-  const booking = { token, body: { roomId: slot.roomId, timeslotId: slot.id } };
-  const checkout = { token, params: { bookingId: held.id } };
-  const [bookingKey, checkoutKey] = [newKey(), newKey()];
-
-  const env = { ...stripe.env, DATABASE_URL: server.databaseUrl, AUTH_JWT_SECRET: testSecret, RATE_LIMIT: "off" };
-  await using dying = await startServerProcess("serve", env);
-  stripe.fault = { kind: "slow", on: sessions };
-  const cut = [];
-  for (
-    const [id, call, key] of [["createBooking", booking, bookingKey], [
-      "createCheckout",
-      checkout,
-      checkoutKey,
-    ]] as const
-  ) {
-    const asked = stripe.nextRequest(sessions);
-    cut.push(assert.rejects(sendWithKey(dying, id, call, key), TypeError));
-    await asked;
-  }
-  dying.signal("SIGKILL");
-  await Promise.all([...cut, dying.end()]);
-  stripe.fault = undefined;
-
-  // It may still live, as far as anybody knows.
-  assertInProgress(await sendWithKey(server, "createBooking", booking, bookingKey));
-  assertInProgress(await sendWithKey(server, "createCheckout", checkout, checkoutKey));
-  await age(server.db, timeLimit);
-  const replay = await sendWithKey(server, "createBooking", booking, bookingKey);
-  assert.deepEqual([replay.status, replay.isReplay, created(replay).checkoutUrl], [201, true, null]);
-  assertReplayed(replay, await sendWithKey(server, "createBooking", booking, bookingKey));
-  const anew = await sendWithKey(server, "createCheckout", checkout, checkoutKey);
-  assertDone(anew);
-  assertReplayed(anew, await sendWithKey(server, "createCheckout", checkout, checkoutKey));
-
-  const { id } = created(replay).booking;
-  assert.deepEqual((await bookingsOf(server, booking)).map((each) => each.id).toSorted(), [held.id, id].toSorted());
-  // As its message says, the booking can be paid all the same.
-  const call = { token, params: { bookingId: id } };
-  assertDone(await sendWithKey(server, "createCheckout", call, newKey()));
 });

@@ -10,7 +10,7 @@ const elsewhere: Record<string, string> = {
   "Start": "starts the server, as this test does, and the tests, of which this is one",
   "Events": "tests/docs/readme_subscriber_test.ts",
   "Stripe": "needs an account of Stripe; tests/payments/stripe_test.ts has a stand-in",
-  "Production": "tests/server/serve_test.ts and tests/long/image_test.ts; docker itself is not at hand",
+  "Production": "tests/long/serve_test.ts and tests/long/image_test.ts; docker itself is not at hand",
   "The edge": "docker is not at hand; tests/long/edge_test runs what it starts",
 };
 

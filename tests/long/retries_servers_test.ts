@@ -115,3 +115,26 @@ Deno.test("who asks for too much at once is served when the server's limit allow
     return statuses.includes(429);
   });
 });
+
+Deno.test("a server that is not there yet is asked again until it is", async () => {
+  const port = freePort();
+  let failures = 0;
+  let http: Deno.HttpServer | undefined;
+  const client = createClient({
+    baseUrl: `http://127.0.0.1:${port}`,
+    fetch: async (request) => {
+      try {
+        return await fetch(request);
+      } catch (failure) {
+        if (++failures === 2) {
+          http = Deno.serve({ hostname: "127.0.0.1", port, onListen() {} }, () => Response.json({ id: 1 }));
+        }
+        throw failure;
+      }
+    },
+  });
+  const call = client.POST("/api/v1/bookings", { body: { roomId: 1, timeslotId: 1 } });
+  assert.deepEqual(await unwrap(call), { id: 1 });
+  assert.equal(failures, 2);
+  await http?.shutdown();
+});

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import { connect } from "../../src/database/connect.ts";
-import { newRoom } from "../support/builders.ts";
+import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
 import { newDatabase } from "../support/database.ts";
 import { type ServerProcess, startServerProcess } from "../support/process.ts";
-import { startServer, testSecret } from "../support/server.ts";
+import { send, startServer, testSecret } from "../support/server.ts";
 
 const jsonWebToken = /eyJ[\w-]+\.[\w-]+\.[\w-]+/;
 
@@ -87,4 +87,15 @@ Deno.test("a server says that it is not ready while the database has not all mig
   }
   assert.equal((await get(`${server.url}/readyz`)).status, 503);
   assert.equal((await get(`${server.url}/healthz`)).status, 200);
+});
+
+Deno.test("listBookings: machine in another time zone -> the same days", async () => {
+  await using base = await startServer();
+  const workingHours = { start: "00:00", end: "24:00" };
+  const slots = await newTimeslots(base, await newRoom(base), { date: "2026-03-09", workingHours });
+  for (const slot of slots) await newBooking(base, "alice", slot);
+  await using server = await startProduction(base.databaseUrl, { TZ: "America/New_York" });
+  const query = { from_date: "2026-03-09", to_date: "2026-03-09T23:00:00", limit: 100 };
+  const { text } = await send(server.url, "listBookings", { token: await base.token("alice"), query });
+  assert.equal(JSON.parse(text).total, 24, text);
 });

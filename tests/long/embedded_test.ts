@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { startEmbeddedPostgres } from "../../src/database/embedded.ts";
-import { readOrMakeSecret } from "../../src/secret_file.ts";
 
 Deno.test("a postmaster.pid with the number of another process is cleared away, and that process is left alone", async () => {
   const directory = await Deno.makeTempDir({ prefix: "slotkeeper_embedded_" });
@@ -19,18 +18,6 @@ Deno.test("a postmaster.pid with the number of another process is cleared away, 
   } finally {
     other.kill("SIGKILL");
     assert.equal((await other.status).signal, "SIGKILL");
-    await Deno.remove(directory, { recursive: true });
-  }
-});
-
-Deno.test("a secret that several make at once is the same for all, and whole", async () => {
-  const directory = await Deno.makeTempDir();
-  try {
-    const made = await Promise.all(Array.from({ length: 20 }, () => readOrMakeSecret(join(directory, "secret"))));
-    assert.match(made[0] ?? "", /^[0-9a-f]{64}$/);
-    assert.deepEqual([...new Set(made)], [made[0]]);
-    assert.deepEqual([...Deno.readDirSync(directory)].map(({ name }) => name), ["secret"]);
-  } finally {
     await Deno.remove(directory, { recursive: true });
   }
 });

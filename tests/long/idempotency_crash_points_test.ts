@@ -1,12 +1,29 @@
-/** Servers that are killed just before, and just after, a change is committed together with its answer. */
+/** Servers that are killed just before or after a commit, or while the payment provider is asked. */
 import assert from "node:assert/strict";
 import { sql } from "kysely";
-import type { Booking, Room, Timeslot } from "../../generated/contract.ts";
+import type { Booking, BookingCreated, Room, Timeslot } from "../../generated/contract.ts";
 import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
 import { type DatabaseLine, type Moment, newDatabaseLine } from "../support/database_line.ts";
 import { eventually, type ServerProcess, startServerProcess } from "../support/process.ts";
 import { type Call, type OperationId, startServer, testSecret, type TestServer } from "../support/server.ts";
-import { assertReplayed, everythingElse, newKey, sendWithKey, type Sent } from "./sending.ts";
+import { startStripe } from "../support/stripe_stand_in.ts";
+import {
+  age,
+  assertDone,
+  assertInProgress,
+  assertReplayed,
+  everythingElse,
+  newKey,
+  sendWithKey,
+  type Sent,
+} from "../idempotency/sending.ts";
+
+const sessions = /POST \/v1\/checkout\/sessions$/;
+/** Limit of the work after the commit of a request. */
+const timeLimit = "15 seconds";
+
+// Other tests validate answers against the contract.
+const created = ({ text }: Sent): BookingCreated => JSON.parse(text);
 
 interface World extends AsyncDisposable {
   /** On the same database, to look behind the back of the server that dies. */
@@ -161,3 +178,56 @@ for (const moment of ["before", "after"] as const) {
     assert.equal(rooms.length, 2);
   });
 }
+
+Deno.test("a server that dies while the provider is asked leaves a booking that is replayed, and a checkout to be made anew", async () => {
+  await using stripe = await startStripe();
+  await using server = await startServer({ now: Temporal.Now.instant().toString(), env: stripe.env });
+  const date = Temporal.Now.plainDateISO("UTC").add({ days: 30 }).toString();
+  const [heldSlot, slot] = await newTimeslots(server, await newRoom(server), { date });
+  assert(heldSlot && slot);
+  const token = await server.token("alice");
+  const { booking: held } = await server.ok("createBooking", {
+    token,
+    body: { roomId: heldSlot.roomId, timeslotId: heldSlot.id },
+  });
+  const booking = { token, body: { roomId: slot.roomId, timeslotId: slot.id } };
+  const checkout = { token, params: { bookingId: held.id } };
+  const [bookingKey, checkoutKey] = [newKey(), newKey()];
+
+  const env = { ...stripe.env, DATABASE_URL: server.databaseUrl, AUTH_JWT_SECRET: testSecret, RATE_LIMIT: "off" };
+  await using dying = await startServerProcess("serve", env);
+  stripe.fault = { kind: "slow", on: sessions };
+  const cut = [];
+  for (
+    const [id, call, key] of [["createBooking", booking, bookingKey], [
+      "createCheckout",
+      checkout,
+      checkoutKey,
+    ]] as const
+  ) {
+    const asked = stripe.nextRequest(sessions);
+    cut.push(assert.rejects(sendWithKey(dying, id, call, key), TypeError));
+    await asked;
+  }
+  dying.signal("SIGKILL");
+  await Promise.all([...cut, dying.end()]);
+  stripe.fault = undefined;
+
+  // It may still live, as far as anybody knows.
+  assertInProgress(await sendWithKey(server, "createBooking", booking, bookingKey));
+  assertInProgress(await sendWithKey(server, "createCheckout", checkout, checkoutKey));
+  await age(server.db, timeLimit);
+  const replay = await sendWithKey(server, "createBooking", booking, bookingKey);
+  assert.deepEqual([replay.status, replay.isReplay, created(replay).checkoutUrl], [201, true, null]);
+  assertReplayed(replay, await sendWithKey(server, "createBooking", booking, bookingKey));
+  const anew = await sendWithKey(server, "createCheckout", checkout, checkoutKey);
+  assertDone(anew);
+  assertReplayed(anew, await sendWithKey(server, "createCheckout", checkout, checkoutKey));
+
+  const { id } = created(replay).booking;
+  const { items } = await server.ok("listBookings", { token });
+  assert.deepEqual(items.map((each) => each.id).toSorted(), [held.id, id].toSorted());
+  // As its message says, the booking can be paid all the same.
+  const call = { token, params: { bookingId: id } };
+  assertDone(await sendWithKey(server, "createCheckout", call, newKey()));
+});

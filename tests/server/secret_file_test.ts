@@ -1,0 +1,16 @@
+/** The files with secrets in the folder of the sandbox. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { readOrMakeSecret } from "../../src/secret_file.ts";
+
+Deno.test("a secret that several make at once is the same for all, and whole", async () => {
+  const directory = await Deno.makeTempDir();
+  try {
+    const made = await Promise.all(Array.from({ length: 20 }, () => readOrMakeSecret(join(directory, "secret"))));
+    assert.match(made[0] ?? "", /^[0-9a-f]{64}$/);
+    assert.deepEqual([...new Set(made)], [made[0]]);
+    assert.deepEqual([...Deno.readDirSync(directory)].map(({ name }) => name), ["secret"]);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+});
