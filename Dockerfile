@@ -2,6 +2,7 @@
 FROM denoland/deno:2.9.6 AS build
 WORKDIR /build
 COPY deno.json deno.lock openapi.yaml ./
+COPY scripts/install.ts scripts/install.ts
 COPY generated generated
 COPY src src
 RUN deno task bundle
