@@ -1,8 +1,8 @@
 /** Brings the database up to date and says what it did. The server does the same by itself when it starts. */
 import { parseConfig } from "../src/config.ts";
-import { migrate } from "../src/database/migrate.ts";
-import { exitAfter } from "../src/exit.ts";
-import { openDatabase } from "../src/open_database.ts";
+import { migrate } from "../src/boot/migrate.ts";
+import { exitAfter } from "../src/boot/exit.ts";
+import { openDatabase } from "../src/boot/open_database.ts";
 
 await exitAfter(async () => {
   const { url, close } = await openDatabase(parseConfig(Deno.env.toObject(), { serves: false }));

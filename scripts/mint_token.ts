@@ -2,8 +2,8 @@
 import { parseArgs } from "node:util";
 import { mintToken } from "../src/auth/tokens.ts";
 import { ConfigError, parseConfig } from "../src/config.ts";
-import { exitAfter } from "../src/exit.ts";
-import { withSecret } from "../src/open_database.ts";
+import { exitAfter } from "../src/boot/exit.ts";
+import { withSecret } from "../src/boot/open_database.ts";
 
 const usage = "deno task token --subject alice [--role user|admin] [--name Alice] [--email a@example.com] [--hours 24]";
 

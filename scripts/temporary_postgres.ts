@@ -1,7 +1,7 @@
 /** A Postgres for one run of a script or of the tests. It forgets everything, so it need not wait for the disk. */
 import { statfs } from "node:fs/promises";
 import postgres from "postgres";
-import { type EmbeddedServer, startEmbeddedPostgres } from "../src/database/embedded.ts";
+import { type EmbeddedServer, startEmbeddedPostgres } from "../src/boot/embedded.ts";
 
 /** Of this many bytes the tests need less than a fifth. */
 const roomNeeded = 2 ** 30;

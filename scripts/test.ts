@@ -3,7 +3,7 @@
  * Arguments go to `deno test`: `deno task test tests/api`.
  */
 import { readdir } from "node:fs/promises";
-import { migrate } from "../src/database/migrate.ts";
+import { migrate } from "../src/boot/migrate.ts";
 import { createDatabase, databaseUrl, dropDatabase, templateDatabase } from "../tests/support/database.ts";
 import { startTemporaryPostgres } from "./temporary_postgres.ts";
 

@@ -1,17 +1,17 @@
 /** Configuration, database, app, serve, drain. */
 import { createApp } from "./app.ts";
 import { createTokenVerifier, mintToken } from "./auth/tokens.ts";
-import { systemClock } from "./clock.ts";
+import { systemClock } from "./time/clock.ts";
 import { type Config, parseConfig } from "./config.ts";
-import { migrate } from "./database/migrate.ts";
+import { migrate } from "./boot/migrate.ts";
 import { EventFeed } from "./events/feed.ts";
 import { adoptFeed } from "./events/queries.ts";
-import { exitAfter } from "./exit.ts";
+import { exitAfter } from "./boot/exit.ts";
 import { Intake } from "./http/intake.ts";
-import { createLog } from "./http/log.ts";
+import { createLog } from "./log.ts";
 import { Worker } from "./jobs/worker.ts";
-import { openDatabase, withSecret } from "./open_database.ts";
-import { Repeater } from "./repeater.ts";
+import { openDatabase, withSecret } from "./boot/open_database.ts";
+import { Repeater } from "./time/repeater.ts";
 import { SandboxClock } from "./sandbox/clock.ts";
 import { fillInDemo, findFreeTimeslot } from "./sandbox/demo.ts";
 

@@ -5,10 +5,10 @@
 import { type HoldRules, releaseExpiredHolds } from "./bookings/holds.ts";
 import { type BookingReminderRules, sendReminders } from "./bookings/reminders.ts";
 import { removeOldEvents, type RetentionRules } from "./events/retention.ts";
-import { removeOldTickets } from "./events/tickets.ts";
-import { removeOldKeys } from "./http/idempotency.ts";
-import { describeFailure } from "./http/log.ts";
-import { closeStrayCheckouts, type PaymentRules, tendJobs } from "./payments/payments.ts";
+import { removeOldTickets } from "./subscriptions/tickets.ts";
+import { removeOldKeys } from "./execution/idempotency.ts";
+import { describeFailure } from "./log.ts";
+import { closeStrayCheckouts, type PaymentRules, tendJobs } from "./settlement/payments.ts";
 
 export type SweepRules = BookingReminderRules & RetentionRules & HoldRules & PaymentRules;
 

@@ -1,6 +1,6 @@
 /** Work that is dear to the database, a little of it at a time. */
 import pLimit from "p-limit";
-import { Problem } from "./problems.ts";
+import { Problem } from "./contract/problems.ts";
 
 /** Who waited for so long has been answered already; see `answerLimitMs`. In milliseconds. */
 const patienceMs = 50_000;

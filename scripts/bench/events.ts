@@ -5,7 +5,7 @@
  * is on 127.0.0.1 and shares the cores, so the figures contain the cost of the clients.
  */
 import connectTo from "postgres";
-import { exitAfter } from "../../src/exit.ts";
+import { exitAfter } from "../../src/boot/exit.ts";
 import {
   type BenchServer,
   cpuSeconds,

@@ -1,6 +1,6 @@
 /** Postgres and the server as processes of their own, and what Linux says of them. */
 import denoJson from "../../deno.json" with { type: "json" };
-import { type EmbeddedServer, startEmbeddedPostgres } from "../../src/database/embedded.ts";
+import { type EmbeddedServer, startEmbeddedPostgres } from "../../src/boot/embedded.ts";
 
 const startLimitMs = 30_000;
 const stopLimitMs = 20_000;

@@ -4,7 +4,7 @@
  * Server and Postgres (fsync on) are processes of their own, the client is this one; all share the cores.
  */
 import connectTo from "postgres";
-import { exitAfter } from "../../src/exit.ts";
+import { exitAfter } from "../../src/boot/exit.ts";
 import { describeMachine, startPostgres, startServer } from "./processes.ts";
 
 const rooms = 50;

@@ -4,7 +4,7 @@ import { connect } from "../../src/database/connect.ts";
 import { cancelBooking } from "../../src/bookings/cancellation_writes.ts";
 import { insertBooking } from "../../src/bookings/writes.ts";
 import { Hints } from "../../src/events/hints.ts";
-import { createLog } from "../../src/http/log.ts";
+import { createLog } from "../../src/log.ts";
 import { delay } from "./processes.ts";
 import { type BenchRoom, bookTimeslot, call, type Client, Observer, tokenOf, userIdOf } from "./subscribers.ts";
 

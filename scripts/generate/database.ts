@@ -1,6 +1,6 @@
 /** Row types of the migrated database, for Kysely. */
 import { connect } from "../../src/database/connect.ts";
-import { migrate } from "../../src/database/migrate.ts";
+import { migrate } from "../../src/boot/migrate.ts";
 import { sql } from "kysely";
 import { startTemporaryPostgres } from "../temporary_postgres.ts";
 

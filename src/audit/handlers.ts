@@ -1,8 +1,8 @@
 import type { Kysely } from "kysely";
 import type { Config } from "../config.ts";
 import type { Database } from "../database/connect.ts";
-import type { Handlers } from "../http/handlers.ts";
-import { parseRange, rangeIn } from "../ranges.ts";
+import type { Handlers } from "../contract/handlers.ts";
+import { parseRange, rangeIn } from "../time/ranges.ts";
 import { toAuditEntry } from "./audit.ts";
 import { listAuditLog } from "./queries.ts";
 

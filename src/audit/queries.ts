@@ -3,7 +3,7 @@ import type { AuditResource } from "../../generated/contract.ts";
 import type { AuditLog, DB, Users } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
 import { totalFromPage } from "../database/paging.ts";
-import { endsOf, instantSql, type Range } from "../ranges.ts";
+import { endsOf, instantSql, type Range } from "../time/ranges.ts";
 
 export type AuditRow = Selectable<AuditLog> & Pick<Selectable<Users>, "subject" | "name">;
 

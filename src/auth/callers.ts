@@ -2,7 +2,7 @@
 import type { Kysely } from "kysely";
 import type { ApiKeyScope } from "../../generated/contract.ts";
 import type { Database } from "../database/connect.ts";
-import { Problem } from "../problems.ts";
+import { Problem } from "../contract/problems.ts";
 import { KeyCallers } from "./key_callers.ts";
 import { upsertUser } from "./queries.ts";
 import { looksLikeApiKey } from "./secrets.ts";

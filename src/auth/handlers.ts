@@ -1,4 +1,4 @@
-import type { Handlers } from "../http/handlers.ts";
+import type { Handlers } from "../contract/handlers.ts";
 import { listApiKeys } from "./api_key_queries.ts";
 import { type AuthRules, createApiKey, revokeApiKey, toApiKey } from "./api_keys.ts";
 

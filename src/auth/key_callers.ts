@@ -1,8 +1,8 @@
 /** From an API key to the caller. */
 import type { Kysely } from "kysely";
 import type { Database } from "../database/connect.ts";
-import { Problem } from "../problems.ts";
-import { toScopes } from "./access.ts";
+import { Problem } from "../contract/problems.ts";
+import { toScopes } from "../contract/access.ts";
 import { listLiveApiKeys, useApiKey } from "./api_key_queries.ts";
 import type { Caller } from "./callers.ts";
 import { hashOf, isApiKey } from "./secrets.ts";

@@ -1,7 +1,7 @@
 /** Ends what was opened with an API key, such as a WebSocket, soon after the key is revoked, on whatever server. */
 import type { Kysely } from "kysely";
 import type { Database } from "../database/connect.ts";
-import { describeFailure, type Log } from "../http/log.ts";
+import { describeFailure, type Log } from "../log.ts";
 import { listLiveApiKeys } from "./api_key_queries.ts";
 
 /** Milliseconds between two looks at the keys that are watched. */

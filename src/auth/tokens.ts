@@ -10,7 +10,7 @@ import {
   SignJWT,
 } from "jose";
 import type { AuthConfig } from "../config.ts";
-import { Problem } from "../problems.ts";
+import { Problem } from "../contract/problems.ts";
 import { isSubjectOfKey } from "./secrets.ts";
 
 export type Role = "user" | "admin";

@@ -1,8 +1,8 @@
 import type { Booking, BookingCreated } from "../../generated/contract.ts";
 import type { Audit } from "../audit/audit.ts";
-import type { Handlers } from "../http/handlers.ts";
+import type { Handlers } from "../contract/handlers.ts";
 import type { OpenedCheckout } from "../payments/checkouts.ts";
-import { hasWallTimes, parseRange, rangeByZone, rangeIn } from "../ranges.ts";
+import { hasWallTimes, parseRange, rangeByZone, rangeIn } from "../time/ranges.ts";
 import type { InTurn } from "../turns.ts";
 import {
   book,

@@ -1,6 +1,6 @@
 /** Holds that expire: what is not paid in time is free again. */
 import type { Kysely } from "kysely";
-import type { Clock } from "../clock.ts";
+import type { Clock } from "../time/clock.ts";
 import type { Database } from "../database/connect.ts";
 import { retryConflicts } from "../database/failures.ts";
 import { listExpiredHolds } from "./queries.ts";

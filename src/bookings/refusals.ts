@@ -2,7 +2,7 @@
 import type { Kysely } from "kysely";
 import type { Caller } from "../auth/callers.ts";
 import type { Database } from "../database/connect.ts";
-import { Problem } from "../problems.ts";
+import { Problem } from "../contract/problems.ts";
 import type { Timeslot } from "../../generated/contract.ts";
 import { toTimeslot } from "../timeslots/timeslots.ts";
 import { type BookingRow, countWaiting } from "./queries.ts";

@@ -1,9 +1,9 @@
 /** Counting bookings, their revenue, and the time that is booked. */
 import type { BookingStats } from "../../generated/contract.ts";
-import { type Bound, instantIn } from "../calendar.ts";
+import { type Bound, instantIn } from "../time/calendar.ts";
 import { toCents } from "../money.ts";
 import type { BookingRules } from "./bookings.ts";
-import { type Range, rangeIn } from "../ranges.ts";
+import { type Range, rangeIn } from "../time/ranges.ts";
 import { type BookingCount, countBookings, type Counts, type MinuteCount } from "./stats_queries.ts";
 
 /** Days at most that are told one by one. */

@@ -1,8 +1,8 @@
 import { type Kysely, type RawBuilder, sql } from "kysely";
 import type { BookingStatus } from "../../generated/contract.ts";
 import type { Database } from "../database/connect.ts";
-import { toPostgres } from "../calendar.ts";
-import { endsOf, instantSql, type Range } from "../ranges.ts";
+import { toPostgres } from "../time/calendar.ts";
+import { endsOf, instantSql, type Range } from "../time/ranges.ts";
 
 export interface StatsFilter {
   range: Range;

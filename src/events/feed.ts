@@ -3,9 +3,9 @@ import type { Kysely } from "kysely";
 import pLimit from "p-limit";
 import type { FeedEvent } from "../../generated/contract.ts";
 import type { Database } from "../database/connect.ts";
-import { describeFailure, type Log } from "../http/log.ts";
+import { describeFailure, type Log } from "../log.ts";
 import { beginning, formatCursor, isBehind, type Position } from "./cursors.ts";
-import { toFeedEvent } from "./feed_event.ts";
+import { toFeedEvent } from "../subscriptions/feed_event.ts";
 import { Hints } from "./hints.ts";
 import { adoptFeed, type EventBatch, type EventFilter, type EventRow, hasGap, readEvents } from "./queries.ts";
 

@@ -5,7 +5,7 @@
 import type { Kysely } from "kysely";
 import postgres from "postgres";
 import type { Database } from "../database/connect.ts";
-import { describeFailure, type Log } from "../http/log.ts";
+import { describeFailure, type Log } from "../log.ts";
 import { notifyServers } from "./queries.ts";
 
 const channel = "slotkeeper_events";

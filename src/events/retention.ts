@@ -1,6 +1,6 @@
 /** Events are kept for a while, not for ever. */
 import type { Kysely } from "kysely";
-import type { Clock } from "../clock.ts";
+import type { Clock } from "../time/clock.ts";
 import type { Config } from "../config.ts";
 import type { Database } from "../database/connect.ts";
 import { retryConflicts } from "../database/failures.ts";

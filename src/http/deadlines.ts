@@ -2,7 +2,7 @@
  * Time limits for what many requests wait for. A timer of its own for each was measured to cost half as much again as all the
  * rest of a small request, so one looks after them all, twice a second.
  */
-import type { Problem } from "../problems.ts";
+import type { Problem } from "../contract/problems.ts";
 
 const intervalMs = 500;
 

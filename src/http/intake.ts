@@ -1,4 +1,4 @@
-import { Problem } from "../problems.ts";
+import { Problem } from "../contract/problems.ts";
 
 /**
  * Which requests a server is still receiving, and whether it takes new ones. Deno cuts off bodies that are on their way

@@ -1,6 +1,6 @@
 /** Reading of JSON bodies, before the contract's schemas look at them. */
 import type { HonoRequest } from "hono";
-import { invalidFields, Problem } from "../problems.ts";
+import { invalidFields, Problem } from "../contract/problems.ts";
 import type { Deadlines } from "./deadlines.ts";
 
 /** Bytes. More is answered `body_too_large`. */

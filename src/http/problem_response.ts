@@ -3,8 +3,8 @@ import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { Problem as ProblemSchema, type ProblemCode } from "../../generated/contract.ts";
 import { isConflict, isUnavailable } from "../database/failures.ts";
-import { catalogue, Problem } from "../problems.ts";
-import { describeFailure, type Log } from "./log.ts";
+import { catalogue, Problem } from "../contract/problems.ts";
+import { describeFailure, type Log } from "../log.ts";
 import type { AppEnv } from "./router.ts";
 
 const internal = "Something went wrong on our side. Quote the requestId when you ask for help.";

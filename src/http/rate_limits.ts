@@ -4,7 +4,7 @@
  */
 import { Redis } from "ioredis";
 import { RateLimiterRedis, RateLimiterRes } from "rate-limiter-flexible";
-import { describeFailure, type Log } from "./log.ts";
+import { describeFailure, type Log } from "../log.ts";
 
 export interface RateLimit {
   quota: number;

@@ -2,9 +2,9 @@
 import type { Context, MiddlewareHandler } from "hono";
 import type { rateLimits } from "../../generated/contract.ts";
 import type { Caller } from "../auth/callers.ts";
-import { catalogue, Problem } from "../problems.ts";
+import { catalogue, Problem } from "../contract/problems.ts";
 import { clientAddress } from "./client_address.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "../log.ts";
 import { rateLimitHeaders, type RateLimits, type Standing } from "./rate_limits.ts";
 import type { AppEnv } from "./router.ts";
 

@@ -7,20 +7,20 @@ import { requestId } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { operations } from "../../generated/contract.ts";
-import { assertMay } from "../auth/access.ts";
+import { assertMay } from "../contract/access.ts";
 import type { Authenticator, Caller } from "../auth/callers.ts";
-import { Problem } from "../problems.ts";
+import { Problem } from "../contract/problems.ts";
 import type { Deadlines } from "./deadlines.ts";
-import { entityTagOf, namesTag } from "./entity_tags.ts";
-import { createExecutor, type ExecutionRules } from "./execution.ts";
-import type { Operation } from "./handlers.ts";
-import type { WrittenAnswer } from "./idempotency.ts";
+import { entityTagOf, namesTag } from "../contract/entity_tags.ts";
+import { createExecutor, type ExecutionRules } from "../execution/execution.ts";
+import type { Operation } from "../contract/handlers.ts";
+import type { WrittenAnswer } from "../execution/idempotency.ts";
 import type { Intake } from "./intake.ts";
 import { assertStorableQuery, readJsonBody, readText } from "./json_body.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "../log.ts";
 import { answerFailure, problemBody, problemResponse } from "./problem_response.ts";
 import type { RequestLimiter } from "./request_limiter.ts";
-import { validationProblem } from "./validation.ts";
+import { validationProblem } from "../contract/validation.ts";
 
 export interface AppEnv {
   /** What `Deno.serve` tells of the connection; nothing for a request that the server makes to itself. */

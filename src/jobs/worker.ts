@@ -2,8 +2,8 @@
 import type { Kysely } from "kysely";
 import pg from "pg";
 import type { Database } from "../database/connect.ts";
-import { describeFailure, type Log } from "../http/log.ts";
-import { Repeater } from "../repeater.ts";
+import { describeFailure, type Log } from "../log.ts";
+import { Repeater } from "../time/repeater.ts";
 import type { JobName } from "./enqueue.ts";
 import { Logger, runTaskListOnce } from "./graphile_worker.ts";
 import { hasDueJobs } from "./queue.ts";

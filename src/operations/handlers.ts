@@ -1,8 +1,8 @@
 import type { Kysely } from "kysely";
 import type { Database } from "../database/connect.ts";
-import { isMigrated } from "../database/migrate.ts";
-import type { Handlers } from "../http/handlers.ts";
-import { Problem } from "../problems.ts";
+import { isMigrated } from "../boot/migrate.ts";
+import type { Handlers } from "../contract/handlers.ts";
+import { Problem } from "../contract/problems.ts";
 
 /** The probes for whoever runs the server. */
 export function operationsHandlers({ db }: { db: Kysely<Database> }): Pick<Handlers, "getHealth" | "getReadiness"> {

@@ -1,13 +1,13 @@
 /** Opening the place where a booking is paid. */
 import type { Kysely } from "kysely";
 import type { Booking } from "../../generated/contract.ts";
-import type { Clock } from "../clock.ts";
+import type { Clock } from "../time/clock.ts";
 import type { Database } from "../database/connect.ts";
-import { describeFailure, type Log } from "../http/log.ts";
+import { describeFailure, type Log } from "../log.ts";
 import { askProvider } from "./ask.ts";
 import { toCents } from "../money.ts";
 import { type PaymentProvider, ProviderRefusal } from "./provider.ts";
-import { abandonCheckout, setCheckoutReference } from "./writes.ts";
+import { abandonCheckout, setCheckoutReference } from "../settlement/payment_writes.ts";
 
 export interface CheckoutRules {
   db: Kysely<Database>;

@@ -3,7 +3,7 @@
  * make this server send itself what a real provider would send, signed in the same way.
  */
 import { z } from "zod";
-import { Problem } from "../problems.ts";
+import { Problem } from "../contract/problems.ts";
 import type { PaymentNotice, PaymentProvider, PaymentProviderType, Webhook } from "./provider.ts";
 
 /** Seconds after which a signature is no longer taken, so that a message that was caught cannot be sent again. */

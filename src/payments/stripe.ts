@@ -1,9 +1,9 @@
 /** Payments through Stripe: a hosted Checkout Session for each checkout, refunds of what it took, signed webhooks. */
 import type { Stripe } from "stripe";
 import { z } from "zod";
-import { describeTimes } from "../calendar.ts";
+import { describeTimes } from "../time/calendar.ts";
 import { hasNoFractions } from "../money.ts";
-import { Problem } from "../problems.ts";
+import { Problem } from "../contract/problems.ts";
 import {
   type Checkout,
   type CheckoutRequest,

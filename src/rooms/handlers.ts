@@ -1,4 +1,4 @@
-import type { Handlers } from "../http/handlers.ts";
+import type { Handlers } from "../contract/handlers.ts";
 import { findRoom, listRooms } from "./queries.ts";
 import { changeRoom, closeRoom, createRoom, type RoomChangeRules, roomNotFound, toRoom } from "./rooms.ts";
 

@@ -7,13 +7,13 @@ import type { Context } from "hono";
 import { html } from "hono/html";
 import { NONCE, secureHeaders } from "hono/secure-headers";
 import type { Booking } from "../../generated/contract.ts";
-import { describeTimes } from "../calendar.ts";
+import { describeTimes } from "../time/calendar.ts";
 import { readText } from "../http/json_body.ts";
 import type { Deadlines } from "../http/deadlines.ts";
 import type { RequestLimiter } from "../http/request_limiter.ts";
 import type { AppEnv } from "../http/router.ts";
 import { formatMoney, toCents } from "../money.ts";
-import { findCheckoutPage, type PaymentRules } from "../payments/payments.ts";
+import { findCheckoutPage, type PaymentRules } from "../settlement/payments.ts";
 import type { PaymentLinks } from "../payments/provider.ts";
 import type { SandboxPayments } from "../payments/sandbox.ts";
 

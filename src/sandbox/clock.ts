@@ -1,7 +1,7 @@
 /** A clock that can be moved, so that nobody has to wait to see what time does. */
 import type { SandboxClock as ClockState } from "../../generated/contract.ts";
-import { type Clock, systemClock } from "../clock.ts";
-import { invalidFields, Problem } from "../problems.ts";
+import { type Clock, systemClock } from "../time/clock.ts";
+import { invalidFields, Problem } from "../contract/problems.ts";
 
 /** Beyond it some things that lie ahead have no date that Postgres and the API could write. */
 const end = new Date("9999-01-01T00:00:00Z");

@@ -1,5 +1,5 @@
 import type { Audit } from "../audit/audit.ts";
-import type { Handlers } from "../http/handlers.ts";
+import type { Handlers } from "../contract/handlers.ts";
 import type { ClockPlan, SandboxClock } from "./clock.ts";
 
 type SandboxOperations = "getSandboxClock" | "setSandboxClock" | "resetSandboxClock";

@@ -4,7 +4,7 @@
  * Wall-clock times become instants by the rule `compatible` of Temporal (and of RFC 5545, 3.3.5): a time skipped by a
  * daylight-saving change moves forward by the gap, a repeated one is the first of the two.
  */
-import { Problem } from "../problems.ts";
+import { Problem } from "../contract/problems.ts";
 
 /** Timeslots a request. */
 export const timeslotLimit = 50_000;

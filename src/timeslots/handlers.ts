@@ -1,5 +1,5 @@
-import { parseMoment } from "../calendar.ts";
-import type { Handlers } from "../http/handlers.ts";
+import { parseMoment } from "../time/calendar.ts";
+import type { Handlers } from "../contract/handlers.ts";
 import type { InTurn } from "../turns.ts";
 import { parseSearchRange, searchRooms, type SearchRules } from "./search.ts";
 import { freeTimeslots, generateTimeslots, type TimeslotChangeRules, withdrawTimeslot } from "./timeslots.ts";

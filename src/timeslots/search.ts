@@ -1,10 +1,10 @@
 /** The rules of searching all rooms for free timeslots. */
 import type { Kysely } from "kysely";
 import type { AvailableRoom, RoomType } from "../../generated/contract.ts";
-import { instantIn, type Moment, parseMoment } from "../calendar.ts";
-import type { Clock } from "../clock.ts";
+import { instantIn, type Moment, parseMoment } from "../time/calendar.ts";
+import type { Clock } from "../time/clock.ts";
 import type { Database } from "../database/connect.ts";
-import { Problem } from "../problems.ts";
+import { Problem } from "../contract/problems.ts";
 import { toRoom } from "../rooms/rooms.ts";
 import { type AvailableRoomRow, listAvailableRooms } from "./search_queries.ts";
 

@@ -2,12 +2,12 @@
 import type { Kysely } from "kysely";
 import type { FreeTimeslots, GenerateTimeslots, Timeslot, TimeslotsGenerated } from "../../generated/contract.ts";
 import type { Audit } from "../audit/audit.ts";
-import { dayBounds, dayIn, instantIn, type Moment, parseMoment } from "../calendar.ts";
-import type { Clock } from "../clock.ts";
+import { dayBounds, dayIn, instantIn, type Moment, parseMoment } from "../time/calendar.ts";
+import type { Clock } from "../time/clock.ts";
 import { bookingTimeslotForeignKey } from "../database/constraints.ts";
 import type { Database } from "../database/connect.ts";
 import { violates } from "../database/failures.ts";
-import { invalidFields, Problem } from "../problems.ts";
+import { invalidFields, Problem } from "../contract/problems.ts";
 import { roomNotFound, timeZoneForTimeslots, toRoom } from "../rooms/rooms.ts";
 import { timeslotStarts } from "./generation.ts";
 import {

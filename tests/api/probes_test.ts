@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import { connect } from "../../src/database/connect.ts";
-import { migrate } from "../../src/database/migrate.ts";
+import { migrate } from "../../src/boot/migrate.ts";
 import { newApp } from "../support/app.ts";
 import { createDatabase, dropDatabase, newDatabase, nowhere, templateDatabase } from "../support/database.ts";
 import { type OperationId, send, startServer } from "../support/server.ts";

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from "node:util";
 import { OpenAPIHono, type RouteConfig } from "@hono/zod-openapi";
 import { z } from "zod";
 import * as generated from "../../generated/contract.ts";
-import { catalogue } from "../../src/problems.ts";
+import { catalogue } from "../../src/contract/problems.ts";
 import { child, contract, contractOperations, type Json, type JsonObject, object, withoutRefs } from "./document.ts";
 
 /** What zod-openapi says about the routes that the server registers. */

@@ -184,8 +184,8 @@ interface Generated {
 
 /** The generated code as a module, with the decoders where they are. Nothing is written to disk. */
 async function load(change: (at: At) => void): Promise<Generated> {
-  const query = new URL("../../src/http/query.ts", import.meta.url).href;
-  const code = generateContract(contractWith(change)).replace('"../src/http/query.ts"', JSON.stringify(query));
+  const query = new URL("../../src/contract/parameters.ts", import.meta.url).href;
+  const code = generateContract(contractWith(change)).replace('"../src/contract/parameters.ts"', JSON.stringify(query));
   return await import(`data:application/typescript,${encodeURIComponent(code)}`);
 }
 

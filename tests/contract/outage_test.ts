@@ -7,7 +7,7 @@ import { newApp } from "../support/app.ts";
 import { connect } from "../../src/database/connect.ts";
 import { EventFeed } from "../../src/events/feed.ts";
 import { isSandboxPayments } from "../../src/payments/sandbox.ts";
-import { createLog } from "../../src/http/log.ts";
+import { createLog } from "../../src/log.ts";
 import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
 import { eventually } from "../support/process.ts";
 import { startServer } from "../support/server.ts";

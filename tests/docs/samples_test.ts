@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { type Kysely, sql } from "kysely";
 import { codeSamples } from "../../generated/code_samples.ts";
 import { ClientFrame, operations, ServerFrame } from "../../generated/contract.ts";
-import { catalogue } from "../../src/problems.ts";
+import { catalogue } from "../../src/contract/problems.ts";
 import type { Database } from "../../src/database/connect.ts";
 import { newExampleRows } from "../contract/example_calls.ts";
 import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";

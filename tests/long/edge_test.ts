@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { mintToken } from "../../src/auth/tokens.ts";
-import { catalogue } from "../../src/problems.ts";
+import { catalogue } from "../../src/contract/problems.ts";
 import { newDatabase } from "../support/database.ts";
 import { eventually, freePort, type ServerProcess, startServerProcess } from "../support/process.ts";
 import { testSecret } from "../support/server.ts";

@@ -1,7 +1,7 @@
 /** The embedded Postgres after a machine that lost its power: the file says that it runs, but its number is another's. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { startEmbeddedPostgres } from "../../src/database/embedded.ts";
+import { startEmbeddedPostgres } from "../../src/boot/embedded.ts";
 
 Deno.test("a postmaster.pid with the number of another process is cleared away, and that process is left alone", async () => {
   const directory = await Deno.makeTempDir({ prefix: "slotkeeper_embedded_" });

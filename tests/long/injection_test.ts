@@ -5,7 +5,7 @@ import { type Kysely, sql } from "kysely";
 import pLimit from "p-limit";
 import { type Me, Problem } from "../../generated/contract.ts";
 import type { Database } from "../../src/database/connect.ts";
-import { createLog } from "../../src/http/log.ts";
+import { createLog } from "../../src/log.ts";
 import { newRoomWithTimeslot } from "../support/builders.ts";
 import { startServer, testSecret } from "../support/server.ts";
 import { assertInvalidFrames, handshake } from "../support/socket.ts";

@@ -1,7 +1,7 @@
 /** Rate limits that are shared through Redis, and servers whose Redis is away. */
 import assert from "node:assert/strict";
 import { Redis } from "ioredis";
-import { createLog } from "../../src/http/log.ts";
+import { createLog } from "../../src/log.ts";
 import { RateLimits, redisPatienceMs } from "../../src/http/rate_limits.ts";
 import { rateLimits } from "../../generated/contract.ts";
 import { mintToken } from "../../src/auth/tokens.ts";

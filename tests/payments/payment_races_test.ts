@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import type { Timeslot } from "../../generated/contract.ts";
-import { lockBookingOfCheckout, wasOvertaken } from "../../src/payments/writes.ts";
+import { lockBookingOfCheckout, wasOvertaken } from "../../src/settlement/payment_writes.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
 import type { Answer, Call } from "../support/server.ts";
 import {

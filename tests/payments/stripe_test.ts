@@ -1,7 +1,7 @@
 /** Stripe as a payment provider, against a stand-in that checks what it is sent. */
 import assert from "node:assert/strict";
 import type { Booking } from "../../generated/contract.ts";
-import { Problem } from "../../src/problems.ts";
+import { Problem } from "../../src/contract/problems.ts";
 import {
   type CheckoutRequest,
   type PaymentProvider,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import { connect } from "../../src/database/connect.ts";
-import { migrate } from "../../src/database/migrate.ts";
+import { migrate } from "../../src/boot/migrate.ts";
 import { queueUrl } from "../../src/jobs/queue_url.ts";
 import { newDatabase } from "../support/database.ts";
 

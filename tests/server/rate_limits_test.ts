@@ -1,6 +1,6 @@
 /** Rate limits of one server. tests/long/rate_limits_redis_test.ts has those that are shared. */
 import assert from "node:assert/strict";
-import { createLog } from "../../src/http/log.ts";
+import { createLog } from "../../src/log.ts";
 import { rateLimitHeaders, RateLimits } from "../../src/http/rate_limits.ts";
 
 const limits = { public: { quota: 1_000, windowSeconds: 60 }, auth: { quota: 3, windowSeconds: 10 } };

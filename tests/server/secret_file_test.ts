@@ -1,7 +1,7 @@
 /** The files with secrets in the folder of the sandbox. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { readOrMakeSecret } from "../../src/secret_file.ts";
+import { readOrMakeSecret } from "../../src/boot/secret_file.ts";
 
 Deno.test("a secret that several make at once is the same for all, and whole", async () => {
   const directory = await Deno.makeTempDir();

@@ -4,7 +4,7 @@ import { createTokenVerifier } from "../../src/auth/tokens.ts";
 import { type Config, parseConfig } from "../../src/config.ts";
 import { connect } from "../../src/database/connect.ts";
 import { EventFeed } from "../../src/events/feed.ts";
-import { createLog } from "../../src/http/log.ts";
+import { createLog } from "../../src/log.ts";
 import { SandboxClock } from "../../src/sandbox/clock.ts";
 import { testSecret, type TestServer } from "./server.ts";
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };
-import { startEmbeddedPostgres } from "../../src/database/embedded.ts";
+import { startEmbeddedPostgres } from "../../src/boot/embedded.ts";
 
 type Task = "start" | "serve" | "migrate" | "token" | "admin";
 type Environment = Record<string, string>;

@@ -9,7 +9,7 @@ import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import postgres from "postgres";
-import { readOrMakeSecret } from "../secret_file.ts";
+import { readOrMakeSecret } from "./secret_file.ts";
 
 /** Ports below the range from which systems hand out ports for outgoing connections (from 32768 on Linux). */
 const ports = { from: 20_000, to: 30_000 };

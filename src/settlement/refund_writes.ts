@@ -7,7 +7,7 @@ import type { Database } from "../database/connect.ts";
 import { prepared } from "../database/prepared.ts";
 import { bookingEvent } from "../events/record.ts";
 import { enqueue } from "../jobs/enqueue.ts";
-import { newEvent, type ToldPayment } from "./writes.ts";
+import { newEvent, type ToldPayment } from "./payment_writes.ts";
 
 type Booking = Selectable<Bookings>;
 

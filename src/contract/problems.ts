@@ -2,7 +2,7 @@
  * The catalogue of everything Slotkeeper refuses. Domain code throws a {@link Problem} by its code and knows no HTTP;
  * `http/problem_response.ts` turns it into RFC 9457.
  */
-import type { FieldError, ProblemCode, Timeslot } from "../generated/contract.ts";
+import type { FieldError, ProblemCode, Timeslot } from "../../generated/contract.ts";
 
 /** Status and title of each code. The compiler holds it to the codes of `openapi.yaml`. */
 export const catalogue: Record<ProblemCode, { status: number; title: string }> = {

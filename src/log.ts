@@ -1,5 +1,5 @@
 /** JSON lines on standard output, one event a line. Never a token, never a body. */
-import type { Config } from "../config.ts";
+import type { Config } from "./config.ts";
 
 const levels = ["debug", "info", "warn", "error"] as const;
 type Level = typeof levels[number];

@@ -3,12 +3,12 @@ import { type Kysely, sql } from "kysely";
 import { type Migration, Migrator } from "kysely/migration";
 import { Logger, runMigrations } from "../jobs/graphile_worker.ts";
 import { queueUrl } from "../jobs/queue_url.ts";
-import { connect, type Database } from "./connect.ts";
-import { isMissingTable } from "./failures.ts";
-import * as m0001 from "./migrations/0001_rooms_timeslots_bookings.ts";
-import * as m0002 from "./migrations/0002_events.ts";
-import * as m0003 from "./migrations/0003_payments.ts";
-import * as m0004 from "./migrations/0004_access.ts";
+import { connect, type Database } from "../database/connect.ts";
+import { isMissingTable } from "../database/failures.ts";
+import * as m0001 from "../database/migrations/0001_rooms_timeslots_bookings.ts";
+import * as m0002 from "../database/migrations/0002_events.ts";
+import * as m0003 from "../database/migrations/0003_payments.ts";
+import * as m0004 from "../database/migrations/0004_access.ts";
 
 /** In order. One that has landed is never edited; a change is a new one. */
 const migrations: Record<string, Migration> = {

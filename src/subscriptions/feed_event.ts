@@ -6,8 +6,8 @@ import {
   TimeslotChangeType,
 } from "../../generated/contract.ts";
 import { bookingFromJson } from "../bookings/bookings.ts";
-import { formatCursor } from "./cursors.ts";
-import type { EventRow } from "./queries.ts";
+import { formatCursor } from "../events/cursors.ts";
+import type { EventRow } from "../events/queries.ts";
 
 /** For a person to read; the time of the booking stands beside it. */
 const reminder = "Your appointment is coming up!";

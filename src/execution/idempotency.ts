@@ -11,7 +11,7 @@ import { Buffer } from "node:buffer";
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto";
 import { type Kysely, sql, type Transaction } from "kysely";
 import type { Database } from "../database/connect.ts";
-import { Problem } from "../problems.ts";
+import { Problem } from "../contract/problems.ts";
 import {
   findKey,
   finishKey,

@@ -1,7 +1,7 @@
 /** From zod's findings to the `errors` of a problem. */
 import type { z } from "zod";
 import type { FieldError } from "../../generated/contract.ts";
-import { invalidFields, type Problem } from "../problems.ts";
+import { invalidFields, type Problem } from "./problems.ts";
 
 const places: Record<string, FieldError["in"]> = { json: "body", query: "query", param: "path", header: "header" };
 

@@ -3,12 +3,12 @@ import type { Kysely } from "kysely";
 import type { EventPage } from "../../generated/contract.ts";
 import type { Authenticator, Caller } from "../auth/callers.ts";
 import type { Database } from "../database/connect.ts";
-import { describeFailure, type Log } from "../http/log.ts";
-import { Problem } from "../problems.ts";
-import { beginning, formatCursor, isBehind, parseCursor, type Position } from "./cursors.ts";
-import type { EventFeed } from "./feed.ts";
+import { describeFailure, type Log } from "../log.ts";
+import { Problem } from "../contract/problems.ts";
+import { beginning, formatCursor, isBehind, parseCursor, type Position } from "../events/cursors.ts";
+import type { EventFeed } from "../events/feed.ts";
 import { toFeedEvent } from "./feed_event.ts";
-import { type EventBatch, type EventFilter, hasGap, readEvents } from "./queries.ts";
+import { type EventBatch, type EventFilter, hasGap, readEvents } from "../events/queries.ts";
 
 export interface EventRules {
   db: Kysely<Database>;

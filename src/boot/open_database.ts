@@ -1,7 +1,7 @@
 /** The database that the configuration asks for, and the secret that comes with the embedded one. */
 import type { Kysely } from "kysely";
-import { type Config, ConfigError } from "./config.ts";
-import { connect, type Database } from "./database/connect.ts";
+import { type Config, ConfigError } from "../config.ts";
+import { connect, type Database } from "../database/connect.ts";
 import { readOrMakeSecret } from "./secret_file.ts";
 
 export interface OpenDatabase {
@@ -18,7 +18,7 @@ export async function openDatabase({ databaseUrl, dataDir, databasePool: pool }:
   }
   await assertMayWrite(dataDir);
   // Imported only here: the production image has no embedded Postgres in it.
-  const { startEmbeddedPostgres } = await import("./database/embedded.ts");
+  const { startEmbeddedPostgres } = await import("./embedded.ts");
   const server = await startEmbeddedPostgres({ directory: dataDir });
   const url = server.url("postgres");
   const db = connect({ url, pool });

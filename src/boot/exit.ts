@@ -1,7 +1,7 @@
 /** How the programs of this repository end. */
-import { ConfigError } from "./config.ts";
-import { isUnavailable } from "./database/failures.ts";
-import { describeFailure } from "./http/log.ts";
+import { ConfigError } from "../config.ts";
+import { isUnavailable } from "../database/failures.ts";
+import { describeFailure } from "../log.ts";
 
 /** Runs `program` and exits with 0, or says on standard error what went wrong and exits with 1. */
 export async function exitAfter(program: () => Promise<void>): Promise<never> {

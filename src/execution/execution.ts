@@ -9,13 +9,13 @@ import type { ProblemCode } from "../../generated/contract.ts";
 import type { Audit } from "../audit/audit.ts";
 import { insertAuditEntry } from "../audit/queries.ts";
 import type { Caller } from "../auth/callers.ts";
-import type { Clock } from "../clock.ts";
+import type { Clock } from "../time/clock.ts";
 import type { Database } from "../database/connect.ts";
 import { retryConflicts } from "../database/failures.ts";
-import { catalogue, Problem } from "../problems.ts";
-import type { Handlers, Operation, Unfinished } from "./handlers.ts";
+import { catalogue, Problem } from "../contract/problems.ts";
+import type { Handlers, Operation, Unfinished } from "../contract/handlers.ts";
 import { claimKey, finish, keepAnswer, type KeyedRequest, undoAttempt, type WrittenAnswer } from "./idempotency.ts";
-import { problemText } from "./problem_response.ts";
+import { problemText } from "../http/problem_response.ts";
 
 /** What handlers work with: the database at large, or a transaction. */
 export interface Scope {

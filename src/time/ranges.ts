@@ -1,7 +1,7 @@
 /** Ranges of time in lists and stats. */
 import { type RawBuilder, sql } from "kysely";
 import { type Bound, instantIn, lowerBound, toPostgres, upperBound } from "./calendar.ts";
-import { Problem } from "./problems.ts";
+import { Problem } from "../contract/problems.ts";
 
 /** A range, of instants if not said otherwise. Undefined ends are open. */
 export interface Range<Time = Temporal.Instant> {

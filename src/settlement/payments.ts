@@ -6,19 +6,19 @@ import type { Caller } from "../auth/callers.ts";
 import { toBooking } from "../bookings/bookings.ts";
 import { type BookingRow, findBooking, lockBooking } from "../bookings/queries.ts";
 import { assertOwner, bookingNotFound } from "../bookings/refusals.ts";
-import type { Clock } from "../clock.ts";
+import type { Clock } from "../time/clock.ts";
 import type { Database } from "../database/connect.ts";
 import { retryConflicts } from "../database/failures.ts";
 import { inTransaction } from "../database/transactions.ts";
-import type { Log } from "../http/log.ts";
+import type { Log } from "../log.ts";
 import { freeAbandonedJobs, listGivenUpJobs, removeJob } from "../jobs/queue.ts";
 import type { WorkerOptions } from "../jobs/worker.ts";
-import { Problem } from "../problems.ts";
-import { askProvider } from "./ask.ts";
-import { openCheckout } from "./checkouts.ts";
+import { Problem } from "../contract/problems.ts";
+import { askProvider } from "../payments/ask.ts";
+import { openCheckout } from "../payments/checkouts.ts";
 import { toCents } from "../money.ts";
-import { type PaymentNotice, type PaymentProvider, ProviderRefusal, type Webhook } from "./provider.ts";
-import { findCheckout, findRefund, findRefundOfJob, listStrayCheckouts } from "./queries.ts";
+import { type PaymentNotice, type PaymentProvider, ProviderRefusal, type Webhook } from "../payments/provider.ts";
+import { findCheckout, findRefund, findRefundOfJob, listStrayCheckouts } from "../payments/queries.ts";
 import {
   failRefund,
   lockBookingOfRefund,
@@ -34,7 +34,7 @@ import {
   recordFailure,
   recordPayment,
   wasOvertaken,
-} from "./writes.ts";
+} from "./payment_writes.ts";
 
 export interface PaymentRules {
   db: Kysely<Database>;

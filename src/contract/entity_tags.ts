@@ -1,7 +1,7 @@
 /** Entity tags (RFC 9110, 8.8.3): a short text that stands for one state of what is answered. */
 import { createHash } from "node:crypto";
 import type { z } from "zod";
-import { Problem } from "../problems.ts";
+import { Problem } from "./problems.ts";
 
 /** The tag of an answer with this body. It changes with anything in it, also with what belongs to another resource. */
 export function entityTagOf(body: string): string {

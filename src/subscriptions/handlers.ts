@@ -1,10 +1,10 @@
 import type { Kysely } from "kysely";
 import type { Authenticator } from "../auth/callers.ts";
 import type { Database } from "../database/connect.ts";
-import type { Handlers } from "../http/handlers.ts";
-import type { Log } from "../http/log.ts";
-import { listEvents } from "./events.ts";
-import type { EventFeed } from "./feed.ts";
+import type { Handlers } from "../contract/handlers.ts";
+import type { Log } from "../log.ts";
+import { listEvents } from "./event_pages.ts";
+import type { EventFeed } from "../events/feed.ts";
 import type { Sockets } from "./sockets.ts";
 import { createTicket } from "./tickets.ts";
 

@@ -1,5 +1,5 @@
 import type { Audit } from "../audit/audit.ts";
-import type { Handlers } from "../http/handlers.ts";
+import type { Handlers } from "../contract/handlers.ts";
 import { createCheckout, type PaymentRules, receive, retryRefund } from "./payments.ts";
 
 type PaymentOperations = "createCheckout" | "receivePaymentEvent" | "retryRefund";

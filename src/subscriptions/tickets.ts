@@ -4,11 +4,11 @@
  */
 import type { Kysely } from "kysely";
 import type { SocketTicket } from "../../generated/contract.ts";
-import { toScopes } from "../auth/access.ts";
+import { toScopes } from "../contract/access.ts";
 import type { Caller } from "../auth/callers.ts";
 import { hashOf, newSecret } from "../auth/secrets.ts";
 import type { Database } from "../database/connect.ts";
-import { Problem } from "../problems.ts";
+import { Problem } from "../contract/problems.ts";
 import { insertTicket, removeTickets, takeTicket } from "./ticket_queries.ts";
 
 /** Milliseconds. */

@@ -4,11 +4,11 @@ import type { z } from "zod";
 import { ClientFrame, type ServerFrame, type SocketErrorCode } from "../../generated/contract.ts";
 import type { Caller } from "../auth/callers.ts";
 import type { Database } from "../database/connect.ts";
-import { describeFailure, type Log } from "../http/log.ts";
-import { validationProblem } from "../http/validation.ts";
-import { formatCursor, type GivenCursor, isBehind, parseCursor, type Position } from "./cursors.ts";
-import { type EventFeed, LiveEvent } from "./feed.ts";
-import { type EventFilter, hasGap, readEvents } from "./queries.ts";
+import { describeFailure, type Log } from "../log.ts";
+import { validationProblem } from "../contract/validation.ts";
+import { formatCursor, type GivenCursor, isBehind, parseCursor, type Position } from "../events/cursors.ts";
+import { type EventFeed, LiveEvent } from "../events/feed.ts";
+import { type EventFilter, hasGap, readEvents } from "../events/queries.ts";
 
 /** Why the server closes a socket (RFC 6455, 7.4); from 4000 on the codes are our own. */
 export const closeCodes = {

@@ -5,7 +5,7 @@
  * copy of the IANA data, and these differ whenever one of them is older; Postgres also takes names such as CET for
  * abbreviations without daylight saving.
  */
-import { invalidFields } from "./problems.ts";
+import { invalidFields } from "../contract/problems.ts";
 
 /** Where a text came from, to say so when it is no date. */
 export interface Field {

@@ -4,9 +4,9 @@ import type { Caller } from "../auth/callers.ts";
 import { KeyWatch } from "../auth/key_watch.ts";
 import type { Config } from "../config.ts";
 import type { Database } from "../database/connect.ts";
-import type { Log } from "../http/log.ts";
-import { Problem } from "../problems.ts";
-import type { EventFeed } from "./feed.ts";
+import type { Log } from "../log.ts";
+import { Problem } from "../contract/problems.ts";
+import type { EventFeed } from "../events/feed.ts";
 import { closeCodes, SocketSession } from "./socket_session.ts";
 
 export interface SocketLimits {
