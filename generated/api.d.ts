@@ -9,8 +9,8 @@ export interface paths {
     };
     /**
      * List rooms
-     * @description Rooms in the order of their names. Without parameters: the first 25 active rooms of every type.
-     *     `active=false` lists the deactivated ones too.
+     * @description Rooms ordered by name. Without parameters: the first 25 active rooms of every type. `active=false` lists the
+     *     deactivated ones too.
      */
     get: operations["listRooms"];
     put?: never;
@@ -30,12 +30,12 @@ export interface paths {
     };
     /**
      * Find rooms with free timeslots
-     * @description Active rooms that have a timeslot in the range which can be booked now, in the order of their names, each with all
-     *     such timeslots, earliest first. Pages count rooms.
+     * @description Active rooms with a bookable timeslot in the range, ordered by name. Each has all its bookable timeslots in the
+     *     range, earliest first. Pages count rooms.
      *
-     *     A calendar date is a day in each room's own time zone, both days included: the timeslots that start on those days. A
-     *     date-time is that instant, and without an offset the local time of each room: the timeslots that start at or after
-     *     `from`, and end at or before `to`. At most 7 days at once.
+     *     A calendar date is a day in each room's own time zone, both days included. It selects timeslots that start on
+     *     those days. A date-time is an instant; without an offset it is the local time of each room. It selects timeslots
+     *     that start at or after `from` and end at or before `to`. The range is at most 7 days.
      */
     get: operations["listAvailableRooms"];
     put?: never;
@@ -75,8 +75,8 @@ export interface paths {
     };
     /**
      * List the free timeslots of a day
-     * @description The timeslots of one calendar day in the room's time zone that can be booked now, earliest first: those that
-     *     start on that day, have not started yet and have no live booking. A deactivated room has none.
+     * @description The bookable timeslots of one calendar day in the room's time zone, earliest first. They start on that day, have
+     *     not started yet and have no live booking. A deactivated room has none.
      */
     get: operations["listFreeTimeslots"];
     put?: never;
@@ -96,25 +96,26 @@ export interface paths {
     };
     /**
      * List your bookings
-     * @description The caller's own bookings, newest first. `from_date` and `to_date` look at the start of the timeslot. A
-     *     calendar date is a day in the time zone of each booking's room, both days included; a date-time is that
-     *     instant, and without an offset the room's local time.
+     * @description The caller's own bookings, newest first. `from_date` and `to_date` filter by the start of the timeslot. A
+     *     calendar date is a day in the time zone of each booking's room, both days included. A date-time is an instant;
+     *     without an offset it is the room's local time.
      */
     get: operations["listBookings"];
     put?: never;
     /**
      * Book a timeslot
-     * @description Takes a free timeslot for the caller. Of any number of rivals exactly one gets it, the others are answered
-     *     `timeslot_unavailable`, with `alternatives`: up to three timeslots that are free instead.
+     * @description Books a free timeslot for the caller. Of several simultaneous requests exactly one gets it. The others are
+     *     answered `timeslot_unavailable`, with up to three free timeslots in `alternatives`.
      *
-     *     The price is the room's hourly rate for the length of the timeslot, rounded half up to two places; a room
+     *     The price is the room's hourly rate for the length of the timeslot, rounded half up to two places. A room
      *     without a rate costs nothing. The booking starts `pending`. It becomes `confirmed` when it is paid or an admin
-     *     confirms it, or at once when it costs nothing and the room confirms by itself (`autoConfirm`). The cancellation
-     *     tiers in force now stay with the booking.
+     *     confirms it. A free booking is confirmed at once if the room has `autoConfirm`. The cancellation tiers in force
+     *     now stay with the booking.
      *
-     *     Send the person to `checkoutUrl` to pay. Until `holdExpiresAt` the timeslot is theirs; unpaid by then, the booking is
-     *     cancelled (`hold_expired`) and the timeslot is free again. When the payment provider cannot be reached the booking is
-     *     made all the same and `checkoutUrl` is null: ask for one with `POST /api/v1/bookings/{bookingId}/checkout`.
+     *     Send the person to `checkoutUrl` to pay. The timeslot is held until `holdExpiresAt`. If it is unpaid by then,
+     *     the booking is cancelled (`hold_expired`) and the timeslot is free again. If the payment provider cannot be
+     *     reached, the booking is still created, and `checkoutUrl` is null. Get a new one with
+     *     `POST /api/v1/bookings/{bookingId}/checkout`.
      */
     post: operations["createBooking"];
     delete?: never;
@@ -132,7 +133,7 @@ export interface paths {
     };
     /**
      * Get a booking
-     * @description One booking of the caller. An admin may read anybody's.
+     * @description One booking of the caller. An admin may read every booking.
      */
     get: operations["getBooking"];
     put?: never;
@@ -154,15 +155,15 @@ export interface paths {
     /**
      * Cancel a booking
      * @description Cancels the caller's own `pending` or `confirmed` booking before its timeslot starts. The timeslot is free again
-     *     at once. What was paid is refunded by the first of the booking's `cancellationTiers` whose hours still lie
-     *     ahead, counted in elapsed hours: with the default tiers all of it 24 hours or more before the start, half of it
-     *     12 hours or more before, nothing later. `GET /api/v1/bookings/{bookingId}/cancellation` tells beforehand.
+     *     at once. The refund follows the first of the booking's `cancellationTiers` whose hours are still left, in
+     *     elapsed hours. With the default tiers it is everything 24 hours or more before the start. It is half 12 hours or
+     *     more before, and nothing later. `GET /api/v1/bookings/{bookingId}/cancellation` shows the refund in advance.
      *
-     *     What was paid online goes back through the payment provider: `paymentStatus` is `refund_pending` until it has taken
-     *     the refund on, then `refunded` or `partially_refunded`, and an event `refunded` tells so.
+     *     An online payment is refunded through the payment provider. `paymentStatus` is `refund_pending` until the
+     *     provider accepts the refund. Then it is `refunded` or `partially_refunded`, and an event `refunded` is sent.
      *
-     *     No body is needed, and none is read. An admin cancels the bookings of
-     *     others with `PUT /api/v1/admin/bookings/{bookingId}/status`.
+     *     The body is not needed and not read. An admin cancels the bookings of others with
+     *     `PUT /api/v1/admin/bookings/{bookingId}/status`.
      */
     put: operations["cancelBooking"];
     post?: never;
@@ -182,10 +183,11 @@ export interface paths {
     get?: never;
     /**
      * Move a booking to another timeslot
-     * @description Moves the caller's own `pending` or `confirmed` booking, before its timeslot starts, to a free timeslot of the
-     *     same room. The old timeslot is free again at once; when the new one cannot be had the booking stays where it
-     *     is, and `timeslot_unavailable` names `alternatives` in the room, up to three. A `pending` booking is priced again, and a checkout that is open for it closes: ask for a fresh one. Its hold
-     *     ends when it would have. A `confirmed` one needs a timeslot of the same price.
+     * @description Moves the caller's own `pending` or `confirmed` booking to a free timeslot of the same room, before its timeslot
+     *     starts. The old timeslot is free again at once. If the new one is not available, the booking stays unchanged.
+     *     Then `timeslot_unavailable` lists up to three `alternatives` in the room. A `pending` booking gets a new price,
+     *     and its open checkout is closed: get a new one. Its hold keeps its end. A `confirmed` one needs a timeslot of
+     *     the same price.
      */
     put: operations["rescheduleBooking"];
     post?: never;
@@ -204,9 +206,9 @@ export interface paths {
     };
     /**
      * See what a cancellation would refund
-     * @description What `PUT /api/v1/bookings/{bookingId}/cancel` would refund now, and when that changes. A cancellation that follows
-     *     while the same tier holds refunds exactly this. Of the caller's own bookings; an admin sees it for anybody's, as it
-     *     holds for that user.
+     * @description The refund that `PUT /api/v1/bookings/{bookingId}/cancel` would give now, and when it changes. A cancellation in
+     *     the same tier refunds exactly this amount. The caller must own the booking. An admin may read it for every
+     *     booking.
      */
     get: operations["getCancellation"];
     put?: never;
@@ -227,10 +229,10 @@ export interface paths {
     get?: never;
     put?: never;
     /**
-     * Get a fresh checkout
-     * @description A new `checkoutUrl` for the caller's own booking while it waits for its payment: after the payment provider could not
-     *     be reached, after a checkout was given up or has expired, or after the booking was moved. Checkouts that were open
-     *     before are closed. The hold is not made longer. No body is needed, and none is read.
+     * Get a new checkout
+     * @description A new `checkoutUrl` for the caller's own booking that waits for its payment. Use it after the payment provider
+     *     was unreachable, a checkout was abandoned or expired, or the booking was moved. Older checkouts are closed. The
+     *     hold keeps its end. The body is not needed and not read.
      */
     post: operations["createCheckout"];
     delete?: never;
@@ -250,11 +252,10 @@ export interface paths {
     put?: never;
     /**
      * Receive an event of the payment provider
-     * @description For the payment provider alone, which signs what it sends: the signature is verified over the body as it came,
-     *     together with its age (at most 5 minutes). `stripe` signs in the header `Stripe-Signature`, `sandbox` in
-     *     `Sandbox-Signature`. An event is dealt with once, however often it is delivered, and events may come in any order.
-     *     200 means that everything that follows from it is stored. What is about no checkout of this server is answered 200,
-     *     too, since others may use the same account of the provider.
+     * @description For the payment provider only. The signature is verified over the raw body, with its age (at most 5 minutes).
+     *     `stripe` signs in the header `Stripe-Signature`, `sandbox` in `Sandbox-Signature`. A repeated event is processed
+     *     once, and events may arrive in any order. A 200 means that all effects of the event are stored. An event about
+     *     another checkout is also answered 200, because other systems may use the same account.
      */
     post: operations["receivePaymentEvent"];
     delete?: never;
@@ -272,11 +273,11 @@ export interface paths {
     };
     /**
      * Read the feed of events
-     * @description Your own events in the order of the feed, from the oldest that is kept, or those `after` a cursor. Go on with the
-     *     `cursor` of the answer. With `wait` an empty page is held back until something happens or the time is over, so a
-     *     loop over this operation follows the feed.
+     * @description Your own events in the order of the feed, from the oldest that is kept, or those `after` a cursor. Continue with
+     *     the `cursor` of the answer. With `wait` an empty page waits for the next event. A loop over this operation
+     *     follows the feed.
      *
-     *     An admin reads everybody's events and those of all rooms (`timeslot_update`), or those of one user or room.
+     *     An admin reads the events of all users and rooms (`timeslot_update`), or those of one user or room.
      */
     get: operations["listEvents"];
     put?: never;
@@ -298,8 +299,8 @@ export interface paths {
     put?: never;
     /**
      * Get a ticket for a WebSocket
-     * @description For browsers, which cannot send a token with a WebSocket. The ticket stands for the caller, works once and for 30
-     *     seconds: `new WebSocket("wss://…/api/v1/ws?ticket=" + ticket)`. No body is needed, and none is read.
+     * @description For browsers, which cannot send a token with a WebSocket. The ticket authenticates the caller once, within 30
+     *     seconds: `new WebSocket("wss://…/api/v1/ws?ticket=" + ticket)`. The body is not needed and not read.
      */
     post: operations["createSocketTicket"];
     delete?: never;
@@ -317,11 +318,11 @@ export interface paths {
     };
     /**
      * Open a WebSocket
-     * @description A WebSocket (RFC 6455) over which frames go as JSON texts: a client sends `ClientFrame`, the server `ServerFrame`.
-     *     See **Events** above for what they are for.
+     * @description A WebSocket (RFC 6455) with frames of JSON text. A client sends `ClientFrame`, the server `ServerFrame`.
+     *     **Events** above explains them.
      *
-     *     The caller is known by the header `Authorization`, or by a `ticket`. A page in a browser has to be on this
-     *     server, or on an origin that the operator allowed.
+     *     The header `Authorization` or a `ticket` authenticates the caller. A browser's page must be on this server, or
+     *     on an origin that the operator allowed.
      */
     get: operations["openSocket"];
     put?: never;
@@ -340,9 +341,9 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * Who am I
-     * @description The caller as the server knows them. `id` is the `userId` of your bookings; it is given on the first call with a
-     *     new `sub` and stays the same.
+     * Get the caller
+     * @description The authenticated caller. `id` is the `userId` of your bookings. The first call with a new `sub` assigns it, and
+     *     it stays the same.
      */
     get: operations["getMe"];
     put?: never;
@@ -364,8 +365,8 @@ export interface paths {
     put?: never;
     /**
      * Create a room
-     * @description A room without timeslots; offer them with `POST /api/v1/admin/timeslots/generate`. Currency and time zone
-     *     default to the server's. `metadata` is yours to use; everyone who can read the room can read it.
+     * @description Creates a room without timeslots. Generate them with `POST /api/v1/admin/timeslots/generate`. Currency and time
+     *     zone default to the server's. `metadata` is for your own data and is as public as the room.
      */
     post: operations["createRoom"];
     delete?: never;
@@ -384,15 +385,15 @@ export interface paths {
     get?: never;
     /**
      * Change a room
-     * @description Changes the fields that are sent and leaves the others as they are. Bookings that stand keep their price and
-     *     currency. A new time zone applies to timeslots generated from then on; those that exist keep their instants.
+     * @description Changes the fields that are sent and keeps the others. Existing bookings keep their price and currency. A new
+     *     time zone applies to timeslots generated afterwards. Existing timeslots keep their instants.
      */
     put: operations["updateRoom"];
     post?: never;
     /**
      * Deactivate a room
-     * @description The room stays, but lists no free timeslots and takes no new bookings. Its bookings stand. Deactivating it again
-     *     changes nothing; `PUT` with `isActive: true` brings it back.
+     * @description The room stays, but lists no free timeslots and takes no new bookings. Its bookings stay. Deactivating it again
+     *     changes nothing. `PUT` with `isActive: true` activates it again.
      */
     delete: operations["deleteRoom"];
     options?: never;
@@ -411,18 +412,18 @@ export interface paths {
     put?: never;
     /**
      * Generate timeslots for a room
-     * @description For each calendar day from `startDate` to `endDate`, both included, in the room's time zone: timeslots of
-     *     `slotDuration` minutes, one after the other, from `workingHours.start` to `workingHours.end`, around the
-     *     `breaks`. What is left before a break or the end and is shorter than a timeslot stays unused.
+     * @description Generates timeslots for each calendar day from `startDate` to `endDate`, both included, in the room's time zone.
+     *     They are `slotDuration` minutes long and follow each other from `workingHours.start` to `workingHours.end`,
+     *     except in `breaks`. A rest that is shorter than a timeslot stays unused.
      *
-     *     - An `end` at or before the `start` runs into the next day; `24:00` is the end of the day.
-     *     - `daysOfWeek` picks the days (1 is Monday, 7 is Sunday), `excludedDates` leaves days out.
-     *     - Times hold on the wall clock: across a daylight-saving change the local hours stay. A time that is skipped
-     *       moves forward by the length of the gap, a time that comes twice is the first of the two. Timeslots always
-     *       have their full length in elapsed minutes.
-     *     - A deactivated room takes timeslots too; they can be booked once it is active again.
-     *     - A timeslot that exists already or would overlap one is skipped and counted, so a request can be repeated.
-     *     - One request makes at most 50,000 timeslots over at most 3,660 days. Either all are written or none.
+     *     - An `end` at or before the `start` is on the next day; `24:00` is the end of the day.
+     *     - `daysOfWeek` selects the days (1 is Monday, 7 is Sunday), `excludedDates` removes days.
+     *     - Times are local: they stay the same across a daylight-saving change. A skipped time moves forward by the
+     *       length of the gap. A repeated time is the first of the two. Timeslots always have their full length in elapsed
+     *       minutes.
+     *     - A deactivated room gets timeslots too. They can be booked when it is active again.
+     *     - A timeslot that exists or overlaps another one is skipped and counted, so a request can be repeated.
+     *     - One request generates at most 50,000 timeslots over at most 3,660 days. Either all are written or none.
      */
     post: operations["generateTimeslots"];
     delete?: never;
@@ -443,7 +444,7 @@ export interface paths {
     post?: never;
     /**
      * Delete a timeslot
-     * @description Withdraws a timeslot that has no bookings. One that has, cancelled ones included, is part of their history and
+     * @description Deletes a timeslot without bookings. A timeslot with bookings, even cancelled ones, is part of their history and
      *     stays.
      */
     delete: operations["deleteTimeslot"];
@@ -461,9 +462,9 @@ export interface paths {
     };
     /**
      * List all bookings
-     * @description Everybody's bookings, newest first. `fromDate` and `toDate` look at when the booking was made. A calendar date
-     *     is a day in the server's default time zone, both days included; a date-time is that instant, and without an
-     *     offset the local time of that zone.
+     * @description The bookings of all users, newest first. `fromDate` and `toDate` filter by the creation of the booking. A
+     *     calendar date is a day in the server's default time zone, both days included. A date-time is an instant; without
+     *     an offset it is the local time of that zone.
      */
     get: operations["listAllBookings"];
     put?: never;
@@ -483,13 +484,13 @@ export interface paths {
     };
     get?: never;
     /**
-     * Decide on a booking
-     * @description - `confirmed`, from `pending`: it is paid or approved outside of Slotkeeper. A price counts as paid in full.
-     *     - `completed` and `no_show`, from `confirmed`, once the timeslot has started.
+     * Change the status of a booking
+     * @description - `confirmed`, from `pending`: paid or approved outside of Slotkeeper. A price counts as paid in full.
+     *     - `completed` and `no_show`, from `confirmed`, after the timeslot has started.
      *     - `cancelled`, from `pending` or `confirmed`, also after the start: everything paid is refunded and the timeslot
-     *       is free again at once. What was paid online goes back through the payment provider.
+     *       is free again at once. An online payment is refunded through the payment provider.
      *
-     *     Anything else is refused with `invalid_status_transition`.
+     *     Other changes are rejected with `invalid_status_transition`.
      */
     put: operations["updateBookingStatus"];
     post?: never;
@@ -509,9 +510,10 @@ export interface paths {
     get?: never;
     put?: never;
     /**
-     * Try a failed refund again
-     * @description For a booking whose `paymentStatus` is `refund_failed`: the payment provider is asked again, until it has taken the
-     *     refund on. What was given back by then is not given back again. No body is needed, and none is read.
+     * Retry a failed refund
+     * @description For a booking with the `paymentStatus` `refund_failed`. The server asks the payment provider again until it
+     *     accepts the refund. An amount that is already refunded is not refunded again. The body is not needed and not
+     *     read.
      */
     post: operations["retryRefund"];
     delete?: never;
@@ -529,14 +531,14 @@ export interface paths {
     };
     /**
      * Count bookings, revenue and occupancy
-     * @description Bookings made in the range, by their status now, and their revenue: what was paid minus what was refunded.
-     *     Without `toDate`: until now. Without `fromDate`: since the calendar month began in which the range ends. Dates
-     *     are read as in `GET /api/v1/admin/bookings`. Amounts of different currencies are not converted: `revenue` adds up all
-     *     amounts, `revenueByCurrency` keeps them apart.
+     * @description Bookings created in the range, by their present status, and their revenue: paid minus refunded. Without `toDate`
+     *     the range ends now. Without `fromDate` it starts with the calendar month of its end. Dates are read as in
+     *     `GET /api/v1/admin/bookings`. Currencies are not converted: `revenue` adds up all amounts, `revenueByCurrency`
+     *     separates them.
      *
-     *     Minutes and `occupancy` are about the timeslots that start in the range, whenever they were booked. `byDay` has each
-     *     calendar day of the range in the server's `DEFAULT_TIME_ZONE`, with zeros too: bookings on the day they were made, minutes
-     *     on the day the timeslot starts. It is empty when the range has over 366 days.
+     *     Minutes and `occupancy` are about the timeslots that start in the range, whenever they were booked. `byDay` has
+     *     each calendar day of the range in the server's `DEFAULT_TIME_ZONE`, including days with zeros. Bookings count on
+     *     the day of their creation, minutes on the day of the timeslot's start. It is empty for a range of over 366 days.
      */
     get: operations["getBookingStats"];
     put?: never;
@@ -556,14 +558,14 @@ export interface paths {
     };
     /**
      * List API keys
-     * @description Newest first, revoked ones too. The keys themselves are not kept, only how they begin.
+     * @description Newest first, revoked ones too. The server stores only a key's prefix and a hash.
      */
     get: operations["listApiKeys"];
     put?: never;
     /**
      * Create an API key
-     * @description A key for a program. It acts as a user of its own, within its scopes, with the rights of an admin. The answer is the
-     *     only one that has the key itself: the server keeps a hash of it.
+     * @description Creates a key for a program. It acts as a user of its own, within its scopes, with the rights of an admin. Only
+     *     this answer contains the key itself: the server stores a hash of it.
      */
     post: operations["createApiKey"];
     delete?: never;
@@ -584,7 +586,7 @@ export interface paths {
     post?: never;
     /**
      * Revoke an API key
-     * @description Within a second no server takes the key any more, and its WebSockets are closed. It stays in the list. Revoking it again
+     * @description No server accepts the key after a second, and its WebSockets are closed. It stays in the list. Revoking it again
      *     changes nothing.
      */
     delete: operations["revokeApiKey"];
@@ -602,8 +604,9 @@ export interface paths {
     };
     /**
      * Read the audit log
-     * @description What admins and API keys have changed through the admin operations, newest first: who, what, how it was before and
-     *     after, and in which request. It is written together with the change, and nobody can change or delete it here.
+     * @description Changes that admins and API keys made through the admin operations, newest first. An entry has the caller, the
+     *     change with its state before and after, and the request. It is committed together with the change and cannot be
+     *     changed or deleted here.
      */
     get: operations["listAuditLog"];
     put?: never;
@@ -623,20 +626,20 @@ export interface paths {
     };
     /**
      * Read the clock
-     * @description The time that this server takes it to be.
+     * @description The present time of this server.
      */
     get: operations["getSandboxClock"];
     /**
      * Move the clock forward
-     * @description Sets the clock of this server to `now`, from where it goes on. What that makes due has happened when the answer comes:
-     *     holds have expired, reminders are sent, old events are gone. Refunds and the lifetime of tokens go by the real time.
-     *     The clock goes forward only; `DELETE` takes it back to the real time. A restart does that, too.
+     * @description Sets the clock of this server to `now`; it runs from there. Before the answer, all due changes have happened.
+     *     Holds have expired, reminders are sent, old events are removed. Refunds and the lifetime of tokens use the real
+     *     time. The clock only moves forward. `DELETE` or a restart resets it to the real time.
      */
     put: operations["setSandboxClock"];
     post?: never;
     /**
-     * Take the clock back to the real time
-     * @description What was done while the clock stood elsewhere stays as it is, with the times that it has.
+     * Reset the clock to the real time
+     * @description Earlier changes stay, with the times that they have.
      */
     delete: operations["resetSandboxClock"];
     options?: never;
@@ -652,8 +655,8 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * Is the process alive
-     * @description Answers without looking at the database. Restart the process when this fails.
+     * Check that the process is alive
+     * @description Answers without using the database. Restart the process when this fails.
      */
     get: operations["getHealth"];
     put?: never;
@@ -672,7 +675,7 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * Can the process serve
+     * Check that the process can serve requests
      * @description Answers 200 when the database is reachable and migrated. Send no traffic while this answers 503.
      */
     get: operations["getReadiness"];
@@ -688,7 +691,7 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
   schemas: {
-    /** @description A whole number, given by the server. */
+    /** @description A whole number, assigned by the server. */
     Id: number;
     /** @description A calendar date, or a date-time with or without an offset (ISO 8601), from 1900 on. */
     DateOrDateTime: string;
@@ -701,9 +704,9 @@ export interface components {
     /** @enum {string} */
     BookingStatus: "pending" | "confirmed" | "cancelled" | "completed" | "no_show";
     /**
-     * @description `not_required`: the booking costs nothing. `unpaid`: its price waits to be paid, or never was. `paid`, `refunded`,
-     *     `partially_refunded`: as they say. `refund_pending`: money goes back, and the payment provider has not taken that on
-     *     yet. `refund_failed`: it would not take it on, of which no event tells; an admin can have it tried again.
+     * @description `not_required`: the booking costs nothing. `unpaid`: its price is not paid. `paid`: its price is paid.
+     *     `refunded`, `partially_refunded`: refunded in full or in part. `refund_pending`: a refund that the provider has
+     *     not accepted yet. `refund_failed`: the provider did not accept it. No event reports this; an admin can retry it.
      * @enum {string}
      */
     PaymentStatus:
@@ -718,20 +721,20 @@ export interface components {
       id: components["schemas"]["Id"];
       name: string;
       description: string | null;
-      /** @description How many people it holds. */
+      /** @description The number of people. */
       capacity: number;
       roomType: components["schemas"]["RoomType"];
       /** @description The price of an hour. Null means free of charge. */
       hourlyRate: number | null;
       /** @description ISO 4217 code. */
       currency: string;
-      /** @description IANA name of the zone the room is in. */
+      /** @description IANA name of the room's time zone. */
       timeZone: string;
-      /** @description Whether a booking that costs nothing is confirmed at once. */
+      /** @description Confirms a free booking at once. */
       autoConfirm: boolean;
       /** @description Whether the room takes new bookings. */
       isActive: boolean;
-      /** @description What the operator noted on the room. */
+      /** @description The operator's own data. */
       metadata: {
         [key: string]: unknown;
       };
@@ -742,18 +745,18 @@ export interface components {
     };
     RoomPage: {
       items: components["schemas"]["Room"][];
-      /** @description How many there are on all pages. */
+      /** @description The number on all pages. */
       total: number;
       page: number;
       limit: number;
-      /** @description How many pages there are. */
+      /** @description The number of pages. */
       pages: number;
     };
     RoomSummary: {
       id: components["schemas"]["Id"];
       name: string;
       roomType: components["schemas"]["RoomType"];
-      /** @description IANA name of the zone the room is in. */
+      /** @description IANA name of the room's time zone. */
       timeZone: string;
     };
     CreateRoom: {
@@ -764,13 +767,13 @@ export interface components {
       /** @default 1 */
       capacity?: number;
       /**
-       * @description The price of an hour, at most two places. Null means free of charge.
+       * @description The price of an hour, with at most two places. Null means free of charge.
        * @default null
        */
       hourlyRate?: number | null;
-      /** @description ISO 4217 code. The server's default when left out. */
+      /** @description ISO 4217 code. Default: the server's. */
       currency?: string;
-      /** @description IANA name, for example Europe/Berlin. The server's default when left out. */
+      /** @description IANA name, for example Europe/Berlin. Default: the server's. */
       timeZone?: string;
       /** @default false */
       autoConfirm?: boolean;
@@ -786,7 +789,7 @@ export interface components {
       roomType?: components["schemas"]["RoomType"];
       description?: string | null;
       capacity?: number;
-      /** @description The price of an hour, at most two places. Null means free of charge. */
+      /** @description The price of an hour, with at most two places. Null means free of charge. */
       hourlyRate?: number | null;
       /** @description ISO 4217 code. */
       currency?: string;
@@ -794,7 +797,7 @@ export interface components {
       timeZone?: string;
       autoConfirm?: boolean;
       isActive?: boolean;
-      /** @description Replaces the metadata as a whole. */
+      /** @description Replaces the whole metadata. */
       metadata?: {
         [key: string]: unknown;
       };
@@ -822,11 +825,11 @@ export interface components {
     };
     AvailableRoomPage: {
       items: components["schemas"]["AvailableRoom"][];
-      /** @description How many there are on all pages. */
+      /** @description The number on all pages. */
       total: number;
       page: number;
       limit: number;
-      /** @description How many pages there are. */
+      /** @description The number of pages. */
       pages: number;
     };
     GenerateTimeslots: {
@@ -857,23 +860,23 @@ export interface components {
       /** @default [] */
       excludedDates?: components["schemas"]["DateOrDateTime"][];
     };
-    /** @description From 09:00 to 17:00 when left out. */
+    /** @description Default: from 09:00 to 17:00. */
     WorkingHours: {
       /** @default 09:00 */
       start?: string;
       /** @default 17:00 */
       end?: string;
     };
-    /** @description An `end` before the `start` lies on the next day. They must differ. */
+    /** @description An `end` before the `start` is on the next day. They must differ. */
     Break: {
       start: components["schemas"]["LocalTime"];
       end: components["schemas"]["LocalEndTime"];
     };
     TimeslotsGenerated: {
       message: string;
-      /** @description Timeslots made. */
+      /** @description The number of timeslots generated. */
       count: number;
-      /** @description Timeslots left out because they exist already or would overlap one. */
+      /** @description The number of timeslots skipped because they exist or overlap another one. */
       skipped: number;
       dateRange: components["schemas"]["DateRange"];
     };
@@ -884,9 +887,9 @@ export interface components {
       end: string;
     };
     CancellationTier: {
-      /** @description At least so many elapsed hours before the start. */
+      /** @description At least this many elapsed hours before the start. */
       hours: number;
-      /** @description How much of what was paid is refunded. */
+      /** @description The refunded part of the paid amount. */
       percent: number;
     };
     Booking: {
@@ -901,25 +904,25 @@ export interface components {
       /** @description ISO 4217 code. */
       currency: string;
       paymentStatus: components["schemas"]["PaymentStatus"];
-      /** @description What was paid for the booking. */
+      /** @description The amount paid for the booking. */
       amountPaid: number;
-      /** @description What has been given back so far. */
+      /** @description The amount refunded so far. */
       amountRefunded: number;
       /**
-       * @description What is to be given back in all, decided when the booking was cancelled. Until the payment provider has taken the
-       *     refund on, `amountRefunded` lies below it.
+       * @description The whole refund, decided when the booking was cancelled. `amountRefunded` is lower until the payment
+       *     provider accepts the refund.
        */
       refundAmount: number;
       /**
        * Format: date-time
-       * @description Until when the timeslot is held for a booking that waits for its payment; then the booking is cancelled. Null
-       *     when it waits for none, or payments happen elsewhere.
+       * @description The end of the hold of a booking that waits for its payment. Then the booking is cancelled. Null if it waits
+       *     for none, or payments are made elsewhere.
        */
       holdExpiresAt: string | null;
-      /** @description The cancellation policy that was in force when the booking was made. */
+      /** @description The cancellation policy in force when the booking was created. */
       cancellationTiers: components["schemas"]["CancellationTier"][];
       /**
-       * @description Who had it cancelled, or `hold_expired` when it was not paid in time. Null unless cancelled.
+       * @description The user or admin who cancelled it, or `hold_expired` if it was not paid in time. Null unless cancelled.
        * @enum {string|null}
        */
       cancellationReason: "user_request" | "admin_request" | "hold_expired" | null;
@@ -934,26 +937,26 @@ export interface components {
     };
     Cancellation: {
       bookingId: components["schemas"]["Id"];
-      /** @description What a cancellation now would give back. */
+      /** @description The refund of a cancellation now. */
       refundAmount: number;
       /** @description ISO 4217 code. */
       currency: string;
-      /** @description Of what was paid; 0 when no tier applies. */
+      /** @description The refunded part of the paid amount; 0 if no tier applies. */
       refundPercent: number;
-      /** @description The `hours` of the tier in `cancellationTiers` that applies now. Null when none does. */
+      /** @description The `hours` of the tier in `cancellationTiers` that applies now. Null if none applies. */
       tierHours: number | null;
       /**
        * Format: date-time
-       * @description The last moment of this tier; behind it the next one begins. Null when nothing changes until the start.
+       * @description The last moment of this tier. Null if the refund does not change until the start.
        */
       nextTierAt: string | null;
-      /** @description What the next tier refunds of what was paid. Null when there is no next one. */
+      /** @description The part of the paid amount that the next tier refunds. Null if this is the last tier. */
       nextRefundPercent: number | null;
     };
     SandboxClock: {
       /** Format: date-time */
       now: string;
-      /** @description Whether it differs from the real time. */
+      /** @description True if it differs from the real time. */
       isMoved: boolean;
     };
     SetSandboxClock: {
@@ -965,7 +968,7 @@ export interface components {
     };
     BookingPage: {
       items: components["schemas"]["Booking"][];
-      /** @description How many there are on all pages. */
+      /** @description The number on all pages. */
       total: number;
       page: number;
       limit: number;
@@ -974,7 +977,7 @@ export interface components {
       timeslotId: components["schemas"]["Id"];
       roomId: components["schemas"]["Id"];
       /**
-       * @description For the operator to read.
+       * @description For the operator.
        * @default null
        */
       notes?: string | null;
@@ -986,7 +989,7 @@ export interface components {
     };
     BookingCreated: {
       booking: components["schemas"]["Booking"];
-      /** @description Where to pay, or null. */
+      /** @description The page to pay at, or null. */
       checkoutUrl: string | null;
       message: string;
     };
@@ -1011,7 +1014,7 @@ export interface components {
       byStatus: components["schemas"]["BookingCounts"];
       /** @description Paid minus refunded. */
       revenue: number;
-      /** @description The same by ISO 4217 code. */
+      /** @description Revenue by ISO 4217 code. */
       revenueByCurrency: {
         [key: string]: number;
       };
@@ -1019,17 +1022,17 @@ export interface components {
       bookedMinutes: components["schemas"]["BookedMinutes"];
       occupancy: components["schemas"]["Occupancy"];
       /**
-       * @description Of the bookings made, but for those whose hold expired, the part that somebody has cancelled, to four places. Null
-       *     when there are none.
+       * @description The cancelled part of the bookings created, to four places. Bookings with an expired hold do not count. Null
+       *     if there are no bookings.
        */
       cancellationRate: number | null;
       /**
-       * @description Of the bookings made that are `completed` or `no_show`, the part that is `no_show`, to four places. Null when there
+       * @description The `no_show` part of the created bookings that are `completed` or `no_show`, to four places. Null if there
        *     are none.
        */
       noShowRate: number | null;
       byDay: components["schemas"]["DayStats"][];
-      /** @description Rooms with a booking made or a timeslot that starts in the range, in the order of their names. */
+      /** @description Rooms with a booking created or a timeslot that starts in the range, ordered by name. */
       byRoom: components["schemas"]["RoomStats"][];
     };
     DayStats: {
@@ -1054,11 +1057,11 @@ export interface components {
       bookedMinutes: components["schemas"]["BookedMinutes"];
       occupancy: components["schemas"]["Occupancy"];
     };
-    /** @description The length of all timeslots of active rooms, and of those of others that have a live booking. */
+    /** @description The length of all timeslots of active rooms, and of booked timeslots of other rooms. */
     BookableMinutes: number;
-    /** @description The length of the timeslots that have a live booking, one that is not cancelled. */
+    /** @description The length of the timeslots with a live booking. A live booking is not cancelled. */
     BookedMinutes: number;
-    /** @description Booked of bookable minutes, to four places. Null when there are none to book. */
+    /** @description Booked minutes divided by bookable minutes, to four places. Null without bookable minutes. */
     Occupancy: number | null;
     BookingCounts: {
       pending: number;
@@ -1067,11 +1070,11 @@ export interface components {
       completed: number;
       no_show: number;
     };
-    /** @description A cursor as the server gave it, or `latest`. */
+    /** @description A cursor from the server, or `latest`. */
     Cursor: string;
     EventPage: {
       items: components["schemas"]["FeedEvent"][];
-      /** @description Behind these events. The next page is `after` it. */
+      /** @description The position after these events. Pass it as `after` to get the next page. */
       cursor: string;
     };
     /** @description An event, the same on a WebSocket and in a page of the feed. */
@@ -1079,7 +1082,7 @@ export interface components {
       | components["schemas"]["BookingUpdate"]
       | components["schemas"]["BookingReminder"]
       | components["schemas"]["TimeslotUpdate"];
-    /** @description Something happened to a booking. */
+    /** @description A booking has changed. */
     BookingUpdate: {
       /**
        * @description discriminator enum property added by openapi-typescript
@@ -1097,10 +1100,9 @@ export interface components {
       booking: components["schemas"]["Booking"];
     };
     /**
-     * @description What happened. A booking that is confirmed as it is made has a `created` and a `confirmed`. `payment_failed`: an
-     *     attempt to pay failed, or what was paid was not the price; the booking waits on until its hold expires. `refunded`:
-     *     money was given back. `confirmed` may follow `cancelled`: a payment that comes after the hold has expired takes the
-     *     timeslot again if it is still free.
+     * @description The kind of change. A booking that is confirmed at once has a `created` and a `confirmed`. `payment_failed`: a
+     *     payment failed or had a wrong amount. The booking stays pending until its hold expires. `refunded`: money was
+     *     refunded. `confirmed` may follow `cancelled`: a payment after the hold takes the timeslot again if it is free.
      * @enum {string}
      */
     BookingEventType:
@@ -1113,8 +1115,8 @@ export interface components {
       | "payment_failed"
       | "refunded";
     /**
-     * @description A confirmed booking starts soon: an hour before, unless the operator chose otherwise. It comes once a booking; one
-     *     that is moved to another timeslot afterwards gets one for that.
+     * @description A confirmed booking starts soon: in an hour, unless the operator chose otherwise. Each booking gets one. A
+     *     booking that is moved afterwards gets one for its new timeslot.
      */
     BookingReminder: {
       /**
@@ -1149,27 +1151,27 @@ export interface components {
     TimeslotChange: {
       roomId: components["schemas"]["Id"];
       /**
-       * @description The timeslot. Null when it is about many: all that were generated between `startTime` and `endTime`, or all of
-       *     the room. Read the free timeslots again then.
+       * @description The timeslot. Null if many changed: those generated between `startTime` and `endTime`, or all of the room.
+       *     In this case read the free timeslots again.
        */
       timeslotId: number | null;
-      /** @description Whether it can be booked now. */
+      /** @description True if it can be booked now. */
       isAvailable: boolean;
       change: components["schemas"]["TimeslotChangeType"];
       /**
        * Format: date-time
-       * @description Null when it is about the whole room.
+       * @description Null for a change of the whole room.
        */
       startTime: string | null;
       /**
        * Format: date-time
-       * @description Null when it is about the whole room.
+       * @description Null for a change of the whole room.
        */
       endTime: string | null;
     };
     /**
-     * @description `taken` by a booking, `freed` by one, `generated` (many at once), `deleted`; or the whole room, `room_opened` when
-     *     it was activated, `room_closed` when it was deactivated.
+     * @description `taken` and `freed` by a booking, `generated` (many at once), `deleted`. `room_opened` and `room_closed` are
+     *     about the whole room, after it was activated or deactivated.
      * @enum {string}
      */
     TimeslotChangeType: "taken" | "freed" | "generated" | "deleted" | "room_opened" | "room_closed";
@@ -1181,14 +1183,14 @@ export interface components {
     };
     /** @description The id of a user, or `all`. */
     UserIdOrAll: components["schemas"]["Id"] | "all";
-    /** @description What a client sends over a WebSocket. */
+    /** @description A frame from the client over a WebSocket. */
     ClientFrame:
       | components["schemas"]["JoinBookingRoom"]
       | components["schemas"]["LeaveBookingRoom"]
       | components["schemas"]["JoinRoom"]
       | components["schemas"]["LeaveRoom"]
       | components["schemas"]["Ping"];
-    /** @description Listen to a user's bookings; your own without `userId`. */
+    /** @description Subscribe to a user's bookings. Without `userId`, to your own. */
     JoinBookingRoom: {
       /**
        * @description discriminator enum property added by openapi-typescript
@@ -1206,7 +1208,7 @@ export interface components {
       action: "leave_booking_room";
       userId?: components["schemas"]["UserIdOrAll"];
     };
-    /** @description Listen to which timeslots of a room become available or not. */
+    /** @description Subscribe to the timeslots of a room that become free or taken. */
     JoinRoom: {
       /**
        * @description discriminator enum property added by openapi-typescript
@@ -1231,7 +1233,7 @@ export interface components {
        */
       action: "ping";
     };
-    /** @description What the server sends over a WebSocket. */
+    /** @description A frame from the server over a WebSocket. */
     ServerFrame:
       | components["schemas"]["Joined"]
       | components["schemas"]["Left"]
@@ -1241,19 +1243,19 @@ export interface components {
       | components["schemas"]["BookingUpdate"]
       | components["schemas"]["BookingReminder"]
       | components["schemas"]["TimeslotUpdate"];
-    /** @description You are in. `userId` or `roomId` says where. */
+    /** @description You have joined. `userId` or `roomId` names the room. */
     Joined: {
       /**
        * @description discriminator enum property added by openapi-typescript
        * @enum {string}
        */
       event: "joined";
-      /** @description Events behind this cursor follow. */
+      /** @description Events after this cursor follow. */
       cursor: string;
       userId?: components["schemas"]["UserIdOrAll"];
       roomId?: components["schemas"]["Id"];
     };
-    /** @description You are out, if you were in at all. */
+    /** @description You have left, or never joined. */
     Left: {
       /**
        * @description discriminator enum property added by openapi-typescript
@@ -1270,7 +1272,10 @@ export interface components {
        */
       event: "pong";
     };
-    /** @description Events behind the `after` of your join are no longer kept. Read afresh; those behind `cursor` follow. */
+    /**
+     * @description Events after the `after` of your join are no longer kept. Read your bookings again; events after `cursor`
+     *     follow.
+     */
     Gap: {
       /**
        * @description discriminator enum property added by openapi-typescript
@@ -1281,7 +1286,7 @@ export interface components {
       userId?: components["schemas"]["UserIdOrAll"];
       roomId?: components["schemas"]["Id"];
     };
-    /** @description Your last frame was refused. The socket stays as it was. */
+    /** @description Your last frame was rejected. The socket stays unchanged. */
     SocketError: {
       /**
        * @description discriminator enum property added by openapi-typescript
@@ -1289,48 +1294,48 @@ export interface components {
        */
       event: "error";
       code: components["schemas"]["SocketErrorCode"];
-      /** @description What was wrong and what to do about it. */
+      /** @description The mistake and the next step. */
       message: string;
     };
     /**
-     * @description What was refused, for programs. Codes are never renamed.
+     * @description The reason, for programs. Codes are never renamed.
      * @enum {string}
      */
     SocketErrorCode: "malformed_json" | "invalid_frame" | "forbidden" | "too_many_joins";
     Me: {
       id: components["schemas"]["Id"];
-      /** @description The token's `sub`; of an API key `api-key:` and its prefix. */
+      /** @description The token's `sub`. For an API key, `api-key:` and its prefix. */
       subject: string;
       /**
        * @description An API key acts as an admin within its scopes.
        * @enum {string}
        */
       role: "user" | "admin";
-      /** @description What an API key may do. Null for a token, which may do what its role allows. */
+      /** @description The scopes of an API key. Null for a token, which has the rights of its role. */
       scopes: components["schemas"]["ApiKeyScope"][] | null;
       name: string | null;
       email: string | null;
     };
     /**
-     * @description What an API key may do, as an admin may. Each operation names the scope that it needs.
+     * @description A right of an API key. Each operation names the scope that it needs.
      *
-     *     - `rooms:write`: make, change and deactivate rooms.
-     *     - `timeslots:write`: offer and withdraw timeslots.
-     *     - `bookings:read`: everybody's bookings.
-     *     - `bookings:write`: book for the key's own user; and decide on everybody's bookings, which includes confirming without a
-     *       payment, cancelling with a refund, and having refunds tried again.
-     *     - `stats:read`: the stats.
-     *     - `events:read`: everybody's events, in which their bookings are.
+     *     - `rooms:write`: create, change and deactivate rooms.
+     *     - `timeslots:write`: generate and delete timeslots.
+     *     - `bookings:read`: read the bookings of all users.
+     *     - `bookings:write`: book for the key's own user, and decide on all bookings. This includes confirming without a
+     *       payment, cancelling with a refund, and retrying refunds.
+     *     - `stats:read`: read the stats.
+     *     - `events:read`: read all events, with their bookings.
      * @enum {string}
      */
     ApiKeyScope: "rooms:write" | "timeslots:write" | "bookings:read" | "bookings:write" | "stats:read" | "events:read";
     CreateApiKey: {
-      /** @description What it is for. */
+      /** @description The purpose of the key. */
       name: string;
       scopes: components["schemas"]["ApiKeyScope"][];
       /**
        * Format: date-time
-       * @description Until when it works. Null means until it is revoked.
+       * @description The expiry. Null: the key works until it is revoked.
        * @default null
        */
       expiresAt?: string | null;
@@ -1338,12 +1343,12 @@ export interface components {
     ApiKey: {
       id: components["schemas"]["Id"];
       name: string;
-      /** @description How the key begins, to recognise it by. */
+      /** @description The beginning of the key, to recognise it. */
       prefix: string;
       scopes: components["schemas"]["ApiKeyScope"][];
-      /** @description The user that the key acts as. What it books is booked for this user. */
+      /** @description The user of this key. Its bookings belong to this user. */
       userId: number;
-      /** @description The user who made it. */
+      /** @description The user who created it. */
       createdBy: number;
       /** Format: date-time */
       createdAt: string;
@@ -1351,7 +1356,7 @@ export interface components {
       expiresAt: string | null;
       /**
        * Format: date-time
-       * @description Exact to a minute. Null when it never was.
+       * @description Exact to a minute. Null if the key was never used.
        */
       lastUsedAt: string | null;
       /** Format: date-time */
@@ -1359,19 +1364,19 @@ export interface components {
     };
     ApiKeyCreated: {
       apiKey: components["schemas"]["ApiKey"];
-      /** @description The key itself. It is shown this once. */
+      /** @description The key itself, shown only once. */
       key: string;
       message: string;
     };
     ApiKeyPage: {
       items: components["schemas"]["ApiKey"][];
-      /** @description How many there are on all pages. */
+      /** @description The number on all pages. */
       total: number;
       page: number;
       limit: number;
     };
     /**
-     * @description What was changed. Of `timeslots` that were generated, `resourceId` is the room.
+     * @description The kind of the changed resource. For generated `timeslots`, `resourceId` is the room.
      * @enum {string}
      */
     AuditResource: "room" | "timeslots" | "timeslot" | "booking" | "api_key" | "clock";
@@ -1384,11 +1389,11 @@ export interface components {
       operation: string;
       resource: components["schemas"]["AuditResource"];
       resourceId: number | null;
-      /** @description As it was answered before the change. Null when it was not there. */
+      /** @description The resource before the change, as the API returns it. Null if it did not exist. */
       before: {
         [key: string]: unknown;
       } | null;
-      /** @description As it was answered after the change. Null when it is no longer there. */
+      /** @description The resource after the change, as the API returns it. Null if it no longer exists. */
       after: {
         [key: string]: unknown;
       } | null;
@@ -1402,7 +1407,7 @@ export interface components {
     };
     AuditPage: {
       items: components["schemas"]["AuditEntry"][];
-      /** @description How many there are on all pages. */
+      /** @description The number on all pages. */
       total: number;
       page: number;
       limit: number;
@@ -1419,7 +1424,7 @@ export interface components {
       status: "ready";
     };
     /**
-     * @description What was refused, for programs. Codes are never renamed.
+     * @description The reason, for programs. Codes are never renamed.
      * @enum {string}
      */
     ProblemCode:
@@ -1470,28 +1475,29 @@ export interface components {
       | "internal_error"
       | "service_unavailable"
       | "payment_provider_unavailable";
-    /** @description A refusal (RFC 9457). */
+    /** @description An error (RFC 9457). */
     Problem: {
-      /** @description A URI for the kind of problem, `urn:slotkeeper:problem:` and the code. */
+      /** @description A URI for the kind of problem: `urn:slotkeeper:problem:` and the code. */
       type: string;
       /** @description The kind of problem in a few words. */
       title: string;
       status: number;
-      /** @description What was wrong this time and what to do about it. */
+      /** @description The mistake in this request and the next step. */
       detail: string;
       code: components["schemas"]["ProblemCode"];
       /** @description The request's id; the server's log has it too. */
       requestId: string;
-      /** @description The same sentence as `detail`. */
+      /** @description The same text as `detail`. */
       error: string;
-      /** @description The fields that were wrong. */
+      /** @description The wrong fields. */
       errors?: components["schemas"]["FieldError"][];
       /**
-       * @description Only with `timeslot_unavailable`: up to three free timeslots instead, best first, which you can have at once. They are
-       *     at least as long and start within 7 days of the wanted one. First come those of the same room, then those of other
-       *     rooms of its type that hold as many people, each nearest in time first. A booking that is moved stays in its room,
-       *     and a `confirmed` one at its price. So that a refusal costs little, only the 800 timeslots of the room around the
-       *     wanted one are looked at, and 100 of each of 20 other rooms, the smallest first. Empty when none of these is free.
+       * @description Only with `timeslot_unavailable`: up to three free timeslots that the caller can book now, best first. They
+       *     are at least as long and start within 7 days of the wanted one. Timeslots of the same room come first. Then
+       *     come rooms of the same type for as many people, nearest in time first. A rescheduled booking stays in its
+       *     room, and a `confirmed` one keeps its price. To limit the cost, the search covers the nearest 800 timeslots
+       *     of the room. It also covers 100 timeslots of each of 20 other rooms, the smallest first. Empty if none of
+       *     these is free.
        */
       alternatives?: components["schemas"]["Timeslot"][];
     };
@@ -1678,7 +1684,7 @@ export interface components {
         "application/problem+json": components["schemas"]["Problem"];
       };
     };
-    /** @description There is no token, or it is not valid, or no longer. */
+    /** @description The token is missing, invalid or expired. */
     Unauthorized: {
       headers: {
         [name: string]: unknown;
@@ -1687,7 +1693,7 @@ export interface components {
         "application/problem+json": components["schemas"]["Problem"];
       };
     };
-    /** @description An admin has to do this, with a token of their own. */
+    /** @description Only an admin's token may do this. */
     AdminOnly: {
       headers: {
         [name: string]: unknown;
@@ -1696,7 +1702,7 @@ export interface components {
         "application/problem+json": components["schemas"]["Problem"];
       };
     };
-    /** @description The API key does not have the scope that the operation needs. */
+    /** @description The API key does not have the scope of the operation. */
     ScopeMissing: {
       headers: {
         [name: string]: unknown;
@@ -1714,7 +1720,7 @@ export interface components {
         "application/problem+json": components["schemas"]["Problem"];
       };
     };
-    /** @description The booking belongs to somebody else. */
+    /** @description The booking belongs to another user. */
     NotBookingOwner: {
       headers: {
         [name: string]: unknown;
@@ -1723,7 +1729,7 @@ export interface components {
         "application/problem+json": components["schemas"]["Problem"];
       };
     };
-    /** @description There is no such room. */
+    /** @description The room does not exist. */
     RoomNotFound: {
       headers: {
         [name: string]: unknown;
@@ -1732,7 +1738,7 @@ export interface components {
         "application/problem+json": components["schemas"]["Problem"];
       };
     };
-    /** @description There is no such booking. */
+    /** @description The booking does not exist. */
     BookingNotFound: {
       headers: {
         [name: string]: unknown;
@@ -1750,7 +1756,7 @@ export interface components {
         "application/problem+json": components["schemas"]["Problem"];
       };
     };
-    /** @description The body is not announced as `application/json`. */
+    /** @description The body is not sent as `application/json`. */
     UnsupportedMediaType: {
       headers: {
         [name: string]: unknown;
@@ -1759,7 +1765,7 @@ export interface components {
         "application/problem+json": components["schemas"]["Problem"];
       };
     };
-    /** @description Nothing has changed since the answer whose `ETag` you sent in `If-None-Match`. No body. */
+    /** @description The answer with the `ETag` of `If-None-Match` has not changed. No body. */
     NotModified: {
       headers: {
         ETag: components["headers"]["ETag"];
@@ -1767,7 +1773,7 @@ export interface components {
       };
       content?: never;
     };
-    /** @description There is no such API key. */
+    /** @description The API key does not exist. */
     ApiKeyNotFound: {
       headers: {
         [name: string]: unknown;
@@ -1795,7 +1801,7 @@ export interface components {
         "application/problem+json": components["schemas"]["Problem"];
       };
     };
-    /** @description It has changed since you read it, so its `ETag` is no longer that of `If-Match`. Read it again. */
+    /** @description The resource has changed since you read it, so its `ETag` differs from `If-Match`. Read it again. */
     PreconditionFailed: {
       headers: {
         [name: string]: unknown;
@@ -1883,7 +1889,7 @@ export interface components {
         "application/problem+json": components["schemas"]["Problem"];
       };
     };
-    /** @description The server failed. What happened is in its log under the `requestId`. */
+    /** @description The server failed. Its log has the reason under the `requestId`. */
     InternalError: {
       headers: {
         [name: string]: unknown;
@@ -1892,7 +1898,7 @@ export interface components {
         "application/problem+json": components["schemas"]["Problem"];
       };
     };
-    /** @description Something the server needs (its database, the issuer's keys) cannot be reached now. Try again. */
+    /** @description A service that the server needs (its database, the issuer's keys) cannot be reached now. Retry. */
     ServiceUnavailable: {
       headers: {
         [name: string]: unknown;
@@ -1915,32 +1921,32 @@ export interface components {
     BookingId: components["schemas"]["Id"];
     /** @description Only bookings with this status. */
     BookingStatusFilter: components["schemas"]["BookingStatus"];
-    /** @description Only bookings made on or after this day or instant. */
+    /** @description Only bookings created on or after this day or instant. */
     FromDate: components["schemas"]["DateOrDateTime"];
-    /** @description Only bookings made on or before this day or instant. */
+    /** @description Only bookings created on or before this day or instant. */
     ToDate: components["schemas"]["DateOrDateTime"];
     /** @description Only timeslots of at least this many minutes. */
     Duration: number;
-    /** @description Which page, from 1. */
+    /** @description The number of the page, from 1. */
     Page: number;
-    /** @description How many a page. More than 100 is served as 100. */
+    /** @description Items per page. More than 100 is reduced to 100. */
     Limit25: number;
-    /** @description How many a page. More than 100 is served as 100. */
+    /** @description Items per page. More than 100 is reduced to 100. */
     Limit50: number;
     /**
-     * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
-     *     get the stored answer. See **Sending it again** above.
+     * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
+     *     the stored answer. See **Idempotency** above.
      * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
      */
     IdempotencyKey: string;
     /**
-     * @description The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is
-     *     made whatever has changed.
+     * @description The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this
+     *     header the change is always made.
      * @example "PqK2hV3lMZ0w4x5uHh1uCw"
      */
     IfMatch: string;
     /**
-     * @description The `ETag` of what you have. If it is still so, the answer is 304 without a body.
+     * @description The `ETag` of the answer that you have. If it is unchanged, the answer is 304 without a body.
      * @example "PqK2hV3lMZ0w4x5uHh1uCw"
      */
     IfNoneMatch: string;
@@ -1948,17 +1954,17 @@ export interface components {
   requestBodies: never;
   headers: {
     /**
-     * @description Stands for this state of what is answered; for `If-None-Match` and `If-Match`.
+     * @description Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.
      * @example "PqK2hV3lMZ0w4x5uHh1uCw"
      */
     ETag: string;
     /**
-     * @description `true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.
+     * @description `true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.
      * @example true
      */
     IdempotencyReplayed: string;
     /**
-     * @description Seconds until it is worth trying again.
+     * @description Seconds to wait before a retry.
      * @example 17
      */
     RetryAfter: string;
@@ -1974,14 +1980,14 @@ export interface operations {
         type?: components["schemas"]["RoomType"];
         /** @description `true` lists active rooms, `false` lists all of them. */
         active?: boolean;
-        /** @description Which page, from 1. */
+        /** @description The number of the page, from 1. */
         page?: components["parameters"]["Page"];
-        /** @description How many a page. More than 100 is served as 100. */
+        /** @description Items per page. More than 100 is reduced to 100. */
         limit?: components["parameters"]["Limit25"];
       };
       header?: {
         /**
-         * @description The `ETag` of what you have. If it is still so, the answer is 304 without a body.
+         * @description The `ETag` of the answer that you have. If it is unchanged, the answer is 304 without a body.
          * @example "PqK2hV3lMZ0w4x5uHh1uCw"
          */
         "If-None-Match"?: components["parameters"]["IfNoneMatch"];
@@ -2040,12 +2046,12 @@ export interface operations {
     parameters: {
       query: {
         /**
-         * @description The first day, or the instant from which on timeslots start.
+         * @description The first day, or the earliest start of a timeslot.
          * @example 2026-03-09
          */
         from: components["schemas"]["DateOrDateTime"];
         /**
-         * @description The last day, or the instant by which timeslots have ended.
+         * @description The last day, or the latest end of a timeslot.
          * @example 2026-03-13
          */
         to: components["schemas"]["DateOrDateTime"];
@@ -2053,16 +2059,16 @@ export interface operations {
         duration?: components["parameters"]["Duration"];
         /** @description Only rooms of this type. */
         type?: components["schemas"]["RoomType"];
-        /** @description Only rooms that hold at least so many people. */
+        /** @description Only rooms for at least this many people. */
         capacity?: number;
-        /** @description Which page, from 1. */
+        /** @description The number of the page, from 1. */
         page?: components["parameters"]["Page"];
-        /** @description How many a page. More than 100 is served as 100. */
+        /** @description Items per page. More than 100 is reduced to 100. */
         limit?: components["parameters"]["Limit50"];
       };
       header?: {
         /**
-         * @description The `ETag` of what you have. If it is still so, the answer is 304 without a body.
+         * @description The `ETag` of the answer that you have. If it is unchanged, the answer is 304 without a body.
          * @example "PqK2hV3lMZ0w4x5uHh1uCw"
          */
         "If-None-Match"?: components["parameters"]["IfNoneMatch"];
@@ -2121,7 +2127,7 @@ export interface operations {
         };
       };
       304: components["responses"]["NotModified"];
-      /** @description A parameter is missing, malformed or unknown, or the range ends before it starts or is longer than 7 days. */
+      /** @description A parameter is missing, malformed or unknown. Or the range ends before it starts, or is longer than 7 days. */
       400: {
         headers: {
           [name: string]: unknown;
@@ -2140,7 +2146,7 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description The `ETag` of what you have. If it is still so, the answer is 304 without a body.
+         * @description The `ETag` of the answer that you have. If it is unchanged, the answer is 304 without a body.
          * @example "PqK2hV3lMZ0w4x5uHh1uCw"
          */
         "If-None-Match"?: components["parameters"]["IfNoneMatch"];
@@ -2198,8 +2204,7 @@ export interface operations {
     parameters: {
       query: {
         /**
-         * @description The day. A date-time stands for the day it falls on in the room's time zone; one without an offset is
-         *     taken as the room's local time.
+         * @description The day. A date-time selects its day in the room's time zone. Without an offset it is the room's local time.
          * @example 2026-03-09
          */
         date: components["schemas"]["DateOrDateTime"];
@@ -2208,7 +2213,7 @@ export interface operations {
       };
       header?: {
         /**
-         * @description The `ETag` of what you have. If it is still so, the answer is 304 without a body.
+         * @description The `ETag` of the answer that you have. If it is unchanged, the answer is 304 without a body.
          * @example "PqK2hV3lMZ0w4x5uHh1uCw"
          */
         "If-None-Match"?: components["parameters"]["IfNoneMatch"];
@@ -2224,7 +2229,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description The free timeslots. `date` is the calendar day that was looked at. */
+      /** @description The free timeslots. `date` is the calendar day in the room's time zone. */
       200: {
         headers: {
           ETag: components["headers"]["ETag"];
@@ -2282,14 +2287,14 @@ export interface operations {
         from_date?: components["schemas"]["DateOrDateTime"];
         /** @description Only timeslots that start on or before this day or instant. */
         to_date?: components["schemas"]["DateOrDateTime"];
-        /** @description Which page, from 1. */
+        /** @description The number of the page, from 1. */
         page?: components["parameters"]["Page"];
-        /** @description How many a page. More than 100 is served as 100. */
+        /** @description Items per page. More than 100 is reduced to 100. */
         limit?: components["parameters"]["Limit25"];
       };
       header?: {
         /**
-         * @description The `ETag` of what you have. If it is still so, the answer is 304 without a body.
+         * @description The `ETag` of the answer that you have. If it is unchanged, the answer is 304 without a body.
          * @example "PqK2hV3lMZ0w4x5uHh1uCw"
          */
         "If-None-Match"?: components["parameters"]["IfNoneMatch"];
@@ -2314,8 +2319,8 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
-         *     get the stored answer. See **Sending it again** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
+         *     the stored answer. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
@@ -2338,8 +2343,8 @@ export interface operations {
     };
     responses: {
       /**
-       * @description The booking. `checkoutUrl` is where to pay, or null when there is nothing to pay, nowhere to pay online, or the
-       *     payment provider cannot be reached or does not take this payment; `message` says which, and how to go on.
+       * @description The booking. Pay at `checkoutUrl`. It is null if no payment is due or payments are made elsewhere. It is
+       *     also null if the payment provider fails or rejects this payment. `message` names the reason and the next step.
        */
       201: {
         headers: {
@@ -2399,7 +2404,7 @@ export interface operations {
         };
       };
       /**
-       * @description The request is invalid, or the timeslot cannot be booked: it is taken, has started, does not exist, belongs
+       * @description The request is invalid, or the timeslot cannot be booked. It is taken, has started, does not exist, belongs
        *     to another room, or its room is deactivated.
        */
       400: {
@@ -2427,7 +2432,7 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description The `ETag` of what you have. If it is still so, the answer is 304 without a body.
+         * @description The `ETag` of the answer that you have. If it is unchanged, the answer is 304 without a body.
          * @example "PqK2hV3lMZ0w4x5uHh1uCw"
          */
         "If-None-Match"?: components["parameters"]["IfNoneMatch"];
@@ -2459,14 +2464,14 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
-         *     get the stored answer. See **Sending it again** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
+         *     the stored answer. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
         /**
-         * @description The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is
-         *     made whatever has changed.
+         * @description The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this
+         *     header the change is always made.
          * @example "PqK2hV3lMZ0w4x5uHh1uCw"
          */
         "If-Match"?: components["parameters"]["IfMatch"];
@@ -2482,7 +2487,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description The cancelled booking and the amount that is refunded. */
+      /** @description The cancelled booking and its refund. */
       200: {
         headers: {
           "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
@@ -2540,7 +2545,7 @@ export interface operations {
           "application/json": components["schemas"]["BookingCancelled"];
         };
       };
-      /** @description The request is invalid, or the booking is over, cancelled already, or its timeslot has started. */
+      /** @description The request is invalid, or the booking is over, already cancelled, or its timeslot has started. */
       400: {
         headers: {
           [name: string]: unknown;
@@ -2565,14 +2570,14 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
-         *     get the stored answer. See **Sending it again** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
+         *     the stored answer. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
         /**
-         * @description The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is
-         *     made whatever has changed.
+         * @description The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this
+         *     header the change is always made.
          * @example "PqK2hV3lMZ0w4x5uHh1uCw"
          */
         "If-Match"?: components["parameters"]["IfMatch"];
@@ -2655,8 +2660,9 @@ export interface operations {
         };
       };
       /**
-       * @description The request is invalid, the booking cannot be moved any more, or the new timeslot cannot be had: it is
-       *     taken, has started, does not exist, belongs to another room, has another price, or the room is deactivated.
+       * @description The request is invalid, the booking can no longer be moved, or the new timeslot cannot be booked. It is
+       *     taken, has started, does not exist, belongs to another room or has another price. Or the room is
+       *     deactivated.
        */
       400: {
         headers: {
@@ -2695,7 +2701,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description What a cancellation would refund. */
+      /** @description The refund of a cancellation now. */
       200: {
         headers: {
           [name: string]: unknown;
@@ -2715,7 +2721,7 @@ export interface operations {
           "application/json": components["schemas"]["Cancellation"];
         };
       };
-      /** @description The request is invalid, or the booking is over, cancelled already, or its timeslot has started. */
+      /** @description The request is invalid, or the booking is over, already cancelled, or its timeslot has started. */
       400: {
         headers: {
           [name: string]: unknown;
@@ -2737,8 +2743,8 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
-         *     get the stored answer. See **Sending it again** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
+         *     the stored answer. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
@@ -2754,7 +2760,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description The booking, and where to pay it. */
+      /** @description The booking and its checkout. */
       201: {
         headers: {
           "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
@@ -2813,8 +2819,9 @@ export interface operations {
         };
       };
       /**
-       * @description The request is invalid, or the booking waits for no payment online: it is paid, over, cancelled, free of charge,
-       *     its hold has expired, payments happen elsewhere, or the payment provider does not take one of this amount.
+       * @description The request is invalid, or the booking does not wait for an online payment. It is paid, over, cancelled or
+       *     free of charge, or its hold has expired. Or payments are made elsewhere, or the payment provider rejects
+       *     this amount.
        */
       400: {
         headers: {
@@ -2831,7 +2838,7 @@ export interface operations {
       422: components["responses"]["IdempotencyKeyReused"];
       429: components["responses"]["BookingWriteLimit"];
       500: components["responses"]["InternalError"];
-      /** @description The payment provider, or something else that the server needs, cannot be reached now. Try again. */
+      /** @description The payment provider or another service that the server needs cannot be reached now. Retry. */
       503: {
         headers: {
           [name: string]: unknown;
@@ -2848,7 +2855,7 @@ export interface operations {
       header?: never;
       path: {
         /**
-         * @description The provider that is configured, `stripe` or `sandbox`.
+         * @description The configured provider, `stripe` or `sandbox`.
          * @example stripe
          */
         provider: string;
@@ -2874,7 +2881,7 @@ export interface operations {
       };
     };
     responses: {
-      /** @description The event is stored, as far as it is about a checkout of this server. */
+      /** @description The event is stored if it is about a checkout of this server. */
       200: {
         headers: {
           [name: string]: unknown;
@@ -2888,7 +2895,7 @@ export interface operations {
           "application/json": components["schemas"]["Message"];
         };
       };
-      /** @description The request is invalid, or not signed by the provider within the last 5 minutes. */
+      /** @description The request is invalid, or the provider did not sign it within the last 5 minutes. */
       400: {
         headers: {
           [name: string]: unknown;
@@ -2917,15 +2924,15 @@ export interface operations {
     parameters: {
       query?: {
         /**
-         * @description Only events behind this cursor. `latest` stands for now.
+         * @description Only events after this cursor. `latest` means now.
          * @example latest
          */
         after?: components["schemas"]["Cursor"];
-        /** @description How many a page. More than 100 is served as 100. */
+        /** @description Items per page. More than 100 is reduced to 100. */
         limit?: number;
-        /** @description For how many seconds an empty page waits for the next event. */
+        /** @description Seconds for which an empty page waits for the next event. */
         wait?: number;
-        /** @description Only events of this user's bookings. Another user than yourself is for an admin. */
+        /** @description Only events of this user's bookings. Only an admin may name another user. */
         userId?: components["schemas"]["Id"];
         /** @description Only events in this room. */
         roomId?: components["schemas"]["Id"];
@@ -2936,7 +2943,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description The next events, and the cursor behind them. */
+      /** @description The next events, and the cursor after them. */
       200: {
         headers: {
           [name: string]: unknown;
@@ -3005,7 +3012,7 @@ export interface operations {
       400: components["responses"]["InvalidRequest"];
       401: components["responses"]["Unauthorized"];
       403: components["responses"]["AdminRequired"];
-      /** @description Events behind this cursor are no longer kept, or the cursor is not of this feed. */
+      /** @description Events after this cursor are no longer kept, or the cursor belongs to another feed. */
       410: {
         headers: {
           [name: string]: unknown;
@@ -3024,8 +3031,8 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
-         *     get the stored answer. See **Sending it again** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
+         *     the stored answer. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
@@ -3064,7 +3071,7 @@ export interface operations {
   openSocket: {
     parameters: {
       query?: {
-        /** @description From `POST /api/v1/ws/tickets`, in the place of a token. */
+        /** @description From `POST /api/v1/ws/tickets`, instead of a token. */
         ticket?: string;
       };
       header?: never;
@@ -3073,7 +3080,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description The connection is a WebSocket from here on. */
+      /** @description The connection is now a WebSocket. */
       101: {
         headers: {
           [name: string]: unknown;
@@ -3081,7 +3088,7 @@ export interface operations {
         content?: never;
       };
       400: components["responses"]["InvalidRequest"];
-      /** @description There is no token, or it is not valid, or no longer; or the ticket does not work. */
+      /** @description The token is missing, invalid or expired, or the ticket is not valid. */
       401: {
         headers: {
           [name: string]: unknown;
@@ -3090,7 +3097,7 @@ export interface operations {
           "application/problem+json": components["schemas"]["Problem"];
         };
       };
-      /** @description The page that asks is on an origin that is not allowed, or the API key lacks the scope. */
+      /** @description The page's origin is not allowed, or the API key lacks the scope. */
       403: {
         headers: {
           [name: string]: unknown;
@@ -3108,7 +3115,7 @@ export interface operations {
           "application/problem+json": components["schemas"]["Problem"];
         };
       };
-      /** @description More than 60 attempts in 60 seconds (class `auth`), or the caller holds as many sockets as one user may. */
+      /** @description More than 60 attempts in 60 seconds (class `auth`), or the caller has reached the limit of open sockets. */
       429: {
         headers: {
           "Retry-After": components["headers"]["RetryAfter"];
@@ -3162,8 +3169,8 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
-         *     get the stored answer. See **Sending it again** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
+         *     the stored answer. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
@@ -3211,14 +3218,14 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
-         *     get the stored answer. See **Sending it again** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
+         *     the stored answer. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
         /**
-         * @description The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is
-         *     made whatever has changed.
+         * @description The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this
+         *     header the change is always made.
          * @example "PqK2hV3lMZ0w4x5uHh1uCw"
          */
         "If-Match"?: components["parameters"]["IfMatch"];
@@ -3265,8 +3272,8 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is
-         *     made whatever has changed.
+         * @description The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this
+         *     header the change is always made.
          * @example "PqK2hV3lMZ0w4x5uHh1uCw"
          */
         "If-Match"?: components["parameters"]["IfMatch"];
@@ -3311,8 +3318,8 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
-         *     get the stored answer. See **Sending it again** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
+         *     the stored answer. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
@@ -3354,7 +3361,7 @@ export interface operations {
       };
     };
     responses: {
-      /** @description How many timeslots were made, and how many were skipped because they would overlap another. */
+      /** @description The number of timeslots generated, and the number skipped because they overlap another one. */
       201: {
         headers: {
           "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
@@ -3375,7 +3382,7 @@ export interface operations {
           "application/json": components["schemas"]["TimeslotsGenerated"];
         };
       };
-      /** @description The request is invalid, the room does not exist, or too much was asked for at once. */
+      /** @description The request is invalid, the room does not exist, or the request is too large. */
       400: {
         headers: {
           [name: string]: unknown;
@@ -3411,7 +3418,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description The timeslot is gone. */
+      /** @description The timeslot is deleted. */
       200: {
         headers: {
           [name: string]: unknown;
@@ -3436,7 +3443,7 @@ export interface operations {
       };
       401: components["responses"]["Unauthorized"];
       403: components["responses"]["AdminRequired"];
-      /** @description There is no such timeslot. */
+      /** @description The timeslot does not exist. */
       404: {
         headers: {
           [name: string]: unknown;
@@ -3459,18 +3466,18 @@ export interface operations {
         roomId?: components["schemas"]["Id"];
         /** @description Only bookings of this user. */
         userId?: components["schemas"]["Id"];
-        /** @description Only bookings made on or after this day or instant. */
+        /** @description Only bookings created on or after this day or instant. */
         fromDate?: components["parameters"]["FromDate"];
-        /** @description Only bookings made on or before this day or instant. */
+        /** @description Only bookings created on or before this day or instant. */
         toDate?: components["parameters"]["ToDate"];
-        /** @description Which page, from 1. */
+        /** @description The number of the page, from 1. */
         page?: components["parameters"]["Page"];
-        /** @description Bookings a page. More than 100 is served as 100. */
+        /** @description Bookings per page. More than 100 is reduced to 100. */
         limit?: number;
       };
       header?: {
         /**
-         * @description The `ETag` of what you have. If it is still so, the answer is 304 without a body.
+         * @description The `ETag` of the answer that you have. If it is unchanged, the answer is 304 without a body.
          * @example "PqK2hV3lMZ0w4x5uHh1uCw"
          */
         "If-None-Match"?: components["parameters"]["IfNoneMatch"];
@@ -3495,14 +3502,14 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
-         *     get the stored answer. See **Sending it again** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
+         *     the stored answer. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
         /**
-         * @description The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is
-         *     made whatever has changed.
+         * @description The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this
+         *     header the change is always made.
          * @example "PqK2hV3lMZ0w4x5uHh1uCw"
          */
         "If-Match"?: components["parameters"]["IfMatch"];
@@ -3556,8 +3563,8 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
-         *     get the stored answer. See **Sending it again** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
+         *     the stored answer. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
@@ -3573,7 +3580,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description The booking, with a refund under way, and the amount that is asked for again. */
+      /** @description The booking, with a pending refund, and the amount of this refund. */
       200: {
         headers: {
           "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
@@ -3653,11 +3660,11 @@ export interface operations {
   getBookingStats: {
     parameters: {
       query?: {
-        /** @description Only bookings made on or after this day or instant. */
+        /** @description Only bookings created on or after this day or instant. */
         fromDate?: components["parameters"]["FromDate"];
-        /** @description Only bookings made on or before this day or instant. */
+        /** @description Only bookings created on or before this day or instant. */
         toDate?: components["parameters"]["ToDate"];
-        /** @description Only this room. One that does not exist has zeros. */
+        /** @description Only this room. An unknown room has zeros. */
         roomId?: components["schemas"]["Id"];
       };
       header?: never;
@@ -3757,9 +3764,9 @@ export interface operations {
   listApiKeys: {
     parameters: {
       query?: {
-        /** @description Which page, from 1. */
+        /** @description The number of the page, from 1. */
         page?: components["parameters"]["Page"];
-        /** @description How many a page. More than 100 is served as 100. */
+        /** @description Items per page. More than 100 is reduced to 100. */
         limit?: components["parameters"]["Limit50"];
       };
       header?: never;
@@ -3814,8 +3821,8 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
-         *     get the stored answer. See **Sending it again** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
+         *     the stored answer. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
@@ -3897,7 +3904,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description It is revoked. */
+      /** @description The API key is revoked. */
       200: {
         headers: {
           [name: string]: unknown;
@@ -3927,7 +3934,7 @@ export interface operations {
         userId?: components["schemas"]["Id"];
         /** @description Only changes by this operation, such as `updateRoom`. */
         operation?: string;
-        /** @description Only changes of resources of this kind. */
+        /** @description Only changes of this kind of resource. */
         resource?: components["schemas"]["AuditResource"];
         /** @description Only changes of the resource with this id; together with `resource`. */
         resourceId?: components["schemas"]["Id"];
@@ -3935,9 +3942,9 @@ export interface operations {
         fromDate?: components["schemas"]["DateOrDateTime"];
         /** @description Only changes on or before this day or instant. */
         toDate?: components["schemas"]["DateOrDateTime"];
-        /** @description Which page, from 1. */
+        /** @description The number of the page, from 1. */
         page?: components["parameters"]["Page"];
-        /** @description How many a page. More than 100 is served as 100. */
+        /** @description Items per page. More than 100 is reduced to 100. */
         limit?: components["parameters"]["Limit50"];
       };
       header?: never;
@@ -4029,8 +4036,8 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you
-         *     get the stored answer. See **Sending it again** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
+         *     the stored answer. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
@@ -4065,7 +4072,7 @@ export interface operations {
           "application/json": components["schemas"]["SandboxClock"];
         };
       };
-      /** @description The request is invalid, or the clock would go back. */
+      /** @description The request is invalid, or the new time is before the present one. */
       400: {
         headers: {
           [name: string]: unknown;
@@ -4154,7 +4161,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description The process can serve. */
+      /** @description The process can serve requests. */
       200: {
         headers: {
           [name: string]: unknown;

@@ -4,7 +4,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { booleanParameter, integerParameter } from "../src/contract/parameters.ts";
 
 export const Id = z.int().min(1).max(9007199254740991).openapi({
-  "description": "A whole number, given by the server.",
+  "description": "A whole number, assigned by the server.",
 }).openapi("Id");
 export type Id = z.output<typeof Id>;
 
@@ -47,7 +47,7 @@ export const PaymentStatus = z.enum([
   "refund_failed",
 ]).openapi({
   "description":
-    "`not_required`: the booking costs nothing. `unpaid`: its price waits to be paid, or never was. `paid`, `refunded`,\n`partially_refunded`: as they say. `refund_pending`: money goes back, and the payment provider has not taken that on\nyet. `refund_failed`: it would not take it on, of which no event tells; an admin can have it tried again.\n",
+    "`not_required`: the booking costs nothing. `unpaid`: its price is not paid. `paid`: its price is paid.\n`refunded`, `partially_refunded`: refunded in full or in part. `refund_pending`: a refund that the provider has\nnot accepted yet. `refund_failed`: the provider did not accept it. No event reports this; an admin can retry it.\n",
 }).openapi("PaymentStatus");
 export type PaymentStatus = z.output<typeof PaymentStatus>;
 
@@ -55,14 +55,14 @@ export const Room = z.object({
   "id": Id,
   "name": z.string(),
   "description": z.string().nullable(),
-  "capacity": z.int().min(1).max(100000).openapi({ "description": "How many people it holds." }),
+  "capacity": z.int().min(1).max(100000).openapi({ "description": "The number of people." }),
   "roomType": RoomType,
   "hourlyRate": z.number().nullable().openapi({ "description": "The price of an hour. Null means free of charge." }),
   "currency": z.string().openapi({ "description": "ISO 4217 code." }),
-  "timeZone": z.string().openapi({ "description": "IANA name of the zone the room is in." }),
-  "autoConfirm": z.boolean().openapi({ "description": "Whether a booking that costs nothing is confirmed at once." }),
+  "timeZone": z.string().openapi({ "description": "IANA name of the room's time zone." }),
+  "autoConfirm": z.boolean().openapi({ "description": "Confirms a free booking at once." }),
   "isActive": z.boolean().openapi({ "description": "Whether the room takes new bookings." }),
-  "metadata": z.record(z.string(), z.unknown()).openapi({ "description": "What the operator noted on the room." }),
+  "metadata": z.record(z.string(), z.unknown()).openapi({ "description": "The operator's own data." }),
   "createdAt": z.iso.datetime({ offset: true }),
   "updatedAt": z.iso.datetime({ offset: true }),
 }).openapi("Room");
@@ -70,10 +70,10 @@ export type Room = z.output<typeof Room>;
 
 export const RoomPage = z.object({
   "items": z.array(Room),
-  "total": z.int().min(0).max(9007199254740991).openapi({ "description": "How many there are on all pages." }),
+  "total": z.int().min(0).max(9007199254740991).openapi({ "description": "The number on all pages." }),
   "page": z.int().min(1).max(2147483647),
   "limit": z.int().min(1).max(100),
-  "pages": z.int().min(0).max(9007199254740991).openapi({ "description": "How many pages there are." }),
+  "pages": z.int().min(0).max(9007199254740991).openapi({ "description": "The number of pages." }),
 }).openapi("RoomPage");
 export type RoomPage = z.output<typeof RoomPage>;
 
@@ -81,7 +81,7 @@ export const RoomSummary = z.object({
   "id": Id,
   "name": z.string(),
   "roomType": RoomType,
-  "timeZone": z.string().openapi({ "description": "IANA name of the zone the room is in." }),
+  "timeZone": z.string().openapi({ "description": "IANA name of the room's time zone." }),
 }).openapi("RoomSummary");
 export type RoomSummary = z.output<typeof RoomSummary>;
 
@@ -91,12 +91,13 @@ export const CreateRoom = z.strictObject({
   "description": z.string().max(5000).nullable().default(null),
   "capacity": z.int().min(1).max(100000).default(1),
   "hourlyRate": z.number().min(0).max(999999.99).multipleOf(0.01).nullable().default(null).openapi({
-    "description": "The price of an hour, at most two places. Null means free of charge.",
+    "description": "The price of an hour, with at most two places. Null means free of charge.",
   }),
-  "currency": z.string().regex(new RegExp("^[A-Z]{3}$"), "must be: ISO 4217 code. The server's default when left out")
-    .openapi({ "description": "ISO 4217 code. The server's default when left out." }).optional(),
+  "currency": z.string().regex(new RegExp("^[A-Z]{3}$"), "must be: ISO 4217 code. Default: the server's").openapi({
+    "description": "ISO 4217 code. Default: the server's.",
+  }).optional(),
   "timeZone": z.string().min(1).max(100).openapi({
-    "description": "IANA name, for example Europe/Berlin. The server's default when left out.",
+    "description": "IANA name, for example Europe/Berlin. Default: the server's.",
   }).optional(),
   "autoConfirm": z.boolean().default(false),
   "isActive": z.boolean().default(true),
@@ -110,7 +111,7 @@ export const UpdateRoom = z.strictObject({
   "description": z.string().max(5000).nullable().optional(),
   "capacity": z.int().min(1).max(100000).optional(),
   "hourlyRate": z.number().min(0).max(999999.99).multipleOf(0.01).nullable().openapi({
-    "description": "The price of an hour, at most two places. Null means free of charge.",
+    "description": "The price of an hour, with at most two places. Null means free of charge.",
   }).optional(),
   "currency": z.string().regex(new RegExp("^[A-Z]{3}$"), "must be: ISO 4217 code").openapi({
     "description": "ISO 4217 code.",
@@ -118,8 +119,7 @@ export const UpdateRoom = z.strictObject({
   "timeZone": z.string().min(1).max(100).openapi({ "description": "IANA name, for example Europe/Berlin." }).optional(),
   "autoConfirm": z.boolean().optional(),
   "isActive": z.boolean().optional(),
-  "metadata": z.record(z.string(), z.unknown()).openapi({ "description": "Replaces the metadata as a whole." })
-    .optional(),
+  "metadata": z.record(z.string(), z.unknown()).openapi({ "description": "Replaces the whole metadata." }).optional(),
 }).openapi("UpdateRoom");
 export type UpdateRoom = z.output<typeof UpdateRoom>;
 
@@ -143,10 +143,10 @@ export type AvailableRoom = z.output<typeof AvailableRoom>;
 
 export const AvailableRoomPage = z.object({
   "items": z.array(AvailableRoom),
-  "total": z.int().min(0).max(9007199254740991).openapi({ "description": "How many there are on all pages." }),
+  "total": z.int().min(0).max(9007199254740991).openapi({ "description": "The number on all pages." }),
   "page": z.int().min(1).max(2147483647),
   "limit": z.int().min(1).max(100),
-  "pages": z.int().min(0).max(9007199254740991).openapi({ "description": "How many pages there are." }),
+  "pages": z.int().min(0).max(9007199254740991).openapi({ "description": "The number of pages." }),
 }).openapi("AvailableRoomPage");
 export type AvailableRoomPage = z.output<typeof AvailableRoomPage>;
 
@@ -157,11 +157,11 @@ export const WorkingHours = z.strictObject({
     new RegExp("^(([01]\\d|2[0-3]):[0-5]\\d|24:00)$"),
     "must match ^(([01]\\d|2[0-3]):[0-5]\\d|24:00)$",
   ).default("17:00"),
-}).openapi({ "description": "From 09:00 to 17:00 when left out." }).openapi("WorkingHours");
+}).openapi({ "description": "Default: from 09:00 to 17:00." }).openapi("WorkingHours");
 export type WorkingHours = z.output<typeof WorkingHours>;
 
 export const Break = z.strictObject({ "start": LocalTime, "end": LocalEndTime }).openapi({
-  "description": "An `end` before the `start` lies on the next day. They must differ.",
+  "description": "An `end` before the `start` is on the next day. They must differ.",
 }).openapi("Break");
 export type Break = z.output<typeof Break>;
 
@@ -184,17 +184,17 @@ export type DateRange = z.output<typeof DateRange>;
 
 export const TimeslotsGenerated = z.object({
   "message": z.string(),
-  "count": z.int().min(0).max(50000).openapi({ "description": "Timeslots made." }),
+  "count": z.int().min(0).max(50000).openapi({ "description": "The number of timeslots generated." }),
   "skipped": z.int().min(0).max(50000).openapi({
-    "description": "Timeslots left out because they exist already or would overlap one.",
+    "description": "The number of timeslots skipped because they exist or overlap another one.",
   }),
   "dateRange": DateRange,
 }).openapi("TimeslotsGenerated");
 export type TimeslotsGenerated = z.output<typeof TimeslotsGenerated>;
 
 export const CancellationTier = z.object({
-  "hours": z.number().min(0).openapi({ "description": "At least so many elapsed hours before the start." }),
-  "percent": z.number().min(0).max(100).openapi({ "description": "How much of what was paid is refunded." }),
+  "hours": z.number().min(0).openapi({ "description": "At least this many elapsed hours before the start." }),
+  "percent": z.number().min(0).max(100).openapi({ "description": "The refunded part of the paid amount." }),
 }).openapi("CancellationTier");
 export type CancellationTier = z.output<typeof CancellationTier>;
 
@@ -209,21 +209,22 @@ export const Booking = z.object({
   "price": z.number().min(0),
   "currency": z.string().openapi({ "description": "ISO 4217 code." }),
   "paymentStatus": PaymentStatus,
-  "amountPaid": z.number().min(0).openapi({ "description": "What was paid for the booking." }),
-  "amountRefunded": z.number().min(0).openapi({ "description": "What has been given back so far." }),
+  "amountPaid": z.number().min(0).openapi({ "description": "The amount paid for the booking." }),
+  "amountRefunded": z.number().min(0).openapi({ "description": "The amount refunded so far." }),
   "refundAmount": z.number().min(0).openapi({
     "description":
-      "What is to be given back in all, decided when the booking was cancelled. Until the payment provider has taken the\nrefund on, `amountRefunded` lies below it.\n",
+      "The whole refund, decided when the booking was cancelled. `amountRefunded` is lower until the payment\nprovider accepts the refund.\n",
   }),
   "holdExpiresAt": z.iso.datetime({ offset: true }).nullable().openapi({
     "description":
-      "Until when the timeslot is held for a booking that waits for its payment; then the booking is cancelled. Null\nwhen it waits for none, or payments happen elsewhere.\n",
+      "The end of the hold of a booking that waits for its payment. Then the booking is cancelled. Null if it waits\nfor none, or payments are made elsewhere.\n",
   }),
   "cancellationTiers": z.array(CancellationTier).openapi({
-    "description": "The cancellation policy that was in force when the booking was made.",
+    "description": "The cancellation policy in force when the booking was created.",
   }),
   "cancellationReason": z.enum(["user_request", "admin_request", "hold_expired"]).nullable().openapi({
-    "description": "Who had it cancelled, or `hold_expired` when it was not paid in time. Null unless cancelled.\n",
+    "description":
+      "The user or admin who cancelled it, or `hold_expired` if it was not paid in time. Null unless cancelled.\n",
   }),
   "cancelledAt": z.iso.datetime({ offset: true }).nullable(),
   "createdAt": z.iso.datetime({ offset: true }),
@@ -235,25 +236,26 @@ export type Booking = z.output<typeof Booking>;
 
 export const Cancellation = z.object({
   "bookingId": Id,
-  "refundAmount": z.number().min(0).openapi({ "description": "What a cancellation now would give back." }),
+  "refundAmount": z.number().min(0).openapi({ "description": "The refund of a cancellation now." }),
   "currency": z.string().openapi({ "description": "ISO 4217 code." }),
-  "refundPercent": z.number().min(0).max(100).openapi({ "description": "Of what was paid; 0 when no tier applies." }),
+  "refundPercent": z.number().min(0).max(100).openapi({
+    "description": "The refunded part of the paid amount; 0 if no tier applies.",
+  }),
   "tierHours": z.number().min(0).nullable().openapi({
-    "description": "The `hours` of the tier in `cancellationTiers` that applies now. Null when none does.",
+    "description": "The `hours` of the tier in `cancellationTiers` that applies now. Null if none applies.",
   }),
   "nextTierAt": z.iso.datetime({ offset: true }).nullable().openapi({
-    "description":
-      "The last moment of this tier; behind it the next one begins. Null when nothing changes until the start.\n",
+    "description": "The last moment of this tier. Null if the refund does not change until the start.",
   }),
   "nextRefundPercent": z.number().min(0).max(100).nullable().openapi({
-    "description": "What the next tier refunds of what was paid. Null when there is no next one.",
+    "description": "The part of the paid amount that the next tier refunds. Null if this is the last tier.",
   }),
 }).openapi("Cancellation");
 export type Cancellation = z.output<typeof Cancellation>;
 
 export const SandboxClock = z.object({
   "now": z.iso.datetime({ offset: true }),
-  "isMoved": z.boolean().openapi({ "description": "Whether it differs from the real time." }),
+  "isMoved": z.boolean().openapi({ "description": "True if it differs from the real time." }),
 }).openapi("SandboxClock");
 export type SandboxClock = z.output<typeof SandboxClock>;
 
@@ -266,7 +268,7 @@ export type SetSandboxClock = z.output<typeof SetSandboxClock>;
 
 export const BookingPage = z.object({
   "items": z.array(Booking),
-  "total": z.int().min(0).max(9007199254740991).openapi({ "description": "How many there are on all pages." }),
+  "total": z.int().min(0).max(9007199254740991).openapi({ "description": "The number on all pages." }),
   "page": z.int().min(1).max(2147483647),
   "limit": z.int().min(1).max(100),
 }).openapi("BookingPage");
@@ -275,14 +277,14 @@ export type BookingPage = z.output<typeof BookingPage>;
 export const CreateBooking = z.strictObject({
   "timeslotId": Id,
   "roomId": Id,
-  "notes": z.string().max(2000).nullable().default(null).openapi({ "description": "For the operator to read." }),
+  "notes": z.string().max(2000).nullable().default(null).openapi({ "description": "For the operator." }),
   "bookingType": z.string().max(100).nullable().default(null).openapi({ "description": "A label of your own." }),
 }).openapi("CreateBooking");
 export type CreateBooking = z.output<typeof CreateBooking>;
 
 export const BookingCreated = z.object({
   "booking": Booking,
-  "checkoutUrl": z.string().nullable().openapi({ "description": "Where to pay, or null." }),
+  "checkoutUrl": z.string().nullable().openapi({ "description": "The page to pay at, or null." }),
   "message": z.string(),
 }).openapi("BookingCreated");
 export type BookingCreated = z.output<typeof BookingCreated>;
@@ -315,17 +317,17 @@ export const BookingCounts = z.object({
 export type BookingCounts = z.output<typeof BookingCounts>;
 
 export const BookableMinutes = z.int().min(0).max(9007199254740991).openapi({
-  "description": "The length of all timeslots of active rooms, and of those of others that have a live booking.",
+  "description": "The length of all timeslots of active rooms, and of booked timeslots of other rooms.",
 }).openapi("BookableMinutes");
 export type BookableMinutes = z.output<typeof BookableMinutes>;
 
 export const BookedMinutes = z.int().min(0).max(9007199254740991).openapi({
-  "description": "The length of the timeslots that have a live booking, one that is not cancelled.",
+  "description": "The length of the timeslots with a live booking. A live booking is not cancelled.",
 }).openapi("BookedMinutes");
 export type BookedMinutes = z.output<typeof BookedMinutes>;
 
 export const Occupancy = z.number().min(0).max(1).nullable().openapi({
-  "description": "Booked of bookable minutes, to four places. Null when there are none to book.",
+  "description": "Booked minutes divided by bookable minutes, to four places. Null without bookable minutes.",
 }).openapi("Occupancy");
 export type Occupancy = z.output<typeof Occupancy>;
 
@@ -356,29 +358,29 @@ export const BookingStats = z.object({
   "total": z.int().min(0).max(9007199254740991),
   "byStatus": BookingCounts,
   "revenue": z.number().openapi({ "description": "Paid minus refunded." }),
-  "revenueByCurrency": z.record(z.string(), z.number()).openapi({ "description": "The same by ISO 4217 code." }),
+  "revenueByCurrency": z.record(z.string(), z.number()).openapi({ "description": "Revenue by ISO 4217 code." }),
   "bookableMinutes": BookableMinutes,
   "bookedMinutes": BookedMinutes,
   "occupancy": Occupancy,
   "cancellationRate": z.number().min(0).max(1).nullable().openapi({
     "description":
-      "Of the bookings made, but for those whose hold expired, the part that somebody has cancelled, to four places. Null\nwhen there are none.\n",
+      "The cancelled part of the bookings created, to four places. Bookings with an expired hold do not count. Null\nif there are no bookings.\n",
   }),
   "noShowRate": z.number().min(0).max(1).nullable().openapi({
     "description":
-      "Of the bookings made that are `completed` or `no_show`, the part that is `no_show`, to four places. Null when there\nare none.\n",
+      "The `no_show` part of the created bookings that are `completed` or `no_show`, to four places. Null if there\nare none.\n",
   }),
   "byDay": z.array(DayStats).max(366),
   "byRoom": z.array(RoomStats).openapi({
-    "description": "Rooms with a booking made or a timeslot that starts in the range, in the order of their names.",
+    "description": "Rooms with a booking created or a timeslot that starts in the range, ordered by name.",
   }),
 }).openapi("BookingStats");
 export type BookingStats = z.output<typeof BookingStats>;
 
 export const Cursor = z.string().regex(
   new RegExp("^(latest|[0-9a-z]{8}\\.[0-9a-z]{1,11}\\.[0-9a-z]{1,11})$"),
-  "must be: A cursor as the server gave it, or `latest`",
-).openapi({ "description": "A cursor as the server gave it, or `latest`." }).openapi("Cursor");
+  "must be: A cursor from the server, or `latest`",
+).openapi({ "description": "A cursor from the server, or `latest`." }).openapi("Cursor");
 export type Cursor = z.output<typeof Cursor>;
 
 export const BookingEventType = z.enum([
@@ -392,7 +394,7 @@ export const BookingEventType = z.enum([
   "refunded",
 ]).openapi({
   "description":
-    "What happened. A booking that is confirmed as it is made has a `created` and a `confirmed`. `payment_failed`: an\nattempt to pay failed, or what was paid was not the price; the booking waits on until its hold expires. `refunded`:\nmoney was given back. `confirmed` may follow `cancelled`: a payment that comes after the hold has expired takes the\ntimeslot again if it is still free.\n",
+    "The kind of change. A booking that is confirmed at once has a `created` and a `confirmed`. `payment_failed`: a\npayment failed or had a wrong amount. The booking stays pending until its hold expires. `refunded`: money was\nrefunded. `confirmed` may follow `cancelled`: a payment after the hold takes the timeslot again if it is free.\n",
 }).openapi("BookingEventType");
 export type BookingEventType = z.output<typeof BookingEventType>;
 
@@ -404,7 +406,7 @@ export const BookingUpdate = z.object({
   "cursor": z.string().openapi({ "description": "This event's place in the feed." }),
   "occurredAt": z.iso.datetime({ offset: true }),
   "data": BookingChange,
-}).openapi({ "description": "Something happened to a booking." }).openapi("BookingUpdate");
+}).openapi({ "description": "A booking has changed." }).openapi("BookingUpdate");
 export type BookingUpdate = z.output<typeof BookingUpdate>;
 
 export const Reminder = z.object({
@@ -420,14 +422,14 @@ export const BookingReminder = z.object({
   "data": Reminder,
 }).openapi({
   "description":
-    "A confirmed booking starts soon: an hour before, unless the operator chose otherwise. It comes once a booking; one\nthat is moved to another timeslot afterwards gets one for that.\n",
+    "A confirmed booking starts soon: in an hour, unless the operator chose otherwise. Each booking gets one. A\nbooking that is moved afterwards gets one for its new timeslot.\n",
 }).openapi("BookingReminder");
 export type BookingReminder = z.output<typeof BookingReminder>;
 
 export const TimeslotChangeType = z.enum(["taken", "freed", "generated", "deleted", "room_opened", "room_closed"])
   .openapi({
     "description":
-      "`taken` by a booking, `freed` by one, `generated` (many at once), `deleted`; or the whole room, `room_opened` when\nit was activated, `room_closed` when it was deactivated.\n",
+      "`taken` and `freed` by a booking, `generated` (many at once), `deleted`. `room_opened` and `room_closed` are\nabout the whole room, after it was activated or deactivated.\n",
   }).openapi("TimeslotChangeType");
 export type TimeslotChangeType = z.output<typeof TimeslotChangeType>;
 
@@ -435,15 +437,15 @@ export const TimeslotChange = z.object({
   "roomId": Id,
   "timeslotId": z.int().min(1).max(9007199254740991).nullable().openapi({
     "description":
-      "The timeslot. Null when it is about many: all that were generated between `startTime` and `endTime`, or all of\nthe room. Read the free timeslots again then.\n",
+      "The timeslot. Null if many changed: those generated between `startTime` and `endTime`, or all of the room.\nIn this case read the free timeslots again.\n",
   }),
-  "isAvailable": z.boolean().openapi({ "description": "Whether it can be booked now." }),
+  "isAvailable": z.boolean().openapi({ "description": "True if it can be booked now." }),
   "change": TimeslotChangeType,
   "startTime": z.iso.datetime({ offset: true }).nullable().openapi({
-    "description": "Null when it is about the whole room.",
+    "description": "Null for a change of the whole room.",
   }),
   "endTime": z.iso.datetime({ offset: true }).nullable().openapi({
-    "description": "Null when it is about the whole room.",
+    "description": "Null for a change of the whole room.",
   }),
 }).openapi("TimeslotChange");
 export type TimeslotChange = z.output<typeof TimeslotChange>;
@@ -463,7 +465,9 @@ export type FeedEvent = z.output<typeof FeedEvent>;
 
 export const EventPage = z.object({
   "items": z.array(FeedEvent),
-  "cursor": z.string().openapi({ "description": "Behind these events. The next page is `after` it." }),
+  "cursor": z.string().openapi({
+    "description": "The position after these events. Pass it as `after` to get the next page.",
+  }),
 }).openapi("EventPage");
 export type EventPage = z.output<typeof EventPage>;
 
@@ -482,7 +486,9 @@ export const JoinBookingRoom = z.strictObject({
   "action": z.literal("join_booking_room"),
   "userId": UserIdOrAll.optional(),
   "after": Cursor.optional(),
-}).openapi({ "description": "Listen to a user's bookings; your own without `userId`." }).openapi("JoinBookingRoom");
+}).openapi({ "description": "Subscribe to a user's bookings. Without `userId`, to your own." }).openapi(
+  "JoinBookingRoom",
+);
 export type JoinBookingRoom = z.output<typeof JoinBookingRoom>;
 
 export const LeaveBookingRoom = z.strictObject({
@@ -492,7 +498,7 @@ export const LeaveBookingRoom = z.strictObject({
 export type LeaveBookingRoom = z.output<typeof LeaveBookingRoom>;
 
 export const JoinRoom = z.strictObject({ "action": z.literal("join_room"), "roomId": Id, "after": Cursor.optional() })
-  .openapi({ "description": "Listen to which timeslots of a room become available or not." }).openapi("JoinRoom");
+  .openapi({ "description": "Subscribe to the timeslots of a room that become free or taken." }).openapi("JoinRoom");
 export type JoinRoom = z.output<typeof JoinRoom>;
 
 export const LeaveRoom = z.strictObject({ "action": z.literal("leave_room"), "roomId": Id }).openapi("LeaveRoom");
@@ -507,19 +513,19 @@ export const ClientFrame = z.discriminatedUnion("action", [
   JoinRoom,
   LeaveRoom,
   Ping,
-]).openapi({ "description": "What a client sends over a WebSocket." }).openapi("ClientFrame");
+]).openapi({ "description": "A frame from the client over a WebSocket." }).openapi("ClientFrame");
 export type ClientFrame = z.output<typeof ClientFrame>;
 
 export const Joined = z.object({
   "event": z.literal("joined"),
-  "cursor": z.string().openapi({ "description": "Events behind this cursor follow." }),
+  "cursor": z.string().openapi({ "description": "Events after this cursor follow." }),
   "userId": UserIdOrAll.optional(),
   "roomId": Id.optional(),
-}).openapi({ "description": "You are in. `userId` or `roomId` says where." }).openapi("Joined");
+}).openapi({ "description": "You have joined. `userId` or `roomId` names the room." }).openapi("Joined");
 export type Joined = z.output<typeof Joined>;
 
 export const Left = z.object({ "event": z.literal("left"), "userId": UserIdOrAll.optional(), "roomId": Id.optional() })
-  .openapi({ "description": "You are out, if you were in at all." }).openapi("Left");
+  .openapi({ "description": "You have left, or never joined." }).openapi("Left");
 export type Left = z.output<typeof Left>;
 
 export const Pong = z.object({ "event": z.literal("pong") }).openapi("Pong");
@@ -532,20 +538,20 @@ export const Gap = z.object({
   "roomId": Id.optional(),
 }).openapi({
   "description":
-    "Events behind the `after` of your join are no longer kept. Read afresh; those behind `cursor` follow.",
+    "Events after the `after` of your join are no longer kept. Read your bookings again; events after `cursor`\nfollow.\n",
 }).openapi("Gap");
 export type Gap = z.output<typeof Gap>;
 
 export const SocketErrorCode = z.enum(["malformed_json", "invalid_frame", "forbidden", "too_many_joins"]).openapi({
-  "description": "What was refused, for programs. Codes are never renamed.",
+  "description": "The reason, for programs. Codes are never renamed.",
 }).openapi("SocketErrorCode");
 export type SocketErrorCode = z.output<typeof SocketErrorCode>;
 
 export const SocketError = z.object({
   "event": z.literal("error"),
   "code": SocketErrorCode,
-  "message": z.string().openapi({ "description": "What was wrong and what to do about it." }),
-}).openapi({ "description": "Your last frame was refused. The socket stays as it was." }).openapi("SocketError");
+  "message": z.string().openapi({ "description": "The mistake and the next step." }),
+}).openapi({ "description": "Your last frame was rejected. The socket stays unchanged." }).openapi("SocketError");
 export type SocketError = z.output<typeof SocketError>;
 
 export const ServerFrame = z.discriminatedUnion("event", [
@@ -557,7 +563,7 @@ export const ServerFrame = z.discriminatedUnion("event", [
   BookingUpdate,
   BookingReminder,
   TimeslotUpdate,
-]).openapi({ "description": "What the server sends over a WebSocket." }).openapi("ServerFrame");
+]).openapi({ "description": "A frame from the server over a WebSocket." }).openapi("ServerFrame");
 export type ServerFrame = z.output<typeof ServerFrame>;
 
 export const ApiKeyScope = z.enum([
@@ -569,16 +575,16 @@ export const ApiKeyScope = z.enum([
   "events:read",
 ]).openapi({
   "description":
-    "What an API key may do, as an admin may. Each operation names the scope that it needs.\n\n- `rooms:write`: make, change and deactivate rooms.\n- `timeslots:write`: offer and withdraw timeslots.\n- `bookings:read`: everybody's bookings.\n- `bookings:write`: book for the key's own user; and decide on everybody's bookings, which includes confirming without a\n  payment, cancelling with a refund, and having refunds tried again.\n- `stats:read`: the stats.\n- `events:read`: everybody's events, in which their bookings are.\n",
+    "A right of an API key. Each operation names the scope that it needs.\n\n- `rooms:write`: create, change and deactivate rooms.\n- `timeslots:write`: generate and delete timeslots.\n- `bookings:read`: read the bookings of all users.\n- `bookings:write`: book for the key's own user, and decide on all bookings. This includes confirming without a\n  payment, cancelling with a refund, and retrying refunds.\n- `stats:read`: read the stats.\n- `events:read`: read all events, with their bookings.\n",
 }).openapi("ApiKeyScope");
 export type ApiKeyScope = z.output<typeof ApiKeyScope>;
 
 export const Me = z.object({
   "id": Id,
-  "subject": z.string().openapi({ "description": "The token's `sub`; of an API key `api-key:` and its prefix." }),
+  "subject": z.string().openapi({ "description": "The token's `sub`. For an API key, `api-key:` and its prefix." }),
   "role": z.enum(["user", "admin"]).openapi({ "description": "An API key acts as an admin within its scopes." }),
   "scopes": z.array(ApiKeyScope).nullable().openapi({
-    "description": "What an API key may do. Null for a token, which may do what its role allows.",
+    "description": "The scopes of an API key. Null for a token, which has the rights of its role.",
   }),
   "name": z.string().nullable(),
   "email": z.string().nullable(),
@@ -586,10 +592,10 @@ export const Me = z.object({
 export type Me = z.output<typeof Me>;
 
 export const CreateApiKey = z.strictObject({
-  "name": z.string().min(1).max(100).openapi({ "description": "What it is for." }),
+  "name": z.string().min(1).max(100).openapi({ "description": "The purpose of the key." }),
   "scopes": z.array(ApiKeyScope).min(1).max(6),
   "expiresAt": z.iso.datetime({ offset: true }).nullable().default(null).openapi({
-    "description": "Until when it works. Null means until it is revoked.",
+    "description": "The expiry. Null: the key works until it is revoked.",
   }),
 }).openapi("CreateApiKey");
 export type CreateApiKey = z.output<typeof CreateApiKey>;
@@ -597,16 +603,16 @@ export type CreateApiKey = z.output<typeof CreateApiKey>;
 export const ApiKey = z.object({
   "id": Id,
   "name": z.string(),
-  "prefix": z.string().openapi({ "description": "How the key begins, to recognise it by." }),
+  "prefix": z.string().openapi({ "description": "The beginning of the key, to recognise it." }),
   "scopes": z.array(ApiKeyScope),
   "userId": z.int().min(1).max(9007199254740991).openapi({
-    "description": "The user that the key acts as. What it books is booked for this user.",
+    "description": "The user of this key. Its bookings belong to this user.",
   }),
-  "createdBy": z.int().min(1).max(9007199254740991).openapi({ "description": "The user who made it." }),
+  "createdBy": z.int().min(1).max(9007199254740991).openapi({ "description": "The user who created it." }),
   "createdAt": z.iso.datetime({ offset: true }),
   "expiresAt": z.iso.datetime({ offset: true }).nullable(),
   "lastUsedAt": z.iso.datetime({ offset: true }).nullable().openapi({
-    "description": "Exact to a minute. Null when it never was.",
+    "description": "Exact to a minute. Null if the key was never used.",
   }),
   "revokedAt": z.iso.datetime({ offset: true }).nullable(),
 }).openapi("ApiKey");
@@ -614,21 +620,21 @@ export type ApiKey = z.output<typeof ApiKey>;
 
 export const ApiKeyCreated = z.object({
   "apiKey": ApiKey,
-  "key": z.string().openapi({ "description": "The key itself. It is shown this once." }),
+  "key": z.string().openapi({ "description": "The key itself, shown only once." }),
   "message": z.string(),
 }).openapi("ApiKeyCreated");
 export type ApiKeyCreated = z.output<typeof ApiKeyCreated>;
 
 export const ApiKeyPage = z.object({
   "items": z.array(ApiKey),
-  "total": z.int().min(0).max(9007199254740991).openapi({ "description": "How many there are on all pages." }),
+  "total": z.int().min(0).max(9007199254740991).openapi({ "description": "The number on all pages." }),
   "page": z.int().min(1).max(2147483647),
   "limit": z.int().min(1).max(100),
 }).openapi("ApiKeyPage");
 export type ApiKeyPage = z.output<typeof ApiKeyPage>;
 
 export const AuditResource = z.enum(["room", "timeslots", "timeslot", "booking", "api_key", "clock"]).openapi({
-  "description": "What was changed. Of `timeslots` that were generated, `resourceId` is the room.",
+  "description": "The kind of the changed resource. For generated `timeslots`, `resourceId` is the room.",
 }).openapi("AuditResource");
 export type AuditResource = z.output<typeof AuditResource>;
 
@@ -643,10 +649,10 @@ export const AuditEntry = z.object({
   "resource": AuditResource,
   "resourceId": z.int().min(1).max(9007199254740991).nullable(),
   "before": z.record(z.string(), z.unknown()).nullable().openapi({
-    "description": "As it was answered before the change. Null when it was not there.",
+    "description": "The resource before the change, as the API returns it. Null if it did not exist.",
   }),
   "after": z.record(z.string(), z.unknown()).nullable().openapi({
-    "description": "As it was answered after the change. Null when it is no longer there.",
+    "description": "The resource after the change, as the API returns it. Null if it no longer exists.",
   }),
   "requestId": z.string().openapi({
     "description": "The `X-Request-Id` of the request, which the caller may have chosen.",
@@ -656,7 +662,7 @@ export type AuditEntry = z.output<typeof AuditEntry>;
 
 export const AuditPage = z.object({
   "items": z.array(AuditEntry),
-  "total": z.int().min(0).max(9007199254740991).openapi({ "description": "How many there are on all pages." }),
+  "total": z.int().min(0).max(9007199254740991).openapi({ "description": "The number on all pages." }),
   "page": z.int().min(1).max(2147483647),
   "limit": z.int().min(1).max(100),
 }).openapi("AuditPage");
@@ -719,7 +725,7 @@ export const ProblemCode = z.enum([
   "internal_error",
   "service_unavailable",
   "payment_provider_unavailable",
-]).openapi({ "description": "What was refused, for programs. Codes are never renamed." }).openapi("ProblemCode");
+]).openapi({ "description": "The reason, for programs. Codes are never renamed." }).openapi("ProblemCode");
 export type ProblemCode = z.output<typeof ProblemCode>;
 
 export const FieldError = z.object({
@@ -733,20 +739,20 @@ export type FieldError = z.output<typeof FieldError>;
 
 export const Problem = z.object({
   "type": z.string().openapi({
-    "description": "A URI for the kind of problem, `urn:slotkeeper:problem:` and the code.",
+    "description": "A URI for the kind of problem: `urn:slotkeeper:problem:` and the code.",
   }),
   "title": z.string().openapi({ "description": "The kind of problem in a few words." }),
   "status": z.int().min(400).max(599),
-  "detail": z.string().openapi({ "description": "What was wrong this time and what to do about it." }),
+  "detail": z.string().openapi({ "description": "The mistake in this request and the next step." }),
   "code": ProblemCode,
   "requestId": z.string().openapi({ "description": "The request's id; the server's log has it too." }),
-  "error": z.string().openapi({ "description": "The same sentence as `detail`." }),
-  "errors": z.array(FieldError).openapi({ "description": "The fields that were wrong." }).optional(),
+  "error": z.string().openapi({ "description": "The same text as `detail`." }),
+  "errors": z.array(FieldError).openapi({ "description": "The wrong fields." }).optional(),
   "alternatives": z.array(Timeslot).max(3).openapi({
     "description":
-      "Only with `timeslot_unavailable`: up to three free timeslots instead, best first, which you can have at once. They are\nat least as long and start within 7 days of the wanted one. First come those of the same room, then those of other\nrooms of its type that hold as many people, each nearest in time first. A booking that is moved stays in its room,\nand a `confirmed` one at its price. So that a refusal costs little, only the 800 timeslots of the room around the\nwanted one are looked at, and 100 of each of 20 other rooms, the smallest first. Empty when none of these is free.\n",
+      "Only with `timeslot_unavailable`: up to three free timeslots that the caller can book now, best first. They\nare at least as long and start within 7 days of the wanted one. Timeslots of the same room come first. Then\ncome rooms of the same type for as many people, nearest in time first. A rescheduled booking stays in its\nroom, and a `confirmed` one keeps its price. To limit the cost, the search covers the nearest 800 timeslots\nof the room. It also covers 100 timeslots of each of 20 other rooms, the smallest first. Empty if none of\nthese is free.\n",
   }).optional(),
-}).openapi({ "description": "A refusal (RFC 9457)." }).openapi("Problem");
+}).openapi({ "description": "An error (RFC 9457)." }).openapi("Problem");
 export type Problem = z.output<typeof Problem>;
 
 const examples = {
@@ -841,10 +847,10 @@ const examples = {
       "type": "urn:slotkeeper:problem:ticket_invalid",
       "title": "Ticket is not valid",
       "status": 401,
-      "detail": "The ticket is not valid: it was used, is older than 30 seconds, or never was one. Get a new one.",
+      "detail": "The ticket is not valid: it was used, is older than 30 seconds, or is unknown. Get a new one.",
       "code": "ticket_invalid",
       "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      "error": "The ticket is not valid: it was used, is older than 30 seconds, or never was one. Get a new one.",
+      "error": "The ticket is not valid: it was used, is older than 30 seconds, or is unknown. Get a new one.",
     },
   },
   "origin_not_allowed": {
@@ -877,10 +883,10 @@ const examples = {
       "type": "urn:slotkeeper:problem:too_many_sockets",
       "title": "Too many sockets",
       "status": 429,
-      "detail": "You hold 20 sockets on this server, as many as one user may. Close one first.",
+      "detail": "You have 20 open sockets on this server, the limit for one user. Close one first.",
       "code": "too_many_sockets",
       "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      "error": "You hold 20 sockets on this server, as many as one user may. Close one first.",
+      "error": "You have 20 open sockets on this server, the limit for one user. Close one first.",
     },
   },
   "cursor_expired": {
@@ -889,10 +895,10 @@ const examples = {
       "type": "urn:slotkeeper:problem:cursor_expired",
       "title": "Cursor has expired",
       "status": 410,
-      "detail": "Events behind this cursor are no longer kept. Read your bookings afresh and go on after `latest`.",
+      "detail": "Events after this cursor are no longer kept. Read your bookings again and continue after `latest`.",
       "code": "cursor_expired",
       "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      "error": "Events behind this cursor are no longer kept. Read your bookings afresh and go on after `latest`.",
+      "error": "Events after this cursor are no longer kept. Read your bookings again and continue after `latest`.",
     },
   },
   "room_not_found": {
@@ -1134,10 +1140,10 @@ const examples = {
       "type": "urn:slotkeeper:problem:booking_not_payable",
       "title": "Booking cannot be paid",
       "status": 400,
-      "detail": "The booking is confirmed, so there is nothing to pay.",
+      "detail": "The booking is confirmed, so no payment is due.",
       "code": "booking_not_payable",
       "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      "error": "The booking is confirmed, so there is nothing to pay.",
+      "error": "The booking is confirmed, so no payment is due.",
     },
   },
   "no_failed_refund": {
@@ -1249,15 +1255,15 @@ const examples = {
     },
   },
   "precondition_failed": {
-    "summary": "It has changed",
+    "summary": "Resource has changed",
     "value": {
       "type": "urn:slotkeeper:problem:precondition_failed",
-      "title": "It has changed",
+      "title": "Resource has changed",
       "status": 412,
-      "detail": "It has changed since you read it. Read it again, and decide anew.",
+      "detail": "The resource has changed since you read it. Read it again before you change it.",
       "code": "precondition_failed",
       "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      "error": "It has changed since you read it. Read it again, and decide anew.",
+      "error": "The resource has changed since you read it. Read it again before you change it.",
     },
   },
   "idempotency_key_reused": {
@@ -1266,12 +1272,10 @@ const examples = {
       "type": "urn:slotkeeper:problem:idempotency_key_reused",
       "title": "Idempotency-Key was used",
       "status": 422,
-      "detail":
-        "You used this Idempotency-Key for another request. Make a new key for each request that is not a repetition.",
+      "detail": "You used this Idempotency-Key for another request. Use a new key for each new request.",
       "code": "idempotency_key_reused",
       "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      "error":
-        "You used this Idempotency-Key for another request. Make a new key for each request that is not a repetition.",
+      "error": "You used this Idempotency-Key for another request. Use a new key for each new request.",
     },
   },
   "rate_limited": {
@@ -1292,10 +1296,10 @@ const examples = {
       "type": "urn:slotkeeper:problem:too_many_pending_bookings",
       "title": "Too many pending bookings",
       "status": 400,
-      "detail": "You hold 5 bookings that are not paid or confirmed yet, as many as you may. Pay or cancel one first.",
+      "detail": "You have 5 bookings that are not paid or confirmed, the limit for one user. Pay or cancel one first.",
       "code": "too_many_pending_bookings",
       "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      "error": "You hold 5 bookings that are not paid or confirmed yet, as many as you may. Pay or cancel one first.",
+      "error": "You have 5 bookings that are not paid or confirmed, the limit for one user. Pay or cancel one first.",
     },
   },
 };
@@ -1305,13 +1309,13 @@ const responses = {
     description: "The room.",
     headers: {
       "ETag": {
-        "description": "Stands for this state of what is answered; for `If-None-Match` and `If-Match`.",
+        "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
         "schema": { "type": "string" },
         "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
       },
       "Idempotency-Replayed": {
         "description":
-          "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+          "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
         "schema": { "type": "string" },
         "example": "true",
       },
@@ -1341,13 +1345,13 @@ const responses = {
     description: "The booking.",
     headers: {
       "ETag": {
-        "description": "Stands for this state of what is answered; for `If-None-Match` and `If-Match`.",
+        "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
         "schema": { "type": "string" },
         "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
       },
       "Idempotency-Replayed": {
         "description":
-          "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+          "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
         "schema": { "type": "string" },
         "example": "true",
       },
@@ -1390,7 +1394,7 @@ const responses = {
     description: "A page of bookings.",
     headers: {
       "ETag": {
-        "description": "Stands for this state of what is answered; for `If-None-Match` and `If-Match`.",
+        "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
         "schema": { "type": "string" },
         "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
       },
@@ -1462,7 +1466,7 @@ const responses = {
     },
   },
   "Unauthorized": {
-    description: "There is no token, or it is not valid, or no longer.",
+    description: "The token is missing, invalid or expired.",
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -1475,13 +1479,13 @@ const responses = {
     },
   },
   "AdminOnly": {
-    description: "An admin has to do this, with a token of their own.",
+    description: "Only an admin's token may do this.",
     content: {
       "application/problem+json": { schema: Problem, examples: { "admin_required": examples.admin_required } },
     },
   },
   "ScopeMissing": {
-    description: "The API key does not have the scope that the operation needs.",
+    description: "The API key does not have the scope of the operation.",
     content: { "application/problem+json": { schema: Problem, examples: { "scope_missing": examples.scope_missing } } },
   },
   "AdminRequired": {
@@ -1494,7 +1498,7 @@ const responses = {
     },
   },
   "NotBookingOwner": {
-    description: "The booking belongs to somebody else.",
+    description: "The booking belongs to another user.",
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -1503,13 +1507,13 @@ const responses = {
     },
   },
   "RoomNotFound": {
-    description: "There is no such room.",
+    description: "The room does not exist.",
     content: {
       "application/problem+json": { schema: Problem, examples: { "room_not_found": examples.room_not_found } },
     },
   },
   "BookingNotFound": {
-    description: "There is no such booking.",
+    description: "The booking does not exist.",
     content: {
       "application/problem+json": { schema: Problem, examples: { "booking_not_found": examples.booking_not_found } },
     },
@@ -1521,7 +1525,7 @@ const responses = {
     },
   },
   "UnsupportedMediaType": {
-    description: "The body is not announced as `application/json`.",
+    description: "The body is not sent as `application/json`.",
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -1530,17 +1534,17 @@ const responses = {
     },
   },
   "NotModified": {
-    description: "Nothing has changed since the answer whose `ETag` you sent in `If-None-Match`. No body.",
+    description: "The answer with the `ETag` of `If-None-Match` has not changed. No body.",
     headers: {
       "ETag": {
-        "description": "Stands for this state of what is answered; for `If-None-Match` and `If-Match`.",
+        "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
         "schema": { "type": "string" },
         "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
       },
     } as const,
   },
   "ApiKeyNotFound": {
-    description: "There is no such API key.",
+    description: "The API key does not exist.",
     content: {
       "application/problem+json": { schema: Problem, examples: { "api_key_not_found": examples.api_key_not_found } },
     },
@@ -1555,7 +1559,7 @@ const responses = {
     description: "A request with this Idempotency-Key is still running. Send it again in a moment.",
     headers: {
       "Retry-After": {
-        "description": "Seconds until it is worth trying again.",
+        "description": "Seconds to wait before a retry.",
         "schema": { "type": "string" },
         "example": "17",
       },
@@ -1568,7 +1572,7 @@ const responses = {
     },
   },
   "PreconditionFailed": {
-    description: "It has changed since you read it, so its `ETag` is no longer that of `If-Match`. Read it again.",
+    description: "The resource has changed since you read it, so its `ETag` differs from `If-Match`. Read it again.",
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -1589,7 +1593,7 @@ const responses = {
     description: "More than 600 requests of an address in 60 seconds (class `public`).",
     headers: {
       "Retry-After": {
-        "description": "Seconds until it is worth trying again.",
+        "description": "Seconds to wait before a retry.",
         "schema": { "type": "string" },
         "example": "17",
       },
@@ -1600,7 +1604,7 @@ const responses = {
     description: "More than 120 requests of an address in 60 seconds (class `search`).",
     headers: {
       "Retry-After": {
-        "description": "Seconds until it is worth trying again.",
+        "description": "Seconds to wait before a retry.",
         "schema": { "type": "string" },
         "example": "17",
       },
@@ -1611,7 +1615,7 @@ const responses = {
     description: "More than 6000 requests of an address in 60 seconds (class `webhook`).",
     headers: {
       "Retry-After": {
-        "description": "Seconds until it is worth trying again.",
+        "description": "Seconds to wait before a retry.",
         "schema": { "type": "string" },
         "example": "17",
       },
@@ -1622,7 +1626,7 @@ const responses = {
     description: "More than 600 requests of a user in 60 seconds (class `user`).",
     headers: {
       "Retry-After": {
-        "description": "Seconds until it is worth trying again.",
+        "description": "Seconds to wait before a retry.",
         "schema": { "type": "string" },
         "example": "17",
       },
@@ -1633,7 +1637,7 @@ const responses = {
     description: "More than 120 requests of a user in 60 seconds (class `booking_write`).",
     headers: {
       "Retry-After": {
-        "description": "Seconds until it is worth trying again.",
+        "description": "Seconds to wait before a retry.",
         "schema": { "type": "string" },
         "example": "17",
       },
@@ -1644,7 +1648,7 @@ const responses = {
     description: "More than 1200 requests of a user in 60 seconds (class `admin`).",
     headers: {
       "Retry-After": {
-        "description": "Seconds until it is worth trying again.",
+        "description": "Seconds to wait before a retry.",
         "schema": { "type": "string" },
         "example": "17",
       },
@@ -1655,7 +1659,7 @@ const responses = {
     description: "More than 60 requests of a user in 60 seconds (class `auth`).",
     headers: {
       "Retry-After": {
-        "description": "Seconds until it is worth trying again.",
+        "description": "Seconds to wait before a retry.",
         "schema": { "type": "string" },
         "example": "17",
       },
@@ -1663,13 +1667,13 @@ const responses = {
     content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
   },
   "InternalError": {
-    description: "The server failed. What happened is in its log under the `requestId`.",
+    description: "The server failed. Its log has the reason under the `requestId`.",
     content: {
       "application/problem+json": { schema: Problem, examples: { "internal_error": examples.internal_error } },
     },
   },
   "ServiceUnavailable": {
-    description: "Something the server needs (its database, the issuer's keys) cannot be reached now. Try again.",
+    description: "A service that the server needs (its database, the issuer's keys) cannot be reached now. Retry.",
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -1688,7 +1692,7 @@ const routes = {
       "tags": ["Rooms"],
       "summary": "List rooms",
       "description":
-        "Rooms in the order of their names. Without parameters: the first 25 active rooms of every type.\n`active=false` lists the deactivated ones too.\n",
+        "Rooms ordered by name. Without parameters: the first 25 active rooms of every type. `active=false` lists the\ndeactivated ones too.\n",
       "security": [],
       "x-rate-limit": "public",
     },
@@ -1701,18 +1705,19 @@ const routes = {
         }),
         "page": integerParameter(z.int().min(1).max(2147483647)).openapi(
           { "type": "integer", "minimum": 1, "maximum": 2147483647, "default": 1 } as const,
-        ).prefault("1").openapi({ param: { "description": "Which page, from 1." } }),
+        ).prefault("1").openapi({ param: { "description": "The number of the page, from 1." } }),
         "limit": integerParameter(z.int().min(1).max(9007199254740991)).transform((value) => Math.min(value, 100))
           .openapi({ "type": "integer", "minimum": 1, "maximum": 9007199254740991, "default": 25 } as const).prefault(
             "25",
           ).openapi({
-            param: { "description": "How many a page. More than 100 is served as 100.", "x-served-maximum": 100 },
+            param: { "description": "Items per page. More than 100 is reduced to 100.", "x-served-maximum": 100 },
           }),
       }),
       headers: z.object({
         "if-none-match": z.string().min(1).max(1000).optional().openapi({
           param: {
-            "description": "The `ETag` of what you have. If it is still so, the answer is 304 without a body.",
+            "description":
+              "The `ETag` of the answer that you have. If it is unchanged, the answer is 304 without a body.",
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
           },
         }),
@@ -1723,7 +1728,7 @@ const routes = {
         description: "A page of rooms.",
         headers: {
           "ETag": {
-            "description": "Stands for this state of what is answered; for `If-None-Match` and `If-Match`.",
+            "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
             "schema": { "type": "string" },
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
           },
@@ -1770,7 +1775,7 @@ const routes = {
       "tags": ["Rooms"],
       "summary": "Find rooms with free timeslots",
       "description":
-        "Active rooms that have a timeslot in the range which can be booked now, in the order of their names, each with all\nsuch timeslots, earliest first. Pages count rooms.\n\nA calendar date is a day in each room's own time zone, both days included: the timeslots that start on those days. A\ndate-time is that instant, and without an offset the local time of each room: the timeslots that start at or after\n`from`, and end at or before `to`. At most 7 days at once.\n",
+        "Active rooms with a bookable timeslot in the range, ordered by name. Each has all its bookable timeslots in the\nrange, earliest first. Pages count rooms.\n\nA calendar date is a day in each room's own time zone, both days included. It selects timeslots that start on\nthose days. A date-time is an instant; without an offset it is the local time of each room. It selects timeslots\nthat start at or after `from` and end at or before `to`. The range is at most 7 days.\n",
       "security": [],
       "x-rate-limit": "search",
     },
@@ -1778,16 +1783,10 @@ const routes = {
       params: z.strictObject({}),
       query: z.strictObject({
         "from": DateOrDateTime.openapi({
-          param: {
-            "description": "The first day, or the instant from which on timeslots start.",
-            "example": "2026-03-09",
-          },
+          param: { "description": "The first day, or the earliest start of a timeslot.", "example": "2026-03-09" },
         }),
         "to": DateOrDateTime.openapi({
-          param: {
-            "description": "The last day, or the instant by which timeslots have ended.",
-            "example": "2026-03-13",
-          },
+          param: { "description": "The last day, or the latest end of a timeslot.", "example": "2026-03-13" },
         }),
         "duration": integerParameter(z.int().min(1).max(1440)).openapi(
           { "type": "integer", "minimum": 1, "maximum": 1440, "default": 30 } as const,
@@ -1795,21 +1794,22 @@ const routes = {
         "type": RoomType.optional().openapi({ param: { "description": "Only rooms of this type." } }),
         "capacity": integerParameter(z.int().min(1).max(100000)).openapi(
           { "type": "integer", "minimum": 1, "maximum": 100000 } as const,
-        ).optional().openapi({ param: { "description": "Only rooms that hold at least so many people." } }),
+        ).optional().openapi({ param: { "description": "Only rooms for at least this many people." } }),
         "page": integerParameter(z.int().min(1).max(2147483647)).openapi(
           { "type": "integer", "minimum": 1, "maximum": 2147483647, "default": 1 } as const,
-        ).prefault("1").openapi({ param: { "description": "Which page, from 1." } }),
+        ).prefault("1").openapi({ param: { "description": "The number of the page, from 1." } }),
         "limit": integerParameter(z.int().min(1).max(9007199254740991)).transform((value) => Math.min(value, 100))
           .openapi({ "type": "integer", "minimum": 1, "maximum": 9007199254740991, "default": 50 } as const).prefault(
             "50",
           ).openapi({
-            param: { "description": "How many a page. More than 100 is served as 100.", "x-served-maximum": 100 },
+            param: { "description": "Items per page. More than 100 is reduced to 100.", "x-served-maximum": 100 },
           }),
       }),
       headers: z.object({
         "if-none-match": z.string().min(1).max(1000).optional().openapi({
           param: {
-            "description": "The `ETag` of what you have. If it is still so, the answer is 304 without a body.",
+            "description":
+              "The `ETag` of the answer that you have. If it is unchanged, the answer is 304 without a body.",
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
           },
         }),
@@ -1820,7 +1820,7 @@ const routes = {
         description: "A page of rooms, each with its free timeslots.",
         headers: {
           "ETag": {
-            "description": "Stands for this state of what is answered; for `If-None-Match` and `If-Match`.",
+            "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
             "schema": { "type": "string" },
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
           },
@@ -1863,7 +1863,7 @@ const routes = {
       304: responses.NotModified,
       400: {
         description:
-          "A parameter is missing, malformed or unknown, or the range ends before it starts or is longer than 7 days.\n",
+          "A parameter is missing, malformed or unknown. Or the range ends before it starts, or is longer than 7 days.\n",
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -1897,7 +1897,7 @@ const routes = {
             "type": "integer",
             "minimum": 1,
             "maximum": 9007199254740991,
-            "description": "A whole number, given by the server.",
+            "description": "A whole number, assigned by the server.",
           } as const,
         ).openapi({ param: { "description": "The room's id.", "example": 1 } }),
       }),
@@ -1905,7 +1905,8 @@ const routes = {
       headers: z.object({
         "if-none-match": z.string().min(1).max(1000).optional().openapi({
           param: {
-            "description": "The `ETag` of what you have. If it is still so, the answer is 304 without a body.",
+            "description":
+              "The `ETag` of the answer that you have. If it is unchanged, the answer is 304 without a body.",
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
           },
         }),
@@ -1916,7 +1917,7 @@ const routes = {
         description: "The room.",
         headers: {
           "ETag": {
-            "description": "Stands for this state of what is answered; for `If-None-Match` and `If-Match`.",
+            "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
             "schema": { "type": "string" },
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
           },
@@ -1958,7 +1959,7 @@ const routes = {
       "tags": ["Rooms"],
       "summary": "List the free timeslots of a day",
       "description":
-        "The timeslots of one calendar day in the room's time zone that can be booked now, earliest first: those that\nstart on that day, have not started yet and have no live booking. A deactivated room has none.\n",
+        "The bookable timeslots of one calendar day in the room's time zone, earliest first. They start on that day, have\nnot started yet and have no live booking. A deactivated room has none.\n",
       "security": [],
       "x-rate-limit": "public",
     },
@@ -1969,7 +1970,7 @@ const routes = {
             "type": "integer",
             "minimum": 1,
             "maximum": 9007199254740991,
-            "description": "A whole number, given by the server.",
+            "description": "A whole number, assigned by the server.",
           } as const,
         ).openapi({ param: { "description": "The room's id.", "example": 1 } }),
       }),
@@ -1977,7 +1978,7 @@ const routes = {
         "date": DateOrDateTime.openapi({
           param: {
             "description":
-              "The day. A date-time stands for the day it falls on in the room's time zone; one without an offset is\ntaken as the room's local time.\n",
+              "The day. A date-time selects its day in the room's time zone. Without an offset it is the room's local time.\n",
             "example": "2026-03-09",
           },
         }),
@@ -1988,7 +1989,8 @@ const routes = {
       headers: z.object({
         "if-none-match": z.string().min(1).max(1000).optional().openapi({
           param: {
-            "description": "The `ETag` of what you have. If it is still so, the answer is 304 without a body.",
+            "description":
+              "The `ETag` of the answer that you have. If it is unchanged, the answer is 304 without a body.",
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
           },
         }),
@@ -1996,10 +1998,10 @@ const routes = {
     },
     responses: {
       200: {
-        description: "The free timeslots. `date` is the calendar day that was looked at.",
+        description: "The free timeslots. `date` is the calendar day in the room's time zone.",
         headers: {
           "ETag": {
-            "description": "Stands for this state of what is answered; for `If-None-Match` and `If-Match`.",
+            "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
             "schema": { "type": "string" },
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
           },
@@ -2050,7 +2052,7 @@ const routes = {
       "tags": ["Bookings"],
       "summary": "Book a timeslot",
       "description":
-        "Takes a free timeslot for the caller. Of any number of rivals exactly one gets it, the others are answered\n`timeslot_unavailable`, with `alternatives`: up to three timeslots that are free instead.\n\nThe price is the room's hourly rate for the length of the timeslot, rounded half up to two places; a room\nwithout a rate costs nothing. The booking starts `pending`. It becomes `confirmed` when it is paid or an admin\nconfirms it, or at once when it costs nothing and the room confirms by itself (`autoConfirm`). The cancellation\ntiers in force now stay with the booking.\n\nSend the person to `checkoutUrl` to pay. Until `holdExpiresAt` the timeslot is theirs; unpaid by then, the booking is\ncancelled (`hold_expired`) and the timeslot is free again. When the payment provider cannot be reached the booking is\nmade all the same and `checkoutUrl` is null: ask for one with `POST /api/v1/bookings/{bookingId}/checkout`.\n",
+        "Books a free timeslot for the caller. Of several simultaneous requests exactly one gets it. The others are\nanswered `timeslot_unavailable`, with up to three free timeslots in `alternatives`.\n\nThe price is the room's hourly rate for the length of the timeslot, rounded half up to two places. A room\nwithout a rate costs nothing. The booking starts `pending`. It becomes `confirmed` when it is paid or an admin\nconfirms it. A free booking is confirmed at once if the room has `autoConfirm`. The cancellation tiers in force\nnow stay with the booking.\n\nSend the person to `checkoutUrl` to pay. The timeslot is held until `holdExpiresAt`. If it is unpaid by then,\nthe booking is cancelled (`hold_expired`) and the timeslot is free again. If the payment provider cannot be\nreached, the booking is still created, and `checkoutUrl` is null. Get a new one with\n`POST /api/v1/bookings/{bookingId}/checkout`.\n",
       "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:write"] }],
       "x-rate-limit": "booking_write",
     },
@@ -2060,11 +2062,11 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must be: Letters, digits and signs of ASCII, without spaces",
-        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
+          "must be: ASCII letters, digits and signs, without spaces",
+        ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
@@ -2082,11 +2084,11 @@ const routes = {
     responses: {
       201: {
         description:
-          "The booking. `checkoutUrl` is where to pay, or null when there is nothing to pay, nowhere to pay online, or the\npayment provider cannot be reached or does not take this payment; `message` says which, and how to go on.\n",
+          "The booking. Pay at `checkoutUrl`. It is null if no payment is due or payments are made elsewhere. It is\nalso null if the payment provider fails or rejects this payment. `message` names the reason and the next step.\n",
         headers: {
           "Idempotency-Replayed": {
             "description":
-              "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
             "schema": { "type": "string" },
             "example": "true",
           },
@@ -2131,7 +2133,7 @@ const routes = {
       },
       400: {
         description:
-          "The request is invalid, or the timeslot cannot be booked: it is taken, has started, does not exist, belongs\nto another room, or its room is deactivated.\n",
+          "The request is invalid, or the timeslot cannot be booked. It is taken, has started, does not exist, belongs\nto another room, or its room is deactivated.\n",
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -2167,7 +2169,7 @@ const routes = {
       "tags": ["Bookings"],
       "summary": "List your bookings",
       "description":
-        "The caller's own bookings, newest first. `from_date` and `to_date` look at the start of the timeslot. A\ncalendar date is a day in the time zone of each booking's room, both days included; a date-time is that\ninstant, and without an offset the room's local time.\n",
+        "The caller's own bookings, newest first. `from_date` and `to_date` filter by the start of the timeslot. A\ncalendar date is a day in the time zone of each booking's room, both days included. A date-time is an instant;\nwithout an offset it is the room's local time.\n",
       "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:read"] }],
       "x-rate-limit": "user",
     },
@@ -2183,18 +2185,19 @@ const routes = {
         }),
         "page": integerParameter(z.int().min(1).max(2147483647)).openapi(
           { "type": "integer", "minimum": 1, "maximum": 2147483647, "default": 1 } as const,
-        ).prefault("1").openapi({ param: { "description": "Which page, from 1." } }),
+        ).prefault("1").openapi({ param: { "description": "The number of the page, from 1." } }),
         "limit": integerParameter(z.int().min(1).max(9007199254740991)).transform((value) => Math.min(value, 100))
           .openapi({ "type": "integer", "minimum": 1, "maximum": 9007199254740991, "default": 25 } as const).prefault(
             "25",
           ).openapi({
-            param: { "description": "How many a page. More than 100 is served as 100.", "x-served-maximum": 100 },
+            param: { "description": "Items per page. More than 100 is reduced to 100.", "x-served-maximum": 100 },
           }),
       }),
       headers: z.object({
         "if-none-match": z.string().min(1).max(1000).optional().openapi({
           param: {
-            "description": "The `ETag` of what you have. If it is still so, the answer is 304 without a body.",
+            "description":
+              "The `ETag` of the answer that you have. If it is unchanged, the answer is 304 without a body.",
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
           },
         }),
@@ -2218,7 +2221,7 @@ const routes = {
     ...{
       "tags": ["Bookings"],
       "summary": "Get a booking",
-      "description": "One booking of the caller. An admin may read anybody's.",
+      "description": "One booking of the caller. An admin may read every booking.",
       "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:read"] }],
       "x-rate-limit": "user",
     },
@@ -2229,7 +2232,7 @@ const routes = {
             "type": "integer",
             "minimum": 1,
             "maximum": 9007199254740991,
-            "description": "A whole number, given by the server.",
+            "description": "A whole number, assigned by the server.",
           } as const,
         ).openapi({ param: { "description": "The booking's id.", "example": 42 } }),
       }),
@@ -2237,7 +2240,8 @@ const routes = {
       headers: z.object({
         "if-none-match": z.string().min(1).max(1000).optional().openapi({
           param: {
-            "description": "The `ETag` of what you have. If it is still so, the answer is 304 without a body.",
+            "description":
+              "The `ETag` of the answer that you have. If it is unchanged, the answer is 304 without a body.",
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
           },
         }),
@@ -2263,7 +2267,7 @@ const routes = {
       "tags": ["Bookings"],
       "summary": "Cancel a booking",
       "description":
-        "Cancels the caller's own `pending` or `confirmed` booking before its timeslot starts. The timeslot is free again\nat once. What was paid is refunded by the first of the booking's `cancellationTiers` whose hours still lie\nahead, counted in elapsed hours: with the default tiers all of it 24 hours or more before the start, half of it\n12 hours or more before, nothing later. `GET /api/v1/bookings/{bookingId}/cancellation` tells beforehand.\n\nWhat was paid online goes back through the payment provider: `paymentStatus` is `refund_pending` until it has taken\nthe refund on, then `refunded` or `partially_refunded`, and an event `refunded` tells so.\n\nNo body is needed, and none is read. An admin cancels the bookings of\nothers with `PUT /api/v1/admin/bookings/{bookingId}/status`.\n",
+        "Cancels the caller's own `pending` or `confirmed` booking before its timeslot starts. The timeslot is free again\nat once. The refund follows the first of the booking's `cancellationTiers` whose hours are still left, in\nelapsed hours. With the default tiers it is everything 24 hours or more before the start. It is half 12 hours or\nmore before, and nothing later. `GET /api/v1/bookings/{bookingId}/cancellation` shows the refund in advance.\n\nAn online payment is refunded through the payment provider. `paymentStatus` is `refund_pending` until the\nprovider accepts the refund. Then it is `refunded` or `partially_refunded`, and an event `refunded` is sent.\n\nThe body is not needed and not read. An admin cancels the bookings of others with\n`PUT /api/v1/admin/bookings/{bookingId}/status`.\n",
       "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:write"] }],
       "x-rate-limit": "booking_write",
     },
@@ -2274,7 +2278,7 @@ const routes = {
             "type": "integer",
             "minimum": 1,
             "maximum": 9007199254740991,
-            "description": "A whole number, given by the server.",
+            "description": "A whole number, assigned by the server.",
           } as const,
         ).openapi({ param: { "description": "The booking's id.", "example": 42 } }),
       }),
@@ -2282,18 +2286,18 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must be: Letters, digits and signs of ASCII, without spaces",
-        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
+          "must be: ASCII letters, digits and signs, without spaces",
+        ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
         "if-match": z.string().min(1).max(1000).optional().openapi({
           param: {
             "description":
-              "The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is\nmade whatever has changed.\n",
+              "The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this\nheader the change is always made.\n",
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
           },
         }),
@@ -2301,11 +2305,11 @@ const routes = {
     },
     responses: {
       200: {
-        description: "The cancelled booking and the amount that is refunded.",
+        description: "The cancelled booking and its refund.",
         headers: {
           "Idempotency-Replayed": {
             "description":
-              "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
             "schema": { "type": "string" },
             "example": "true",
           },
@@ -2349,7 +2353,7 @@ const routes = {
         },
       },
       400: {
-        description: "The request is invalid, or the booking is over, cancelled already, or its timeslot has started.",
+        description: "The request is invalid, or the booking is over, already cancelled, or its timeslot has started.",
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -2379,7 +2383,7 @@ const routes = {
       "tags": ["Bookings"],
       "summary": "Move a booking to another timeslot",
       "description":
-        "Moves the caller's own `pending` or `confirmed` booking, before its timeslot starts, to a free timeslot of the\nsame room. The old timeslot is free again at once; when the new one cannot be had the booking stays where it\nis, and `timeslot_unavailable` names `alternatives` in the room, up to three. A `pending` booking is priced again, and a checkout that is open for it closes: ask for a fresh one. Its hold\nends when it would have. A `confirmed` one needs a timeslot of the same price.\n",
+        "Moves the caller's own `pending` or `confirmed` booking to a free timeslot of the same room, before its timeslot\nstarts. The old timeslot is free again at once. If the new one is not available, the booking stays unchanged.\nThen `timeslot_unavailable` lists up to three `alternatives` in the room. A `pending` booking gets a new price,\nand its open checkout is closed: get a new one. Its hold keeps its end. A `confirmed` one needs a timeslot of\nthe same price.\n",
       "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:write"] }],
       "x-rate-limit": "booking_write",
     },
@@ -2390,7 +2394,7 @@ const routes = {
             "type": "integer",
             "minimum": 1,
             "maximum": 9007199254740991,
-            "description": "A whole number, given by the server.",
+            "description": "A whole number, assigned by the server.",
           } as const,
         ).openapi({ param: { "description": "The booking's id.", "example": 42 } }),
       }),
@@ -2398,18 +2402,18 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must be: Letters, digits and signs of ASCII, without spaces",
-        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
+          "must be: ASCII letters, digits and signs, without spaces",
+        ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
         "if-match": z.string().min(1).max(1000).optional().openapi({
           param: {
             "description":
-              "The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is\nmade whatever has changed.\n",
+              "The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this\nheader the change is always made.\n",
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
           },
         }),
@@ -2425,7 +2429,7 @@ const routes = {
         headers: {
           "Idempotency-Replayed": {
             "description":
-              "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
             "schema": { "type": "string" },
             "example": "true",
           },
@@ -2469,7 +2473,7 @@ const routes = {
       },
       400: {
         description:
-          "The request is invalid, the booking cannot be moved any more, or the new timeslot cannot be had: it is\ntaken, has started, does not exist, belongs to another room, has another price, or the room is deactivated.\n",
+          "The request is invalid, the booking can no longer be moved, or the new timeslot cannot be booked. It is\ntaken, has started, does not exist, belongs to another room or has another price. Or the room is\ndeactivated.\n",
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -2508,7 +2512,7 @@ const routes = {
       "tags": ["Bookings"],
       "summary": "See what a cancellation would refund",
       "description":
-        "What `PUT /api/v1/bookings/{bookingId}/cancel` would refund now, and when that changes. A cancellation that follows\nwhile the same tier holds refunds exactly this. Of the caller's own bookings; an admin sees it for anybody's, as it\nholds for that user.\n",
+        "The refund that `PUT /api/v1/bookings/{bookingId}/cancel` would give now, and when it changes. A cancellation in\nthe same tier refunds exactly this amount. The caller must own the booking. An admin may read it for every\nbooking.\n",
       "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:read"] }],
       "x-rate-limit": "user",
     },
@@ -2519,7 +2523,7 @@ const routes = {
             "type": "integer",
             "minimum": 1,
             "maximum": 9007199254740991,
-            "description": "A whole number, given by the server.",
+            "description": "A whole number, assigned by the server.",
           } as const,
         ).openapi({ param: { "description": "The booking's id.", "example": 42 } }),
       }),
@@ -2527,7 +2531,7 @@ const routes = {
     },
     responses: {
       200: {
-        description: "What a cancellation would refund.",
+        description: "The refund of a cancellation now.",
         content: {
           "application/json": {
             schema: Cancellation,
@@ -2544,7 +2548,7 @@ const routes = {
         },
       },
       400: {
-        description: "The request is invalid, or the booking is over, cancelled already, or its timeslot has started.",
+        description: "The request is invalid, or the booking is over, already cancelled, or its timeslot has started.",
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -2569,9 +2573,9 @@ const routes = {
     operationId: "createCheckout",
     ...{
       "tags": ["Bookings"],
-      "summary": "Get a fresh checkout",
+      "summary": "Get a new checkout",
       "description":
-        "A new `checkoutUrl` for the caller's own booking while it waits for its payment: after the payment provider could not\nbe reached, after a checkout was given up or has expired, or after the booking was moved. Checkouts that were open\nbefore are closed. The hold is not made longer. No body is needed, and none is read.\n",
+        "A new `checkoutUrl` for the caller's own booking that waits for its payment. Use it after the payment provider\nwas unreachable, a checkout was abandoned or expired, or the booking was moved. Older checkouts are closed. The\nhold keeps its end. The body is not needed and not read.\n",
       "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:write"] }],
       "x-rate-limit": "booking_write",
     },
@@ -2582,7 +2586,7 @@ const routes = {
             "type": "integer",
             "minimum": 1,
             "maximum": 9007199254740991,
-            "description": "A whole number, given by the server.",
+            "description": "A whole number, assigned by the server.",
           } as const,
         ).openapi({ param: { "description": "The booking's id.", "example": 42 } }),
       }),
@@ -2590,11 +2594,11 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must be: Letters, digits and signs of ASCII, without spaces",
-        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
+          "must be: ASCII letters, digits and signs, without spaces",
+        ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
@@ -2602,11 +2606,11 @@ const routes = {
     },
     responses: {
       201: {
-        description: "The booking, and where to pay it.",
+        description: "The booking and its checkout.",
         headers: {
           "Idempotency-Replayed": {
             "description":
-              "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
             "schema": { "type": "string" },
             "example": "true",
           },
@@ -2651,7 +2655,7 @@ const routes = {
       },
       400: {
         description:
-          "The request is invalid, or the booking waits for no payment online: it is paid, over, cancelled, free of charge,\nits hold has expired, payments happen elsewhere, or the payment provider does not take one of this amount.\n",
+          "The request is invalid, or the booking does not wait for an online payment. It is paid, over, cancelled or\nfree of charge, or its hold has expired. Or payments are made elsewhere, or the payment provider rejects\nthis amount.\n",
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -2670,7 +2674,7 @@ const routes = {
       429: responses.BookingWriteLimit,
       500: responses.InternalError,
       503: {
-        description: "The payment provider, or something else that the server needs, cannot be reached now. Try again.",
+        description: "The payment provider or another service that the server needs cannot be reached now. Retry.",
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -2691,7 +2695,7 @@ const routes = {
       "tags": ["Payments"],
       "summary": "Receive an event of the payment provider",
       "description":
-        "For the payment provider alone, which signs what it sends: the signature is verified over the body as it came,\ntogether with its age (at most 5 minutes). `stripe` signs in the header `Stripe-Signature`, `sandbox` in\n`Sandbox-Signature`. An event is dealt with once, however often it is delivered, and events may come in any order.\n200 means that everything that follows from it is stored. What is about no checkout of this server is answered 200,\ntoo, since others may use the same account of the provider.\n",
+        "For the payment provider only. The signature is verified over the raw body, with its age (at most 5 minutes).\n`stripe` signs in the header `Stripe-Signature`, `sandbox` in `Sandbox-Signature`. A repeated event is processed\nonce, and events may arrive in any order. A 200 means that all effects of the event are stored. An event about\nanother checkout is also answered 200, because other systems may use the same account.\n",
       "security": [],
       "x-rate-limit": "webhook",
       "x-raw-body": true,
@@ -2699,7 +2703,7 @@ const routes = {
     request: {
       params: z.strictObject({
         "provider": z.string().min(1).max(50).openapi({
-          param: { "description": "The provider that is configured, `stripe` or `sandbox`.", "example": "stripe" },
+          param: { "description": "The configured provider, `stripe` or `sandbox`.", "example": "stripe" },
         }),
       }),
       query: z.strictObject({}),
@@ -2708,7 +2712,7 @@ const routes = {
         required: true,
         content: {
           "application/json": {
-            "schema": { "type": "object", "additionalProperties": true, "description": "As the provider writes it." },
+            "schema": { "type": "object", "additionalProperties": true, "description": "As the provider sends it." },
             "example": {
               "id": "evt_1",
               "type": "checkout.session.completed",
@@ -2720,11 +2724,11 @@ const routes = {
     },
     responses: {
       200: {
-        description: "The event is stored, as far as it is about a checkout of this server.",
+        description: "The event is stored if it is about a checkout of this server.",
         content: { "application/json": { schema: Message, example: { "message": "Event received" } } },
       },
       400: {
-        description: "The request is invalid, or not signed by the provider within the last 5 minutes.",
+        description: "The request is invalid, or the provider did not sign it within the last 5 minutes.",
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -2760,7 +2764,7 @@ const routes = {
       "tags": ["Events"],
       "summary": "Read the feed of events",
       "description":
-        "Your own events in the order of the feed, from the oldest that is kept, or those `after` a cursor. Go on with the\n`cursor` of the answer. With `wait` an empty page is held back until something happens or the time is over, so a\nloop over this operation follows the feed.\n\nAn admin reads everybody's events and those of all rooms (`timeslot_update`), or those of one user or room.\n",
+        "Your own events in the order of the feed, from the oldest that is kept, or those `after` a cursor. Continue with\nthe `cursor` of the answer. With `wait` an empty page waits for the next event. A loop over this operation\nfollows the feed.\n\nAn admin reads the events of all users and rooms (`timeslot_update`), or those of one user or room.\n",
       "security": [{ "bearer": ["user"] }, { "apiKey": ["events:read"] }],
       "x-rate-limit": "user",
     },
@@ -2768,42 +2772,42 @@ const routes = {
       params: z.strictObject({}),
       query: z.strictObject({
         "after": Cursor.optional().openapi({
-          param: { "description": "Only events behind this cursor. `latest` stands for now.", "example": "latest" },
+          param: { "description": "Only events after this cursor. `latest` means now.", "example": "latest" },
         }),
         "limit": integerParameter(z.int().min(1).max(9007199254740991)).transform((value) => Math.min(value, 100))
           .openapi({ "type": "integer", "minimum": 1, "maximum": 9007199254740991, "default": 100 } as const).prefault(
             "100",
           ).openapi({
-            param: { "description": "How many a page. More than 100 is served as 100.", "x-served-maximum": 100 },
+            param: { "description": "Items per page. More than 100 is reduced to 100.", "x-served-maximum": 100 },
           }),
         "wait": integerParameter(z.int().min(0).max(30)).openapi(
           { "type": "integer", "minimum": 0, "maximum": 30, "default": 0 } as const,
         ).prefault("0").openapi({
-          param: { "description": "For how many seconds an empty page waits for the next event." },
+          param: { "description": "Seconds for which an empty page waits for the next event." },
         }),
         "userId": integerParameter(z.int().min(1).max(9007199254740991)).openapi(
           {
             "type": "integer",
             "minimum": 1,
             "maximum": 9007199254740991,
-            "description": "A whole number, given by the server.",
+            "description": "A whole number, assigned by the server.",
           } as const,
         ).optional().openapi({
-          param: { "description": "Only events of this user's bookings. Another user than yourself is for an admin." },
+          param: { "description": "Only events of this user's bookings. Only an admin may name another user." },
         }),
         "roomId": integerParameter(z.int().min(1).max(9007199254740991)).openapi(
           {
             "type": "integer",
             "minimum": 1,
             "maximum": 9007199254740991,
-            "description": "A whole number, given by the server.",
+            "description": "A whole number, assigned by the server.",
           } as const,
         ).optional().openapi({ param: { "description": "Only events in this room." } }),
       }),
     },
     responses: {
       200: {
-        description: "The next events, and the cursor behind them.",
+        description: "The next events, and the cursor after them.",
         content: {
           "application/json": {
             schema: EventPage,
@@ -2853,7 +2857,7 @@ const routes = {
       401: responses.Unauthorized,
       403: responses.AdminRequired,
       410: {
-        description: "Events behind this cursor are no longer kept, or the cursor is not of this feed.",
+        description: "Events after this cursor are no longer kept, or the cursor belongs to another feed.",
         content: {
           "application/problem+json": { schema: Problem, examples: { "cursor_expired": examples.cursor_expired } },
         },
@@ -2871,7 +2875,7 @@ const routes = {
       "tags": ["Events"],
       "summary": "Get a ticket for a WebSocket",
       "description":
-        'For browsers, which cannot send a token with a WebSocket. The ticket stands for the caller, works once and for 30\nseconds: `new WebSocket("wss://…/api/v1/ws?ticket=" + ticket)`. No body is needed, and none is read.\n',
+        'For browsers, which cannot send a token with a WebSocket. The ticket authenticates the caller once, within 30\nseconds: `new WebSocket("wss://…/api/v1/ws?ticket=" + ticket)`. The body is not needed and not read.\n',
       "security": [{ "bearer": ["user"] }, { "apiKey": ["events:read"] }],
       "x-rate-limit": "auth",
     },
@@ -2881,11 +2885,11 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must be: Letters, digits and signs of ASCII, without spaces",
-        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
+          "must be: ASCII letters, digits and signs, without spaces",
+        ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
@@ -2897,7 +2901,7 @@ const routes = {
         headers: {
           "Idempotency-Replayed": {
             "description":
-              "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
             "schema": { "type": "string" },
             "example": "true",
           },
@@ -2930,7 +2934,7 @@ const routes = {
       "tags": ["Events"],
       "summary": "Open a WebSocket",
       "description":
-        "A WebSocket (RFC 6455) over which frames go as JSON texts: a client sends `ClientFrame`, the server `ServerFrame`.\nSee **Events** above for what they are for.\n\nThe caller is known by the header `Authorization`, or by a `ticket`. A page in a browser has to be on this\nserver, or on an origin that the operator allowed.\n",
+        "A WebSocket (RFC 6455) with frames of JSON text. A client sends `ClientFrame`, the server `ServerFrame`.\n**Events** above explains them.\n\nThe header `Authorization` or a `ticket` authenticates the caller. A browser's page must be on this server, or\non an origin that the operator allowed.\n",
       "security": [{ "bearer": ["user"] }, { "apiKey": ["events:read"] }, { "ticket": [] }],
       "x-rate-limit": "auth",
       "x-websocket": {
@@ -2942,15 +2946,15 @@ const routes = {
       params: z.strictObject({}),
       query: z.strictObject({
         "ticket": z.string().min(1).max(100).optional().openapi({
-          param: { "description": "From `POST /api/v1/ws/tickets`, in the place of a token." },
+          param: { "description": "From `POST /api/v1/ws/tickets`, instead of a token." },
         }),
       }),
     },
     responses: {
-      101: { description: "The connection is a WebSocket from here on." },
+      101: { description: "The connection is now a WebSocket." },
       400: responses.InvalidRequest,
       401: {
-        description: "There is no token, or it is not valid, or no longer; or the ticket does not work.",
+        description: "The token is missing, invalid or expired, or the ticket is not valid.",
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -2964,7 +2968,7 @@ const routes = {
         },
       },
       403: {
-        description: "The page that asks is on an origin that is not allowed, or the API key lacks the scope.",
+        description: "The page's origin is not allowed, or the API key lacks the scope.",
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -2980,10 +2984,10 @@ const routes = {
       },
       429: {
         description:
-          "More than 60 attempts in 60 seconds (class `auth`), or the caller holds as many sockets as one user may.",
+          "More than 60 attempts in 60 seconds (class `auth`), or the caller has reached the limit of open sockets.\n",
         headers: {
           "Retry-After": {
-            "description": "Seconds until it is worth trying again.",
+            "description": "Seconds to wait before a retry.",
             "schema": { "type": "string" },
             "example": "17",
           },
@@ -3005,9 +3009,9 @@ const routes = {
     operationId: "getMe",
     ...{
       "tags": ["Account"],
-      "summary": "Who am I",
+      "summary": "Get the caller",
       "description":
-        "The caller as the server knows them. `id` is the `userId` of your bookings; it is given on the first call with a\nnew `sub` and stays the same.\n",
+        "The authenticated caller. `id` is the `userId` of your bookings. The first call with a new `sub` assigns it, and\nit stays the same.\n",
       "security": [{ "bearer": ["user"] }, { "apiKey": [] }],
       "x-rate-limit": "user",
     },
@@ -3047,7 +3051,7 @@ const routes = {
       "tags": ["Admin rooms"],
       "summary": "Create a room",
       "description":
-        "A room without timeslots; offer them with `POST /api/v1/admin/timeslots/generate`. Currency and time zone\ndefault to the server's. `metadata` is yours to use; everyone who can read the room can read it.\n",
+        "Creates a room without timeslots. Generate them with `POST /api/v1/admin/timeslots/generate`. Currency and time\nzone default to the server's. `metadata` is for your own data and is as public as the room.\n",
       "security": [{ "bearer": ["admin"] }, { "apiKey": ["rooms:write"] }],
       "x-rate-limit": "admin",
     },
@@ -3057,11 +3061,11 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must be: Letters, digits and signs of ASCII, without spaces",
-        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
+          "must be: ASCII letters, digits and signs, without spaces",
+        ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
@@ -3108,7 +3112,7 @@ const routes = {
       "tags": ["Admin rooms"],
       "summary": "Change a room",
       "description":
-        "Changes the fields that are sent and leaves the others as they are. Bookings that stand keep their price and\ncurrency. A new time zone applies to timeslots generated from then on; those that exist keep their instants.\n",
+        "Changes the fields that are sent and keeps the others. Existing bookings keep their price and currency. A new\ntime zone applies to timeslots generated afterwards. Existing timeslots keep their instants.\n",
       "security": [{ "bearer": ["admin"] }, { "apiKey": ["rooms:write"] }],
       "x-rate-limit": "admin",
     },
@@ -3119,7 +3123,7 @@ const routes = {
             "type": "integer",
             "minimum": 1,
             "maximum": 9007199254740991,
-            "description": "A whole number, given by the server.",
+            "description": "A whole number, assigned by the server.",
           } as const,
         ).openapi({ param: { "description": "The room's id.", "example": 1 } }),
       }),
@@ -3127,18 +3131,18 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must be: Letters, digits and signs of ASCII, without spaces",
-        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
+          "must be: ASCII letters, digits and signs, without spaces",
+        ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
         "if-match": z.string().min(1).max(1000).optional().openapi({
           param: {
             "description":
-              "The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is\nmade whatever has changed.\n",
+              "The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this\nheader the change is always made.\n",
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
           },
         }),
@@ -3173,7 +3177,7 @@ const routes = {
       "tags": ["Admin rooms"],
       "summary": "Deactivate a room",
       "description":
-        "The room stays, but lists no free timeslots and takes no new bookings. Its bookings stand. Deactivating it again\nchanges nothing; `PUT` with `isActive: true` brings it back.\n",
+        "The room stays, but lists no free timeslots and takes no new bookings. Its bookings stay. Deactivating it again\nchanges nothing. `PUT` with `isActive: true` activates it again.\n",
       "security": [{ "bearer": ["admin"] }, { "apiKey": ["rooms:write"] }],
       "x-rate-limit": "admin",
     },
@@ -3184,7 +3188,7 @@ const routes = {
             "type": "integer",
             "minimum": 1,
             "maximum": 9007199254740991,
-            "description": "A whole number, given by the server.",
+            "description": "A whole number, assigned by the server.",
           } as const,
         ).openapi({ param: { "description": "The room's id.", "example": 1 } }),
       }),
@@ -3193,7 +3197,7 @@ const routes = {
         "if-match": z.string().min(1).max(1000).optional().openapi({
           param: {
             "description":
-              "The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is\nmade whatever has changed.\n",
+              "The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this\nheader the change is always made.\n",
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
           },
         }),
@@ -3222,7 +3226,7 @@ const routes = {
       "tags": ["Admin timeslots"],
       "summary": "Generate timeslots for a room",
       "description":
-        "For each calendar day from `startDate` to `endDate`, both included, in the room's time zone: timeslots of\n`slotDuration` minutes, one after the other, from `workingHours.start` to `workingHours.end`, around the\n`breaks`. What is left before a break or the end and is shorter than a timeslot stays unused.\n\n- An `end` at or before the `start` runs into the next day; `24:00` is the end of the day.\n- `daysOfWeek` picks the days (1 is Monday, 7 is Sunday), `excludedDates` leaves days out.\n- Times hold on the wall clock: across a daylight-saving change the local hours stay. A time that is skipped\n  moves forward by the length of the gap, a time that comes twice is the first of the two. Timeslots always\n  have their full length in elapsed minutes.\n- A deactivated room takes timeslots too; they can be booked once it is active again.\n- A timeslot that exists already or would overlap one is skipped and counted, so a request can be repeated.\n- One request makes at most 50,000 timeslots over at most 3,660 days. Either all are written or none.\n",
+        "Generates timeslots for each calendar day from `startDate` to `endDate`, both included, in the room's time zone.\nThey are `slotDuration` minutes long and follow each other from `workingHours.start` to `workingHours.end`,\nexcept in `breaks`. A rest that is shorter than a timeslot stays unused.\n\n- An `end` at or before the `start` is on the next day; `24:00` is the end of the day.\n- `daysOfWeek` selects the days (1 is Monday, 7 is Sunday), `excludedDates` removes days.\n- Times are local: they stay the same across a daylight-saving change. A skipped time moves forward by the\n  length of the gap. A repeated time is the first of the two. Timeslots always have their full length in elapsed\n  minutes.\n- A deactivated room gets timeslots too. They can be booked when it is active again.\n- A timeslot that exists or overlaps another one is skipped and counted, so a request can be repeated.\n- One request generates at most 50,000 timeslots over at most 3,660 days. Either all are written or none.\n",
       "security": [{ "bearer": ["admin"] }, { "apiKey": ["timeslots:write"] }],
       "x-rate-limit": "admin",
     },
@@ -3232,11 +3236,11 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must be: Letters, digits and signs of ASCII, without spaces",
-        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
+          "must be: ASCII letters, digits and signs, without spaces",
+        ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
@@ -3262,11 +3266,11 @@ const routes = {
     },
     responses: {
       201: {
-        description: "How many timeslots were made, and how many were skipped because they would overlap another.",
+        description: "The number of timeslots generated, and the number skipped because they overlap another one.",
         headers: {
           "Idempotency-Replayed": {
             "description":
-              "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
             "schema": { "type": "string" },
             "example": "true",
           },
@@ -3284,7 +3288,7 @@ const routes = {
         },
       },
       400: {
-        description: "The request is invalid, the room does not exist, or too much was asked for at once.",
+        description: "The request is invalid, the room does not exist, or the request is too large.",
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -3318,7 +3322,7 @@ const routes = {
       "tags": ["Admin timeslots"],
       "summary": "Delete a timeslot",
       "description":
-        "Withdraws a timeslot that has no bookings. One that has, cancelled ones included, is part of their history and\nstays.\n",
+        "Deletes a timeslot without bookings. A timeslot with bookings, even cancelled ones, is part of their history and\nstays.\n",
       "security": [{ "bearer": ["admin"] }, { "apiKey": ["timeslots:write"] }],
       "x-rate-limit": "admin",
     },
@@ -3329,7 +3333,7 @@ const routes = {
             "type": "integer",
             "minimum": 1,
             "maximum": 9007199254740991,
-            "description": "A whole number, given by the server.",
+            "description": "A whole number, assigned by the server.",
           } as const,
         ).openapi({ param: { "description": "The timeslot's id.", "example": 17 } }),
       }),
@@ -3337,7 +3341,7 @@ const routes = {
     },
     responses: {
       200: {
-        description: "The timeslot is gone.",
+        description: "The timeslot is deleted.",
         content: { "application/json": { schema: Message, example: { "message": "Timeslot deleted" } } },
       },
       400: {
@@ -3355,7 +3359,7 @@ const routes = {
       401: responses.Unauthorized,
       403: responses.AdminRequired,
       404: {
-        description: "There is no such timeslot.",
+        description: "The timeslot does not exist.",
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -3376,7 +3380,7 @@ const routes = {
       "tags": ["Admin bookings"],
       "summary": "List all bookings",
       "description":
-        "Everybody's bookings, newest first. `fromDate` and `toDate` look at when the booking was made. A calendar date\nis a day in the server's default time zone, both days included; a date-time is that instant, and without an\noffset the local time of that zone.\n",
+        "The bookings of all users, newest first. `fromDate` and `toDate` filter by the creation of the booking. A\ncalendar date is a day in the server's default time zone, both days included. A date-time is an instant; without\nan offset it is the local time of that zone.\n",
       "security": [{ "bearer": ["admin"] }, { "apiKey": ["bookings:read"] }],
       "x-rate-limit": "admin",
     },
@@ -3389,7 +3393,7 @@ const routes = {
             "type": "integer",
             "minimum": 1,
             "maximum": 9007199254740991,
-            "description": "A whole number, given by the server.",
+            "description": "A whole number, assigned by the server.",
           } as const,
         ).optional().openapi({ param: { "description": "Only bookings of this room." } }),
         "userId": integerParameter(z.int().min(1).max(9007199254740991)).openapi(
@@ -3397,29 +3401,30 @@ const routes = {
             "type": "integer",
             "minimum": 1,
             "maximum": 9007199254740991,
-            "description": "A whole number, given by the server.",
+            "description": "A whole number, assigned by the server.",
           } as const,
         ).optional().openapi({ param: { "description": "Only bookings of this user." } }),
         "fromDate": DateOrDateTime.optional().openapi({
-          param: { "description": "Only bookings made on or after this day or instant." },
+          param: { "description": "Only bookings created on or after this day or instant." },
         }),
         "toDate": DateOrDateTime.optional().openapi({
-          param: { "description": "Only bookings made on or before this day or instant." },
+          param: { "description": "Only bookings created on or before this day or instant." },
         }),
         "page": integerParameter(z.int().min(1).max(2147483647)).openapi(
           { "type": "integer", "minimum": 1, "maximum": 2147483647, "default": 1 } as const,
-        ).prefault("1").openapi({ param: { "description": "Which page, from 1." } }),
+        ).prefault("1").openapi({ param: { "description": "The number of the page, from 1." } }),
         "limit": integerParameter(z.int().min(1).max(9007199254740991)).transform((value) => Math.min(value, 100))
           .openapi({ "type": "integer", "minimum": 1, "maximum": 9007199254740991, "default": 50 } as const).prefault(
             "50",
           ).openapi({
-            param: { "description": "Bookings a page. More than 100 is served as 100.", "x-served-maximum": 100 },
+            param: { "description": "Bookings per page. More than 100 is reduced to 100.", "x-served-maximum": 100 },
           }),
       }),
       headers: z.object({
         "if-none-match": z.string().min(1).max(1000).optional().openapi({
           param: {
-            "description": "The `ETag` of what you have. If it is still so, the answer is 304 without a body.",
+            "description":
+              "The `ETag` of the answer that you have. If it is unchanged, the answer is 304 without a body.",
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
           },
         }),
@@ -3442,9 +3447,9 @@ const routes = {
     operationId: "updateBookingStatus",
     ...{
       "tags": ["Admin bookings"],
-      "summary": "Decide on a booking",
+      "summary": "Change the status of a booking",
       "description":
-        "- `confirmed`, from `pending`: it is paid or approved outside of Slotkeeper. A price counts as paid in full.\n- `completed` and `no_show`, from `confirmed`, once the timeslot has started.\n- `cancelled`, from `pending` or `confirmed`, also after the start: everything paid is refunded and the timeslot\n  is free again at once. What was paid online goes back through the payment provider.\n\nAnything else is refused with `invalid_status_transition`.\n",
+        "- `confirmed`, from `pending`: paid or approved outside of Slotkeeper. A price counts as paid in full.\n- `completed` and `no_show`, from `confirmed`, after the timeslot has started.\n- `cancelled`, from `pending` or `confirmed`, also after the start: everything paid is refunded and the timeslot\n  is free again at once. An online payment is refunded through the payment provider.\n\nOther changes are rejected with `invalid_status_transition`.\n",
       "security": [{ "bearer": ["admin"] }, { "apiKey": ["bookings:write"] }],
       "x-rate-limit": "admin",
     },
@@ -3455,7 +3460,7 @@ const routes = {
             "type": "integer",
             "minimum": 1,
             "maximum": 9007199254740991,
-            "description": "A whole number, given by the server.",
+            "description": "A whole number, assigned by the server.",
           } as const,
         ).openapi({ param: { "description": "The booking's id.", "example": 42 } }),
       }),
@@ -3463,18 +3468,18 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must be: Letters, digits and signs of ASCII, without spaces",
-        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
+          "must be: ASCII letters, digits and signs, without spaces",
+        ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
         "if-match": z.string().min(1).max(1000).optional().openapi({
           param: {
             "description":
-              "The `ETag` of what you read. If it has changed since, nothing is done and the answer is 412. Left out, the change is\nmade whatever has changed.\n",
+              "The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this\nheader the change is always made.\n",
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
           },
         }),
@@ -3519,9 +3524,9 @@ const routes = {
     operationId: "retryRefund",
     ...{
       "tags": ["Admin bookings"],
-      "summary": "Try a failed refund again",
+      "summary": "Retry a failed refund",
       "description":
-        "For a booking whose `paymentStatus` is `refund_failed`: the payment provider is asked again, until it has taken the\nrefund on. What was given back by then is not given back again. No body is needed, and none is read.\n",
+        "For a booking with the `paymentStatus` `refund_failed`. The server asks the payment provider again until it\naccepts the refund. An amount that is already refunded is not refunded again. The body is not needed and not\nread.\n",
       "security": [{ "bearer": ["admin"] }, { "apiKey": ["bookings:write"] }],
       "x-rate-limit": "admin",
     },
@@ -3532,7 +3537,7 @@ const routes = {
             "type": "integer",
             "minimum": 1,
             "maximum": 9007199254740991,
-            "description": "A whole number, given by the server.",
+            "description": "A whole number, assigned by the server.",
           } as const,
         ).openapi({ param: { "description": "The booking's id.", "example": 42 } }),
       }),
@@ -3540,11 +3545,11 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must be: Letters, digits and signs of ASCII, without spaces",
-        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
+          "must be: ASCII letters, digits and signs, without spaces",
+        ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
@@ -3552,11 +3557,11 @@ const routes = {
     },
     responses: {
       200: {
-        description: "The booking, with a refund under way, and the amount that is asked for again.",
+        description: "The booking, with a pending refund, and the amount of this refund.",
         headers: {
           "Idempotency-Replayed": {
             "description":
-              "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
             "schema": { "type": "string" },
             "example": "true",
           },
@@ -3629,7 +3634,7 @@ const routes = {
       "tags": ["Admin bookings"],
       "summary": "Count bookings, revenue and occupancy",
       "description":
-        "Bookings made in the range, by their status now, and their revenue: what was paid minus what was refunded.\nWithout `toDate`: until now. Without `fromDate`: since the calendar month began in which the range ends. Dates\nare read as in `GET /api/v1/admin/bookings`. Amounts of different currencies are not converted: `revenue` adds up all\namounts, `revenueByCurrency` keeps them apart.\n\nMinutes and `occupancy` are about the timeslots that start in the range, whenever they were booked. `byDay` has each\ncalendar day of the range in the server's `DEFAULT_TIME_ZONE`, with zeros too: bookings on the day they were made, minutes\non the day the timeslot starts. It is empty when the range has over 366 days.\n",
+        "Bookings created in the range, by their present status, and their revenue: paid minus refunded. Without `toDate`\nthe range ends now. Without `fromDate` it starts with the calendar month of its end. Dates are read as in\n`GET /api/v1/admin/bookings`. Currencies are not converted: `revenue` adds up all amounts, `revenueByCurrency`\nseparates them.\n\nMinutes and `occupancy` are about the timeslots that start in the range, whenever they were booked. `byDay` has\neach calendar day of the range in the server's `DEFAULT_TIME_ZONE`, including days with zeros. Bookings count on\nthe day of their creation, minutes on the day of the timeslot's start. It is empty for a range of over 366 days.\n",
       "security": [{ "bearer": ["admin"] }, { "apiKey": ["stats:read"] }],
       "x-rate-limit": "admin",
     },
@@ -3637,19 +3642,19 @@ const routes = {
       params: z.strictObject({}),
       query: z.strictObject({
         "fromDate": DateOrDateTime.optional().openapi({
-          param: { "description": "Only bookings made on or after this day or instant." },
+          param: { "description": "Only bookings created on or after this day or instant." },
         }),
         "toDate": DateOrDateTime.optional().openapi({
-          param: { "description": "Only bookings made on or before this day or instant." },
+          param: { "description": "Only bookings created on or before this day or instant." },
         }),
         "roomId": integerParameter(z.int().min(1).max(9007199254740991)).openapi(
           {
             "type": "integer",
             "minimum": 1,
             "maximum": 9007199254740991,
-            "description": "A whole number, given by the server.",
+            "description": "A whole number, assigned by the server.",
           } as const,
-        ).optional().openapi({ param: { "description": "Only this room. One that does not exist has zeros." } }),
+        ).optional().openapi({ param: { "description": "Only this room. An unknown room has zeros." } }),
       }),
     },
     responses: {
@@ -3714,7 +3719,7 @@ const routes = {
     ...{
       "tags": ["Admin access"],
       "summary": "List API keys",
-      "description": "Newest first, revoked ones too. The keys themselves are not kept, only how they begin.",
+      "description": "Newest first, revoked ones too. The server stores only a key's prefix and a hash.",
       "security": [{ "bearer": ["admin"] }],
       "x-rate-limit": "admin",
     },
@@ -3723,12 +3728,12 @@ const routes = {
       query: z.strictObject({
         "page": integerParameter(z.int().min(1).max(2147483647)).openapi(
           { "type": "integer", "minimum": 1, "maximum": 2147483647, "default": 1 } as const,
-        ).prefault("1").openapi({ param: { "description": "Which page, from 1." } }),
+        ).prefault("1").openapi({ param: { "description": "The number of the page, from 1." } }),
         "limit": integerParameter(z.int().min(1).max(9007199254740991)).transform((value) => Math.min(value, 100))
           .openapi({ "type": "integer", "minimum": 1, "maximum": 9007199254740991, "default": 50 } as const).prefault(
             "50",
           ).openapi({
-            param: { "description": "How many a page. More than 100 is served as 100.", "x-served-maximum": 100 },
+            param: { "description": "Items per page. More than 100 is reduced to 100.", "x-served-maximum": 100 },
           }),
       }),
     },
@@ -3774,7 +3779,7 @@ const routes = {
       "tags": ["Admin access"],
       "summary": "Create an API key",
       "description":
-        "A key for a program. It acts as a user of its own, within its scopes, with the rights of an admin. The answer is the\nonly one that has the key itself: the server keeps a hash of it.\n",
+        "Creates a key for a program. It acts as a user of its own, within its scopes, with the rights of an admin. Only\nthis answer contains the key itself: the server stores a hash of it.\n",
       "security": [{ "bearer": ["admin"] }],
       "x-rate-limit": "admin",
     },
@@ -3784,11 +3789,11 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must be: Letters, digits and signs of ASCII, without spaces",
-        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
+          "must be: ASCII letters, digits and signs, without spaces",
+        ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
@@ -3809,7 +3814,7 @@ const routes = {
         headers: {
           "Idempotency-Replayed": {
             "description":
-              "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
             "schema": { "type": "string" },
             "example": "true",
           },
@@ -3857,7 +3862,7 @@ const routes = {
       "tags": ["Admin access"],
       "summary": "Revoke an API key",
       "description":
-        "Within a second no server takes the key any more, and its WebSockets are closed. It stays in the list. Revoking it again\nchanges nothing.\n",
+        "No server accepts the key after a second, and its WebSockets are closed. It stays in the list. Revoking it again\nchanges nothing.\n",
       "security": [{ "bearer": ["admin"] }],
       "x-rate-limit": "admin",
     },
@@ -3868,7 +3873,7 @@ const routes = {
             "type": "integer",
             "minimum": 1,
             "maximum": 9007199254740991,
-            "description": "A whole number, given by the server.",
+            "description": "A whole number, assigned by the server.",
           } as const,
         ).openapi({ param: { "description": "The API key's id.", "example": 3 } }),
       }),
@@ -3876,7 +3881,7 @@ const routes = {
     },
     responses: {
       200: {
-        description: "It is revoked.",
+        description: "The API key is revoked.",
         content: { "application/json": { schema: Message, example: { "message": "API key revoked" } } },
       },
       400: responses.InvalidRequest,
@@ -3896,7 +3901,7 @@ const routes = {
       "tags": ["Admin access"],
       "summary": "Read the audit log",
       "description":
-        "What admins and API keys have changed through the admin operations, newest first: who, what, how it was before and\nafter, and in which request. It is written together with the change, and nobody can change or delete it here.\n",
+        "Changes that admins and API keys made through the admin operations, newest first. An entry has the caller, the\nchange with its state before and after, and the request. It is committed together with the change and cannot be\nchanged or deleted here.\n",
       "security": [{ "bearer": ["admin"] }],
       "x-rate-limit": "admin",
     },
@@ -3908,21 +3913,21 @@ const routes = {
             "type": "integer",
             "minimum": 1,
             "maximum": 9007199254740991,
-            "description": "A whole number, given by the server.",
+            "description": "A whole number, assigned by the server.",
           } as const,
         ).optional().openapi({ param: { "description": "Only changes by this user." } }),
         "operation": z.string().min(1).max(100).optional().openapi({
           param: { "description": "Only changes by this operation, such as `updateRoom`." },
         }),
         "resource": AuditResource.optional().openapi({
-          param: { "description": "Only changes of resources of this kind." },
+          param: { "description": "Only changes of this kind of resource." },
         }),
         "resourceId": integerParameter(z.int().min(1).max(9007199254740991)).openapi(
           {
             "type": "integer",
             "minimum": 1,
             "maximum": 9007199254740991,
-            "description": "A whole number, given by the server.",
+            "description": "A whole number, assigned by the server.",
           } as const,
         ).optional().openapi({
           param: { "description": "Only changes of the resource with this id; together with `resource`." },
@@ -3935,12 +3940,12 @@ const routes = {
         }),
         "page": integerParameter(z.int().min(1).max(2147483647)).openapi(
           { "type": "integer", "minimum": 1, "maximum": 2147483647, "default": 1 } as const,
-        ).prefault("1").openapi({ param: { "description": "Which page, from 1." } }),
+        ).prefault("1").openapi({ param: { "description": "The number of the page, from 1." } }),
         "limit": integerParameter(z.int().min(1).max(9007199254740991)).transform((value) => Math.min(value, 100))
           .openapi({ "type": "integer", "minimum": 1, "maximum": 9007199254740991, "default": 50 } as const).prefault(
             "50",
           ).openapi({
-            param: { "description": "How many a page. More than 100 is served as 100.", "x-served-maximum": 100 },
+            param: { "description": "Items per page. More than 100 is reduced to 100.", "x-served-maximum": 100 },
           }),
       }),
     },
@@ -3989,7 +3994,7 @@ const routes = {
     ...{
       "tags": ["Sandbox"],
       "summary": "Read the clock",
-      "description": "The time that this server takes it to be.\n",
+      "description": "The present time of this server.",
       "security": [{ "bearer": ["admin"] }],
       "x-rate-limit": "admin",
       "x-sandbox-only": true,
@@ -4024,7 +4029,7 @@ const routes = {
       "tags": ["Sandbox"],
       "summary": "Move the clock forward",
       "description":
-        "Sets the clock of this server to `now`, from where it goes on. What that makes due has happened when the answer comes:\nholds have expired, reminders are sent, old events are gone. Refunds and the lifetime of tokens go by the real time.\nThe clock goes forward only; `DELETE` takes it back to the real time. A restart does that, too.\n",
+        "Sets the clock of this server to `now`; it runs from there. Before the answer, all due changes have happened.\nHolds have expired, reminders are sent, old events are removed. Refunds and the lifetime of tokens use the real\ntime. The clock only moves forward. `DELETE` or a restart resets it to the real time.\n",
       "security": [{ "bearer": ["admin"] }],
       "x-rate-limit": "admin",
       "x-sandbox-only": true,
@@ -4035,11 +4040,11 @@ const routes = {
       headers: z.object({
         "idempotency-key": z.string().min(1).max(255).regex(
           new RegExp("^[\\x21-\\x7e]+$"),
-          "must be: Letters, digits and signs of ASCII, without spaces",
-        ).openapi({ "description": "Letters, digits and signs of ASCII, without spaces." }).optional().openapi({
+          "must be: ASCII letters, digits and signs, without spaces",
+        ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. Sent again with the same key, the request is not done again: you\nget the stored answer. See **Sending it again** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
@@ -4055,7 +4060,7 @@ const routes = {
         headers: {
           "Idempotency-Replayed": {
             "description":
-              "`true` on the stored answer to a request that was sent again with its `Idempotency-Key`; else it is left out.",
+              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
             "schema": { "type": "string" },
             "example": "true",
           },
@@ -4065,7 +4070,7 @@ const routes = {
         },
       },
       400: {
-        description: "The request is invalid, or the clock would go back.",
+        description: "The request is invalid, or the new time is before the present one.",
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -4095,8 +4100,8 @@ const routes = {
     operationId: "resetSandboxClock",
     ...{
       "tags": ["Sandbox"],
-      "summary": "Take the clock back to the real time",
-      "description": "What was done while the clock stood elsewhere stays as it is, with the times that it has.\n",
+      "summary": "Reset the clock to the real time",
+      "description": "Earlier changes stay, with the times that they have.",
       "security": [{ "bearer": ["admin"] }],
       "x-rate-limit": "admin",
       "x-sandbox-only": true,
@@ -4129,8 +4134,8 @@ const routes = {
     operationId: "getHealth",
     ...{
       "tags": ["Operations"],
-      "summary": "Is the process alive",
-      "description": "Answers without looking at the database. Restart the process when this fails.",
+      "summary": "Check that the process is alive",
+      "description": "Answers without using the database. Restart the process when this fails.",
       "security": [],
       "x-rate-limit": "none",
     },
@@ -4153,7 +4158,7 @@ const routes = {
     operationId: "getReadiness",
     ...{
       "tags": ["Operations"],
-      "summary": "Can the process serve",
+      "summary": "Check that the process can serve requests",
       "description":
         "Answers 200 when the database is reachable and migrated. Send no traffic while this answers 503.\n",
       "security": [],
@@ -4165,7 +4170,7 @@ const routes = {
     },
     responses: {
       200: {
-        description: "The process can serve.",
+        description: "The process can serve requests.",
         content: { "application/json": { schema: Readiness, example: { "status": "ready" } } },
       },
       400: responses.InvalidRequest,

@@ -25,14 +25,14 @@ const words: [RegExp, string][] = [
   [/\bhowever (?:many|much|long|often)\b/i, "name the number, or say that it does not matter"],
 ];
 const opening =
-  /^(?:who|whom|whose|what|whether that|that it|that is|of (?:one|what|whom)|as what|for (?:what|whom)|nobody is there)\b/i;
+  /^(?:who|whom|whose|what|whether that|that it|of (?:one|what|whom)|as what|for (?:what|whom)|nobody is there)\b/i;
 
 /** Sentences with the line that each starts on. Code and links count as one word. */
 function sentences({ text, line }: Passage): Passage[] {
   const masked = text
     .replace(/`[^`]+`|\{@link[^}]*\}|<[^<>\s]+>|https?:\S+/g, (code) => "x" + "\n".repeat(code.split("\n").length - 1))
     .replace(/\]\([^)\s]*\)/g, "]");
-  return [...masked.matchAll(/\S[\s\S]*?(?:[.!?]["')*_]*(?=\s+["'(*_\p{Lu}]|\s+x\b|\s*$)|$)/gu)].map((match) => ({
+  return [...masked.matchAll(/\S[\s\S]*?(?:[.!?]["')*_]*(?=\s+["'(*_\p{Lu}\d]|\s+x\b|\s*$)|$)/gu)].map((match) => ({
     kind: "prose",
     text: match[0],
     line: line + masked.slice(0, match.index).split("\n").length - 1,

@@ -14,7 +14,7 @@ const usePrecisionMs = 60_000;
 /** Seconds since 1970. Until when a key may act that does not expire: further than any that does. */
 const never = Date.UTC(9999, 0) / 1_000;
 
-const invalid = () => new Problem("token_invalid", "The API key is not valid: it was revoked, or never was one.");
+const invalid = () => new Problem("token_invalid", "The API key is not valid: it was revoked, or is unknown.");
 const expired = () => new Problem("token_expired", "The API key has expired. Get a new one from an admin.");
 
 interface Look {

@@ -85,7 +85,7 @@ export async function waitingRefusal(
   if (maxPendingBookings === 0) return undefined;
   const count = await countWaiting(db, { userId, now });
   if (count < maxPendingBookings) return undefined;
-  const detail = `You hold ${count} bookings that are not paid or confirmed yet, as many as you may. ` +
+  const detail = `You have ${count} bookings that are not paid or confirmed, the limit for one user. ` +
     "Pay or cancel one first.";
   return new Problem("too_many_pending_bookings", detail);
 }

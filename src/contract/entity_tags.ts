@@ -23,7 +23,10 @@ export function assertMatches<T>(ifMatch: string | undefined, schema: z.ZodType<
   if (ifMatch === undefined || ifMatch.trim() === "*") return;
   // A weak tag promises less than that nothing has changed.
   if (listed(ifMatch).includes(entityTagOf(JSON.stringify(schema.parse(resource))))) return;
-  throw new Problem("precondition_failed", "It has changed since you read it. Read it again, and decide anew.");
+  throw new Problem(
+    "precondition_failed",
+    "The resource has changed since you read it. Read it again before you change it.",
+  );
 }
 
 function listed(header: string): string[] {

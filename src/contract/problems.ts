@@ -46,7 +46,7 @@ export const catalogue: Record<ProblemCode, { status: number; title: string }> =
   api_key_not_found: { status: 404, title: "API key not found" },
   request_timeout: { status: 408, title: "Request timed out" },
   idempotency_in_progress: { status: 409, title: "Request is still running" },
-  precondition_failed: { status: 412, title: "It has changed" },
+  precondition_failed: { status: 412, title: "Resource has changed" },
   idempotency_key_reused: { status: 422, title: "Idempotency-Key was used" },
   rate_limited: { status: 429, title: "Too many requests" },
   too_many_pending_bookings: { status: 400, title: "Too many pending bookings" },

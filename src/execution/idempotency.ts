@@ -83,7 +83,7 @@ export async function claimKey(
   if (row === undefined) return undefined;
   if (row.request_hash !== digest(...request.content).toHex()) {
     const detail = "You used this Idempotency-Key for another request. " +
-      "Make a new key for each request that is not a repetition.";
+      "Use a new key for each new request.";
     throw new Problem("idempotency_key_reused", detail);
   }
   if (row.pending_until !== null && row.pending_until > now) throw inProgress();

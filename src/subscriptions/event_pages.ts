@@ -44,7 +44,7 @@ export async function listEvents(rules: EventRules, caller: Caller, query: Event
     try {
       const batch = await readEvents(rules.db, { ...filter, after, limit: query.limit });
       if (given !== undefined && given !== "latest" && hasGap(given, batch)) {
-        throw expired("Events behind this cursor are no longer kept.");
+        throw expired("Events after this cursor are no longer kept.");
       }
       const page = toPage(rules, batch, { after, limit: query.limit });
       const leftMs = deadline - performance.now();
@@ -72,7 +72,7 @@ function filterFor(caller: Caller, { userId, roomId }: EventPageQuery): EventFil
 }
 
 function expired(why: string): Problem {
-  return new Problem("cursor_expired", `${why} Read your bookings afresh and go on after \`latest\`.`);
+  return new Problem("cursor_expired", `${why} Read your bookings again and continue after \`latest\`.`);
 }
 
 function toPage(
@@ -93,6 +93,6 @@ function toPage(
   } catch (failure) {
     // As on a socket: nobody is left in the belief that nothing happened, and nobody is stuck.
     log.error("an event cannot be told", { failure: describeFailure(failure) });
-    throw expired("An event behind this cursor cannot be told.");
+    throw expired("An event after this cursor cannot be read.");
   }
 }

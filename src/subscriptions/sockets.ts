@@ -57,7 +57,7 @@ export class Sockets {
     if (!asksForWebSocket(request)) throw upgradeRequired();
     const { perUser, total } = this.limits;
     if ((this.perUser.get(caller.userId) ?? 0) >= perUser) {
-      const detail = `You hold ${perUser} sockets on this server, as many as one user may. Close one first.`;
+      const detail = `You have ${perUser} open sockets on this server, the limit for one user. Close one first.`;
       throw new Problem("too_many_sockets", detail, { retryAfter: 5 });
     }
     if (this.sessions.size >= total) {

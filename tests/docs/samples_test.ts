@@ -113,9 +113,9 @@ async function letSomethingHappen(server: TestServer, seen: () => Promise<void>)
 /** What each sample of a guide prints, by the heading above it. */
 const printed: Record<string, RegExp> = {
   "A first booking": /Complete payment to confirm\. http:\/\/127\.0\.0\.1:\d+\/sandbox\/checkout\//,
-  "When something is refused": /^booking_not_found Booking not found: there is no booking 99\.\n$/,
-  "Sending it again": /^first (\d+)\nsecond \1\n$/,
-  "Not overwriting others": /^2026-03-20T09:00:00\.000Z\n0\n$/,
+  "Errors": /^booking_not_found Booking not found: there is no booking 99\.\n$/,
+  "Idempotency": /^first (\d+)\nsecond \1\n$/,
+  "Conditional requests": /^2026-03-20T09:00:00\.000Z\n0\n$/,
   "Lists": /^42 Test room 2026-03-20T09:00:00\.000Z\n$/,
   "Payments": /^Pay at http:\S+\/sandbox\/checkout\/\S+\n0 EUR \S+\n$/,
   "With the SDK": /^connecting \nlive \n(.*\n)*created \d+ \S+\n/,
