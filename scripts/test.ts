@@ -1,45 +1,131 @@
 /**
  * Runs the tests against a Postgres of their own, or the one of `TEST_DATABASE_URL` (whose user may create databases).
- * Arguments go to `deno test`: `deno task test tests/api`.
+ *
+ * - `deno task test`: all tests but the long ones.
+ * - `deno task test tests/api`: these files and folders.
+ * - `deno task test createBooking`: the tests with this name, and the files named after it.
+ * - `deno task test:long`: the long tests, the fuzz and the property tests at full size.
+ *
+ * Options go to `deno test`. `DENO_JOBS` sets the number of shards that run at once.
  */
-import { readdir } from "node:fs/promises";
+import { join } from "node:path";
 import { migrate } from "../src/boot/migrate.ts";
 import { createDatabase, databaseUrl, dropDatabase, templateDatabase } from "../tests/support/database.ts";
 import { startTemporaryPostgres } from "./temporary_postgres.ts";
+import { dealShards, readTestFiles, selectByName, shardSource, type TestFile } from "./test_selection.ts";
+import { summarize } from "./test_summary.ts";
 
-/** Folders and files that take longest. They begin first, so that none of them is left over when all others have ended. */
-const longest = ["server", "payments", "idempotency", "rules", "events"];
+/** Importing the app costs 0.8 CPU seconds a shard. With more shards the last one leaves the cores idle for less time. */
+const shardCount = 8;
+/** The files of one name run in this many shards, so that few import the app. */
+const namedShardCount = 3;
 
-async function testFiles(): Promise<string[]> {
-  const names = (await readdir("tests", { recursive: true }))
-    // Long runs have a task of their own.
-    .filter((name) => name.endsWith("_test.ts") && !name.startsWith("long/"));
-  const rank = (name: string) => longest.findIndex((folder) => name.startsWith(folder)) >>> 0;
-  return names.sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1)).map((name) => `tests/${name}`);
+/** Of the long files, those that take longest. They start first, so that none is left when all others have ended. */
+const longestFirst = ["tests/contract/fuzz_test.ts", "tests/long/edge_test.ts", "tests/long/loss_test.ts"];
+
+interface Selection {
+  shards: TestFile[][];
+  options: string[];
+  env: Record<string, string>;
+  /** Whether to print each test. A run of everything prints failures only. */
+  isVerbose: boolean;
 }
 
-async function run(adminUrl: string): Promise<number> {
+const isLong = ({ path }: TestFile) => path.startsWith("tests/long/");
+/** Files that also run in `test:long`, at full size. */
+const hasFullSize = ({ path }: TestFile) => /(_property|\/fuzz)_test\.ts$/.test(path);
+const jobs = (count: number) => ({ DENO_JOBS: Deno.env.get("DENO_JOBS") ?? String(count) });
+
+/** Sorts the arguments into paths, names, and options for `deno test`. */
+async function parseArguments(args: string[]): Promise<{ paths: string[]; names: string[]; options: string[] }> {
+  const [paths, names, options]: [string[], string[], string[]] = [[], [], []];
+  for (const [index, arg] of args.entries()) {
+    if (arg === "--") continue;
+    const exists = await Deno.stat(arg).then(() => true, () => false);
+    // `--filter text`: the text belongs to the option.
+    const isValue = /^--[^=]+$/.test(args[index - 1] ?? "");
+    (arg.startsWith("-") ? options : exists ? paths : isValue ? options : names).push(arg);
+  }
+  return { paths, names, options };
+}
+
+/** @throws {Error} when no test has a name that is asked for. */
+async function select(args: string[]): Promise<Selection> {
+  const { paths, names, options } = await parseArguments(args.filter((arg) => arg !== "--long"));
+  // More jobs than cores: many tests wait for the database or for a limit of time.
+  const env = jobs(navigator.hardwareConcurrency + 1);
+  const all = await readTestFiles(["tests"]);
+  if (args.includes("--long")) {
+    const rank = ({ path }: TestFile) => longestFirst.indexOf(path) >>> 0;
+    const files = all.filter((file) => isLong(file) || hasFullSize(file)).toSorted((a, b) => rank(a) - rank(b));
+    // Most start processes, which take the cores. Each is a shard of its own: some change the environment.
+    const longEnv = { ...jobs(2), FULL_PROPERTIES: "1" };
+    return { shards: files.map((file) => [file]), options, env: longEnv, isVerbose: true };
+  }
+  const [name, ...more] = names;
+  if (name !== undefined) {
+    const selected = selectByName(all.filter((file) => !isLong(file)), name);
+    if (selected === undefined || more.length > 0) {
+      const fault = more.length > 0 ? "Only one name can be selected." : `No test or test file has the name ${name}.`;
+      const advice = "Give an operation (createBooking), a path (tests/api), or --filter with a part of a test's name.";
+      throw new Error(`${fault} ${advice}`);
+    }
+    const { files, filter } = selected;
+    const shards = dealShards(files, namedShardCount);
+    return { shards, options: [...options, "--filter", filter], env, isVerbose: true };
+  }
+  const files = paths.length > 0 ? await readTestFiles(paths) : all.filter((file) => !isLong(file));
+  return { shards: dealShards(files, shardCount), options, env, isVerbose: paths.length > 0 };
+}
+
+async function run(adminUrl: string, { shards, options, env, isVerbose }: Selection): Promise<number> {
   await dropDatabase(adminUrl, templateDatabase);
   await createDatabase(adminUrl, templateDatabase);
   await migrate(databaseUrl(adminUrl, templateDatabase));
-  const paths = Deno.args.some((arg) => !arg.startsWith("-")) ? [] : await testFiles();
-  // `deno task check` looks at the types, of the tests too.
-  const tests = new Deno.Command(Deno.execPath(), {
-    args: ["test", "--allow-all", "--parallel", "--quiet", "--no-check", ...Deno.args, ...paths],
-    // Many tests wait for a process or a limit of time, and leave their core to others.
-    env: {
-      TEST_DATABASE_URL: adminUrl,
-      DENO_JOBS: Deno.env.get("DENO_JOBS") ?? String(navigator.hardwareConcurrency + 1),
-    },
-  });
-  const running = tests.spawn();
-  // A terminal sends its signals to the tests as well. We stay until they are gone, to stop Postgres.
-  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, () => running.kill(signal));
-  return (await running.status).code;
+  const folder = await Deno.makeTempDir({ prefix: "slotkeeper_tests_" });
+  try {
+    const paths = await Promise.all(shards.map(async (files, index) => {
+      const [first, ...more] = files;
+      if (first !== undefined && more.length === 0) return first.path;
+      const path = join(folder, `shard_${index + 1}_test.ts`);
+      await Deno.writeTextFile(path, shardSource(files));
+      return path;
+    }));
+    const report = join(folder, "report.xml");
+    // `deno task check` looks at the types, of the tests too.
+    const tests = new Deno.Command(Deno.execPath(), {
+      args: [
+        "test",
+        "--allow-all",
+        "--parallel",
+        "--quiet",
+        "--no-check",
+        `--junit-path=${report}`,
+        ...options,
+        ...paths,
+      ],
+      env: { TEST_DATABASE_URL: adminUrl, ...(Deno.stdout.isTerminal() ? { FORCE_COLOR: "1" } : {}), ...env },
+      stdout: "piped",
+    });
+    const running = tests.spawn();
+    // A terminal sends its signals to the tests as well. We stay until they are gone, to stop Postgres.
+    for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, () => running.kill(signal));
+    await summarize(running.stdout, { report, isVerbose });
+    return (await running.status).code;
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 }
 
+let selection: Selection;
+try {
+  selection = await select(Deno.args);
+} catch (failure) {
+  console.error(failure instanceof Error ? failure.message : failure);
+  Deno.exit(2);
+}
 const external = Deno.env.get("TEST_DATABASE_URL");
-if (external !== undefined) Deno.exit(await run(external));
+if (external !== undefined) Deno.exit(await run(external, selection));
 const server = await startTemporaryPostgres();
-const code = await run(server.url("postgres")).finally(() => server.stop());
+const code = await run(server.url("postgres"), selection).finally(() => server.stop());
 Deno.exit(code);

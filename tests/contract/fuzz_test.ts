@@ -20,9 +20,10 @@ import { faultGroups } from "./fuzz/faults.ts";
 import { again, describe, type FuzzRequest, fuzzRequests } from "./fuzz/requests.ts";
 import { type Answer, send, type Target } from "./fuzz/send.ts";
 import { fuzzTarget, startFuzzServer } from "./fuzz/server.ts";
+import { runs } from "../support/properties.ts";
 
 const seed = Number(Deno.env.get("FUZZ_SEED") ?? 20_260_302);
-const total = Number(Deno.env.get("FUZZ_REQUESTS") ?? 3_000);
+const total = Number(Deno.env.get("FUZZ_REQUESTS") ?? runs(3_000, 20_000));
 const inFlight = 16;
 /** Failures that are told in full. What breaks once breaks often. */
 const told = 8;
