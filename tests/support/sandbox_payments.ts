@@ -69,3 +69,12 @@ export async function eventTypes(server: TestServer, { id }: Booking): Promise<s
     event.event === "booking_update" && event.data.booking.id === id ? [event.data.type] : []
   );
 }
+
+/** Numbers of payments and refunds of a booking, and the amount paid. */
+export async function paymentsOf({ db }: TestServer, { id }: Booking): Promise<Record<string, number>> {
+  const count = async (table: "payments" | "refunds") =>
+    (await db.selectFrom(table).select("id").where("booking_id", "=", id).execute()).length;
+  const { amount_paid } = await db.selectFrom("bookings").select("amount_paid").where("id", "=", id)
+    .executeTakeFirstOrThrow();
+  return { payments: await count("payments"), refunds: await count("refunds"), amountPaid: Number(amount_paid) };
+}
