@@ -1,7 +1,10 @@
 /** Configuration: everything comes from the environment, is read once, and all faults are reported together. */
 import { z } from "zod";
+import type { LogLevel } from "./log.ts";
+import { isCurrency } from "./money.ts";
 import type { PaymentSettings } from "./payments/provider.ts";
 import { type PaymentProviderName, providerTypes } from "./payments/providers.ts";
+import { isTimeZone } from "./time/calendar.ts";
 
 /** A cancellation `hours` or more before the start (elapsed hours) refunds `percent` of what was paid. */
 export interface CancellationTier {
@@ -54,32 +57,12 @@ export interface Config {
   trustedProxies: number;
   /** Bookings of a user that may wait to be paid or confirmed; 0 for any number. */
   maxPendingBookings: number;
-  logLevel: "debug" | "info" | "warn" | "error";
+  logLevel: LogLevel;
 }
 
 /** Thrown by {@link parseConfig}; the message lists every fault, a line each. */
 export class ConfigError extends Error {
   override name = "ConfigError";
-}
-
-/** Whether `zone` is the name of an IANA time zone; offsets such as `+02:00` are none. */
-export function isTimeZone(zone: string): boolean {
-  if (!/^[A-Za-z]/.test(zone)) return false;
-  try {
-    Temporal.Instant.fromEpochMilliseconds(0).toZonedDateTimeISO(zone);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** In ISO 4217, but too new for the runtime's list. */
-const newCurrencies = ["SLE", "VED", "XCG", "ZWG"];
-const currencies = new Set([...Intl.supportedValuesOf("currency"), ...newCurrencies]);
-
-/** Whether `code` is a currency of ISO 4217. */
-export function isCurrency(code: string): boolean {
-  return currencies.has(code);
 }
 
 const wholeNumber = (minimum: number, maximum: number) =>

@@ -1,14 +1,12 @@
 /** JSON lines on standard output, one event a line. Never a token, never a body. */
-import type { Config } from "./config.ts";
-
 const levels = ["debug", "info", "warn", "error"] as const;
-type Level = typeof levels[number];
+export type LogLevel = typeof levels[number];
 
-export type Log = Record<Level, (message: string, fields?: Record<string, unknown>) => void>;
+export type Log = Record<LogLevel, (message: string, fields?: Record<string, unknown>) => void>;
 
 /** A log that writes entries of `least` and above; `write` is given each line without its line end. */
-export function createLog(least: Config["logLevel"], write: (line: string) => void): Log {
-  const at = (level: Level) => (message: string, fields: Record<string, unknown> = {}) => {
+export function createLog(least: LogLevel, write: (line: string) => void): Log {
+  const at = (level: LogLevel) => (message: string, fields: Record<string, unknown> = {}) => {
     if (levels.indexOf(level) < levels.indexOf(least)) return;
     write(JSON.stringify({ time: new Date().toISOString(), level, message, ...fields }));
   };

@@ -6,6 +6,7 @@ import { type Config, parseConfig } from "./config.ts";
 import { migrate } from "./boot/migrate.ts";
 import { EventFeed } from "./events/feed.ts";
 import { adoptFeed } from "./events/queries.ts";
+import { toFeedEvent } from "./subscriptions/feed_event.ts";
 import { exitAfter } from "./boot/exit.ts";
 import { Intake } from "./http/intake.ts";
 import { createLog } from "./log.ts";
@@ -43,7 +44,7 @@ async function start(): Promise<void> {
 
     const tokens = config.sandbox && config.auth.secret !== undefined ? await sandboxTokens(config) : undefined;
     const intake = new Intake();
-    const feed = new EventFeed({ db, url, log });
+    const feed = new EventFeed({ db, url, log, render: toFeedEvent });
     await feed.start();
     let address = config.publicUrl ?? "";
     const app = createApp({

@@ -23,6 +23,15 @@ const withoutFractions = [
   "XPF",
 ];
 
+/** In ISO 4217, but too new for the runtime's list. */
+const newCurrencies = ["SLE", "VED", "XCG", "ZWG"];
+const currencies = new Set([...Intl.supportedValuesOf("currency"), ...newCurrencies]);
+
+/** Whether `code` is a currency of ISO 4217. */
+export function isCurrency(code: string): boolean {
+  return currencies.has(code);
+}
+
 /** Whether amounts of the currency are whole. */
 export function hasNoFractions(currency: string): boolean {
   return withoutFractions.includes(currency);

@@ -9,7 +9,8 @@ import {
   Room,
   type ServerFrame,
 } from "../../generated/contract.ts";
-import { mintToken, type Role } from "../../src/auth/tokens.ts";
+import { mintToken } from "../../src/auth/tokens.ts";
+import type { Role } from "../../src/contract/caller.ts";
 
 const requestLimitMs = 20_000;
 const openLimitMs = 20_000;

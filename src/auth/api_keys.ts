@@ -9,7 +9,7 @@ import type { Database } from "../database/connect.ts";
 import { invalidFields, Problem } from "../contract/problems.ts";
 import { toScopes } from "../contract/access.ts";
 import { type ApiKeyRow, insertApiKey, lockApiKey, markRevoked } from "./api_key_queries.ts";
-import type { Caller } from "./callers.ts";
+import type { Caller } from "../contract/caller.ts";
 import { hashOf, newApiKey, subjectOfKey } from "./secrets.ts";
 
 export interface AuthRules {

@@ -1,25 +1,12 @@
 /** From what is sent as a bearer token, a JSON Web Token or an API key, to the user of ours who is calling. */
 import type { Kysely } from "kysely";
-import type { ApiKeyScope } from "../../generated/contract.ts";
+import type { Caller } from "../contract/caller.ts";
 import type { Database } from "../database/connect.ts";
 import { Problem } from "../contract/problems.ts";
 import { KeyCallers } from "./key_callers.ts";
 import { upsertUser } from "./queries.ts";
 import { looksLikeApiKey } from "./secrets.ts";
-import type { Role, VerifyToken } from "./tokens.ts";
-
-/** Who is calling. `userId` is ours and stays the same for a `subject`. */
-export interface Caller {
-  userId: number;
-  subject: string;
-  role: Role;
-  name: string | null;
-  email: string | null;
-  /** Until when the caller may act, in seconds since 1970. */
-  expiresAt: number;
-  /** The API key that is calling, which may do what its scopes say; undefined for a token. */
-  apiKey: { id: number; scopes: ApiKeyScope[] } | undefined;
-}
+import type { VerifyToken } from "./tokens.ts";
 
 export interface Authenticator {
   /** Takes the Authorization header. Throws `token_missing`, `token_invalid` or `token_expired`. */

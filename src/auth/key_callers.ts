@@ -4,7 +4,7 @@ import type { Database } from "../database/connect.ts";
 import { Problem } from "../contract/problems.ts";
 import { toScopes } from "../contract/access.ts";
 import { listLiveApiKeys, useApiKey } from "./api_key_queries.ts";
-import type { Caller } from "./callers.ts";
+import type { Caller } from "../contract/caller.ts";
 import { hashOf, isApiKey } from "./secrets.ts";
 
 /** Milliseconds for which a key that was found good is taken without a look. A revocation may take effect that much later. */

@@ -11,9 +11,8 @@ import {
 } from "jose";
 import type { AuthConfig } from "../config.ts";
 import { Problem } from "../contract/problems.ts";
+import type { Role } from "../contract/caller.ts";
 import { isSubjectOfKey } from "./secrets.ts";
-
-export type Role = "user" | "admin";
 
 /** What we take from a verified token. `expiresAt` is in seconds since 1970, as in the token. */
 export interface Claims {

@@ -2,7 +2,7 @@
 import type { Kysely } from "kysely";
 import { Booking, type BookingStatus, type Cancellation, type CreateBooking } from "../../generated/contract.ts";
 import type { Audit } from "../audit/audit.ts";
-import type { Caller } from "../auth/callers.ts";
+import type { Caller } from "../contract/caller.ts";
 import type { Clock } from "../time/clock.ts";
 import type { Config } from "../config.ts";
 import { bookingTimeslotForeignKey, liveTimeslotKey } from "../database/constraints.ts";

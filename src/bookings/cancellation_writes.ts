@@ -5,7 +5,8 @@ import type { Database } from "../database/connect.ts";
 import { prepared } from "../database/prepared.ts";
 import { bookingEvent } from "../events/record.ts";
 import { roundMoney } from "../money.ts";
-import { freed, newRefund, paidStatus, recorded, unlessRefunding } from "./changes.ts";
+import { newRefund, paidStatus, unlessRefunding } from "../payments/checkout_writes.ts";
+import { recorded, timeslotFreed } from "./changes.ts";
 import type { BookingRow } from "./queries.ts";
 
 /** Whose cancellation it is decides what is allowed and what is refunded. */
@@ -83,7 +84,7 @@ function cancel(
   return recorded(changes, [
     bookingEvent("cancelled", "answer", now),
     sql`${bookingEvent("refunded", "answer", now)}, b where ${refund} > 0 and b.payment_id is null`,
-    freed(sql`select timeslot_id, room_id, starts_at, ends_at from answer`, now),
+    timeslotFreed(sql`select timeslot_id, room_id, starts_at, ends_at from answer`, now),
   ]).selectFrom("answer").selectAll().select(sql<string>`(select ${refund} from b)`.as("refund"));
 }
 

@@ -1,6 +1,6 @@
 /** Why a booking cannot be made or changed. Looked up when a statement has done nothing, so that only the refused pay for it. */
 import type { Kysely } from "kysely";
-import type { Caller } from "../auth/callers.ts";
+import type { Caller } from "../contract/caller.ts";
 import type { Database } from "../database/connect.ts";
 import { Problem } from "../contract/problems.ts";
 import type { Timeslot } from "../../generated/contract.ts";

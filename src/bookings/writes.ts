@@ -12,8 +12,9 @@ import type { CancellationTier } from "../config.ts";
 import type { Database } from "../database/connect.ts";
 import { prepared } from "../database/prepared.ts";
 import { bookingEvent } from "../events/record.ts";
+import { closeCheckouts, unlessRefunding } from "../payments/checkout_writes.ts";
 import { isTaken } from "../timeslots/taken.ts";
-import { answered, closeCheckouts, freed, recorded, taken, unlessRefunding } from "./changes.ts";
+import { answered, recorded, timeslotFreed, timeslotTaken } from "./changes.ts";
 import { type BookingRow, priceOf } from "./queries.ts";
 
 const paymentStatusOf = (price: RawBuilder<string>) =>
@@ -68,7 +69,7 @@ const insertionWithCheckout = prepared((db, terms: OnlineTerms) => {
 const creationEvents = (now: Date) => [
   bookingEvent("created", "answer", now),
   sql`${bookingEvent("confirmed", "answer", now)} where answer.status = 'confirmed'`,
-  taken(now),
+  timeslotTaken(now),
 ];
 
 /** `holdExpiresAt` is an expression over the `slot` that is taken. */
@@ -218,12 +219,12 @@ const moving = prepared((db, { id, userId, newTimeslotId, holdExpiresAt, now }: 
     .with("closed", () => closeCheckouts(sql`booking_id in (select id from b)`, now));
   return answered(changes, [
     bookingEvent("rescheduled", "answer", now),
-    freed(
+    timeslotFreed(
       sql`select locked.timeslot_id, locked.room_id, locked.starts_at, locked.ends_at
         from locked join answer on answer.id = locked.id`,
       now,
     ),
-    taken(now),
+    timeslotTaken(now),
   ]);
 });
 
@@ -346,7 +347,7 @@ export async function expireHolds(db: Kysely<Database>, { ids, now }: { ids: num
         .returningAll("b"));
   const { count } = await recorded(changes, [
     bookingEvent("cancelled", "answer", now),
-    freed(sql`select timeslot_id, room_id, starts_at, ends_at from answer`, now),
+    timeslotFreed(sql`select timeslot_id, room_id, starts_at, ends_at from answer`, now),
   ]).selectFrom("answer").select((eb) => eb.fn.countAll<number>().as("count")).executeTakeFirstOrThrow();
   return count;
 }

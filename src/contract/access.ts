@@ -1,7 +1,7 @@
 /** Who may call which operation. */
 import { ApiKeyScope } from "../../generated/contract.ts";
 import { Problem } from "./problems.ts";
-import type { Caller } from "../auth/callers.ts";
+import type { Caller } from "./caller.ts";
 
 /** What the contract's `security` says of an operation. */
 export interface OperationAccess {

@@ -1,7 +1,7 @@
 /** What a handler is: HTTP decoded and validated on the way in, an answer of the contract on the way out. */
 import type { Kysely } from "kysely";
 import type { Operations, operations } from "../../generated/contract.ts";
-import type { Caller } from "../auth/callers.ts";
+import type { Caller } from "./caller.ts";
 import type { Database } from "../database/connect.ts";
 
 type OperationId = keyof Operations;

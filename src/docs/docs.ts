@@ -7,7 +7,7 @@ import { parse } from "yaml";
 import { codeSamples } from "../../generated/code_samples.ts";
 import openapiYaml from "../../openapi.yaml" with { type: "text" };
 import type { RequestLimiter } from "../http/request_limiter.ts";
-import type { AppEnv } from "../http/router.ts";
+import type { AppEnv } from "../http/context.ts";
 
 /** Scripts run from this server only, and of inline ones only ours. Scalar styles its elements inline. */
 const securityHeaders = secureHeaders({

@@ -5,7 +5,6 @@ import type { FeedEvent } from "../../generated/contract.ts";
 import type { Database } from "../database/connect.ts";
 import { describeFailure, type Log } from "../log.ts";
 import { beginning, formatCursor, isBehind, type Position } from "./cursors.ts";
-import { toFeedEvent } from "../subscriptions/feed_event.ts";
 import { Hints } from "./hints.ts";
 import { adoptFeed, type EventBatch, type EventFilter, type EventRow, hasGap, readEvents } from "./queries.ts";
 
@@ -24,12 +23,19 @@ const batchSize = 500;
 /** Events that are handed on in a row; then sockets have their turn to write, so that a burst makes none of them slow. */
 const burstSize = 50;
 
+/** Renders a stored event as the contract has it. Throws if the stored event is not valid. */
+export type RenderEvent = (row: EventRow, generation: string) => FeedEvent;
+
 /** An event on its way to those who listen. It is put into words once, however many they are. */
 export class LiveEvent {
   readonly position: Position;
   private text: string | undefined;
 
-  constructor(private readonly row: EventRow, private readonly generation: string) {
+  constructor(
+    private readonly row: EventRow,
+    private readonly generation: string,
+    private readonly render: RenderEvent,
+  ) {
     this.position = { transactionId: row.transaction_id, id: row.id };
   }
 
@@ -37,14 +43,9 @@ export class LiveEvent {
     return formatCursor(this.generation, this.position);
   }
 
-  /** Throws when what is stored cannot be told. */
-  toFeedEvent(): FeedEvent {
-    return toFeedEvent(this.row, this.generation);
-  }
-
   /** The frame for a socket. */
   get frame(): string {
-    return this.text ??= JSON.stringify(this.toFeedEvent());
+    return this.text ??= JSON.stringify(this.render(this.row, this.generation));
   }
 
   matches({ userId, roomId, about }: EventFilter): boolean {
@@ -81,6 +82,7 @@ export interface FeedOptions {
   /** The same database, to be told of what other servers write. */
   url: string;
   log: Log;
+  render: RenderEvent;
 }
 
 export class EventFeed {
@@ -117,6 +119,11 @@ export class EventFeed {
   announce(): void {
     this.wake();
     this.hints.send();
+  }
+
+  /** A stored event in the form that listeners get. */
+  liveEvent(row: EventRow, generation: string): LiveEvent {
+    return new LiveEvent(row, generation, this.options.render);
   }
 
   /** Hands every event that matches from now on to `listener`, until the returned function is called. */
@@ -209,7 +216,7 @@ export class EventFeed {
     if (hasGap({ generation: this.generation, position: this.position }, batch)) return await this.startAnew(batch);
     for (const [index, row] of events.entries()) {
       if (index > 0 && index % burstSize === 0) await new Promise((turn) => setTimeout(turn));
-      const event = new LiveEvent(row, generation);
+      const event = this.liveEvent(row, generation);
       this.position = event.position;
       for (const key of event.keys) {
         for (const { filter, listener } of this.listeners.get(key) ?? []) {

@@ -8,14 +8,14 @@ import type { z } from "zod";
 import type { ProblemCode } from "../../generated/contract.ts";
 import type { Audit } from "../audit/audit.ts";
 import { insertAuditEntry } from "../audit/queries.ts";
-import type { Caller } from "../auth/callers.ts";
+import type { Caller } from "../contract/caller.ts";
 import type { Clock } from "../time/clock.ts";
 import type { Database } from "../database/connect.ts";
 import { retryConflicts } from "../database/failures.ts";
 import { catalogue, Problem } from "../contract/problems.ts";
 import type { Handlers, Operation, Unfinished } from "../contract/handlers.ts";
 import { claimKey, finish, keepAnswer, type KeyedRequest, undoAttempt, type WrittenAnswer } from "./idempotency.ts";
-import { problemText } from "../http/problem_response.ts";
+import { problemText } from "../contract/problem_document.ts";
 
 /** What handlers work with: the database at large, or a transaction. */
 export interface Scope {

@@ -1,11 +1,12 @@
 /** The one place where a refusal or a failure becomes HTTP. */
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import { Problem as ProblemSchema, type ProblemCode } from "../../generated/contract.ts";
+import type { ProblemCode } from "../../generated/contract.ts";
+import { problemText } from "../contract/problem_document.ts";
 import { isConflict, isUnavailable } from "../database/failures.ts";
 import { catalogue, Problem } from "../contract/problems.ts";
 import { describeFailure, type Log } from "../log.ts";
-import type { AppEnv } from "./router.ts";
+import type { AppEnv } from "./context.ts";
 
 const internal = "Something went wrong on our side. Quote the requestId when you ask for help.";
 const unavailable = "The service cannot answer right now. Try again in a moment.";
@@ -38,15 +39,6 @@ function toProblem(failure: unknown): Problem {
   if (failure instanceof Problem) return failure;
   if (isUnavailable(failure) || isConflict(failure)) return new Problem("service_unavailable", unavailable);
   return new Problem("internal_error", internal);
-}
-
-/** The document (RFC 9457) of `problem`, as the request of this id is answered. */
-export function problemText({ code, detail, errors, alternatives }: Problem, requestId: string): string {
-  const { status, title } = catalogue[code];
-  const type = `urn:slotkeeper:problem:${code}`;
-  return JSON.stringify(
-    ProblemSchema.parse({ type, title, status, detail, code, requestId, error: detail, errors, alternatives }),
-  );
 }
 
 /** Seconds after which a service that is unavailable may be asked again. */

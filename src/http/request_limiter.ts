@@ -1,12 +1,12 @@
 /** Who may make how many requests: the classes of the contract, by user, or by address where nobody is known. */
 import type { Context, MiddlewareHandler } from "hono";
 import type { rateLimits } from "../../generated/contract.ts";
-import type { Caller } from "../auth/callers.ts";
+import type { Caller } from "../contract/caller.ts";
 import { catalogue, Problem } from "../contract/problems.ts";
 import { clientAddress } from "./client_address.ts";
 import type { Log } from "../log.ts";
 import { rateLimitHeaders, type RateLimits, type Standing } from "./rate_limits.ts";
-import type { AppEnv } from "./router.ts";
+import type { AppEnv } from "./context.ts";
 
 export type RateLimitClass = keyof typeof rateLimits;
 

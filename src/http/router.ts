@@ -8,8 +8,10 @@ import { secureHeaders } from "hono/secure-headers";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { operations } from "../../generated/contract.ts";
 import { assertMay } from "../contract/access.ts";
-import type { Authenticator, Caller } from "../auth/callers.ts";
+import type { Authenticator } from "../auth/callers.ts";
+import type { Caller } from "../contract/caller.ts";
 import { Problem } from "../contract/problems.ts";
+import type { AppEnv } from "./context.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { entityTagOf, namesTag } from "../contract/entity_tags.ts";
 import { createExecutor, type ExecutionRules } from "../execution/execution.ts";
@@ -21,12 +23,6 @@ import type { Log } from "../log.ts";
 import { answerFailure, problemBody, problemResponse } from "./problem_response.ts";
 import type { RequestLimiter } from "./request_limiter.ts";
 import { validationProblem } from "../contract/validation.ts";
-
-export interface AppEnv {
-  /** What `Deno.serve` tells of the connection; nothing for a request that the server makes to itself. */
-  Bindings: Partial<Deno.ServeHandlerInfo<Deno.NetAddr>>;
-  Variables: { requestId: string; operation?: Operation; caller?: Caller; bodyText?: string };
-}
 
 export interface RouterOptions extends ExecutionRules {
   authenticator: Authenticator;

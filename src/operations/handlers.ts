@@ -1,6 +1,6 @@
 import type { Kysely } from "kysely";
 import type { Database } from "../database/connect.ts";
-import { isMigrated } from "../boot/migrate.ts";
+import { isMigrated } from "../database/migrations.ts";
 import type { Handlers } from "../contract/handlers.ts";
 import { Problem } from "../contract/problems.ts";
 

@@ -7,7 +7,7 @@ import { describeFailure, type Log } from "../log.ts";
 import { askProvider } from "./ask.ts";
 import { toCents } from "../money.ts";
 import { type PaymentProvider, ProviderRefusal } from "./provider.ts";
-import { abandonCheckout, setCheckoutReference } from "../settlement/payment_writes.ts";
+import { abandonCheckout, setCheckoutReference } from "./checkout_writes.ts";
 
 export interface CheckoutRules {
   db: Kysely<Database>;

@@ -1,6 +1,5 @@
 /** The payment providers that there are, by the names of `PAYMENT_PROVIDER`. */
-import type { Config } from "../config.ts";
-import type { PaymentLinks, PaymentProvider, PaymentProviderType } from "./provider.ts";
+import type { PaymentLinks, PaymentProvider, PaymentProviderType, PaymentSettings } from "./provider.ts";
 import { sandboxPayments } from "./sandbox.ts";
 import { stripePayments } from "./stripe.ts";
 
@@ -12,7 +11,10 @@ export type PaymentProviderName = keyof typeof providerTypes;
 
 /** The provider that is configured. Undefined with `none`: payments happen elsewhere, and an admin confirms. */
 export function openPaymentProvider(
-  { paymentProvider, paymentSettings }: Pick<Config, "paymentProvider" | "paymentSettings">,
+  { paymentProvider, paymentSettings }: {
+    paymentProvider: "none" | PaymentProviderName;
+    paymentSettings: PaymentSettings;
+  },
   links: PaymentLinks,
 ): PaymentProvider | undefined {
   return paymentProvider === "none" ? undefined : providerTypes[paymentProvider].open(paymentSettings, links);

@@ -3,9 +3,11 @@ import type { Kysely } from "kysely";
 import { type CreateRoom, type FieldError, Room, type UpdateRoom } from "../../generated/contract.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../time/clock.ts";
-import { type Config, isCurrency, isTimeZone } from "../config.ts";
+import type { Config } from "../config.ts";
 import type { Database } from "../database/connect.ts";
 import { assertMatches } from "../contract/entity_tags.ts";
+import { isCurrency } from "../money.ts";
+import { isTimeZone } from "../time/calendar.ts";
 import { invalidFields, Problem } from "../contract/problems.ts";
 import { deactivateRoom, insertRoom, lockRoom, type RoomRow, updateRoom } from "./queries.ts";
 

@@ -11,7 +11,7 @@ import { describeTimes } from "../time/calendar.ts";
 import { readText } from "../http/json_body.ts";
 import type { Deadlines } from "../http/deadlines.ts";
 import type { RequestLimiter } from "../http/request_limiter.ts";
-import type { AppEnv } from "../http/router.ts";
+import type { AppEnv } from "../http/context.ts";
 import { formatMoney, toCents } from "../money.ts";
 import { findCheckoutPage, type PaymentRules } from "../settlement/payments.ts";
 import type { PaymentLinks } from "../payments/provider.ts";

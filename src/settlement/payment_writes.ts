@@ -4,22 +4,14 @@
  * Those that are told by a provider, or by a refund, run in a transaction that has locked the booking before. The statement
  * therefore sees all that was decided about it until now, also in other tables, and is the only one that decides.
  */
-import { type Kysely, type RawBuilder, type Selectable, sql, type Transaction } from "kysely";
+import { type RawBuilder, type Selectable, sql, type Transaction } from "kysely";
 import type { Bookings, BookingStatus } from "../../generated/database.d.ts";
-import {
-  answered,
-  closeCheckouts,
-  newRefund,
-  paidStatus,
-  recorded,
-  taken,
-  unlessRefunding,
-  withAnswer,
-} from "../bookings/changes.ts";
+import { answered, recorded, timeslotTaken, withAnswer } from "../bookings/changes.ts";
 import type { BookingRow } from "../bookings/queries.ts";
 import type { Database } from "../database/connect.ts";
 import { prepared } from "../database/prepared.ts";
 import { bookingEvent } from "../events/record.ts";
+import { closeCheckouts, newRefund, paidStatus, unlessRefunding } from "../payments/checkout_writes.ts";
 import { isTaken } from "../timeslots/taken.ts";
 
 type Booking = Selectable<Bookings>;
@@ -60,30 +52,6 @@ const checkoutInsertion = prepared((db, { id, bookingId, userId, provider, now }
       )`);
   return withAnswer(changes).selectFrom("answer").selectAll();
 });
-
-/** Notes what the provider calls a checkout. */
-export async function setCheckoutReference(
-  db: Kysely<Database>,
-  { id, reference }: { id: string; reference: string },
-): Promise<void> {
-  await db.updateTable("checkouts").set({ reference }).where("id", "=", id).execute();
-}
-
-/** Closes those of these checkouts that nobody else is dealing with, and says how many. */
-export async function closeCheckoutsOf(
-  db: Kysely<Database>,
-  { ids, now }: { ids: string[]; now: Date },
-): Promise<number> {
-  const { count } = await db.with("closed", () => closeCheckouts(sql`id in (${sql.join(ids)})`, now))
-    .selectFrom("closed").select((eb) => eb.fn.countAll<number>().as("count")).executeTakeFirstOrThrow();
-  return count;
-}
-
-/** Closes a checkout whose address nobody was given. Should the provider have opened it, it expires there. */
-export async function abandonCheckout(db: Kysely<Database>, { id, now }: { id: string; now: Date }): Promise<void> {
-  await db.updateTable("checkouts").set({ closed_at: now }).where("id", "=", id).where("closed_at", "is", null)
-    .execute();
-}
 
 /** The booking of a checkout, which is locked by then. */
 export function lockBookingOfCheckout(
@@ -227,7 +195,7 @@ const payment = prepared((db, told: ToldPayment) => {
     sql`${bookingEvent("refunded", "answer", now)}, decision where pays_booking and given_back > 0 and due = 0`,
     sql`${bookingEvent("payment_failed", "answer", now)}, decision
       where not pays_booking and decision.status = 'pending'`,
-    sql`${taken(now)}, decision where settles and decision.status = 'cancelled'`,
+    sql`${timeslotTaken(now)}, decision where settles and decision.status = 'cancelled'`,
   ]).selectFrom(sql<PaymentOutcome>`decision`.as("decision")).select(["settles", "due"]);
 });
 

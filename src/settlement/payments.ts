@@ -2,7 +2,7 @@
 import type { Kysely, Transaction } from "kysely";
 import type { Booking } from "../../generated/contract.ts";
 import type { Audit } from "../audit/audit.ts";
-import type { Caller } from "../auth/callers.ts";
+import type { Caller } from "../contract/caller.ts";
 import { toBooking } from "../bookings/bookings.ts";
 import { type BookingRow, findBooking, lockBooking } from "../bookings/queries.ts";
 import { assertOwner, bookingNotFound } from "../bookings/refusals.ts";
@@ -26,8 +26,8 @@ import {
   retryFailedRefunds,
   settleRefund,
 } from "./refund_writes.ts";
+import { closeCheckoutsOf } from "../payments/checkout_writes.ts";
 import {
-  closeCheckoutsOf,
   insertCheckout,
   lockBookingOfCheckout,
   lockTimeslotOf,

@@ -1,11 +1,12 @@
 /** Statements about money that goes back; see `writes.ts` for how they run. */
 import { type RawBuilder, type Selectable, sql, type Transaction } from "kysely";
 import type { Bookings, PaymentStatus } from "../../generated/database.d.ts";
-import { answered, paidStatus, withAnswer } from "../bookings/changes.ts";
+import { answered, withAnswer } from "../bookings/changes.ts";
 import type { BookingRow } from "../bookings/queries.ts";
 import type { Database } from "../database/connect.ts";
 import { prepared } from "../database/prepared.ts";
 import { bookingEvent } from "../events/record.ts";
+import { paidStatus } from "../payments/checkout_writes.ts";
 import { enqueue } from "../jobs/enqueue.ts";
 import { newEvent, type ToldPayment } from "./payment_writes.ts";
 

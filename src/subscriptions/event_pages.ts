@@ -1,7 +1,8 @@
 /** The rules of reading events: who may read which, and where a cursor leads. */
 import type { Kysely } from "kysely";
 import type { EventPage } from "../../generated/contract.ts";
-import type { Authenticator, Caller } from "../auth/callers.ts";
+import type { Authenticator } from "../auth/callers.ts";
+import type { Caller } from "../contract/caller.ts";
 import type { Database } from "../database/connect.ts";
 import { describeFailure, type Log } from "../log.ts";
 import { Problem } from "../contract/problems.ts";

@@ -2,12 +2,12 @@
 import type { Kysely } from "kysely";
 import type { z } from "zod";
 import { ClientFrame, type ServerFrame, type SocketErrorCode } from "../../generated/contract.ts";
-import type { Caller } from "../auth/callers.ts";
+import type { Caller } from "../contract/caller.ts";
 import type { Database } from "../database/connect.ts";
 import { describeFailure, type Log } from "../log.ts";
 import { validationProblem } from "../contract/validation.ts";
 import { formatCursor, type GivenCursor, isBehind, parseCursor, type Position } from "../events/cursors.ts";
-import { type EventFeed, LiveEvent } from "../events/feed.ts";
+import type { EventFeed, LiveEvent } from "../events/feed.ts";
 import { type EventFilter, hasGap, readEvents } from "../events/queries.ts";
 
 /** Why the server closes a socket (RFC 6455, 7.4); from 4000 on the codes are our own. */
@@ -205,7 +205,7 @@ export class SocketSession {
       if (!hasJoined) this.send({ event: "joined", ...room, cursor });
       hasJoined = true;
       if (isGap) this.send({ event: "gap", ...room, cursor });
-      for (const row of batch.events) this.tell(new LiveEvent(row, batch.generation), membership);
+      for (const row of batch.events) this.tell(feed.liveEvent(row, batch.generation), membership);
       // Many that came in meanwhile are read like those before them, a few at a time.
       isLast = batch.events.length < replaySize && arriving.length < replaySize;
       membership.pending = isLast ? undefined : "dropped";

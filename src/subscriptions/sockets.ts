@@ -1,6 +1,6 @@
 /** The WebSockets of this process: who may open one, how many there are, and when they end. */
 import type { Kysely } from "kysely";
-import type { Caller } from "../auth/callers.ts";
+import type { Caller } from "../contract/caller.ts";
 import { KeyWatch } from "../auth/key_watch.ts";
 import type { Config } from "../config.ts";
 import type { Database } from "../database/connect.ts";

@@ -5,7 +5,7 @@
 import type { Kysely } from "kysely";
 import type { SocketTicket } from "../../generated/contract.ts";
 import { toScopes } from "../contract/access.ts";
-import type { Caller } from "../auth/callers.ts";
+import type { Caller } from "../contract/caller.ts";
 import { hashOf, newSecret } from "../auth/secrets.ts";
 import type { Database } from "../database/connect.ts";
 import { Problem } from "../contract/problems.ts";

@@ -43,6 +43,17 @@ export function parseMoment(text: string, field: Field, last = lastBookableYear)
   }
 }
 
+/** Whether `zone` is the name of an IANA time zone; offsets such as `+02:00` are none. */
+export function isTimeZone(zone: string): boolean {
+  if (!/^[A-Za-z]/.test(zone)) return false;
+  try {
+    Temporal.Instant.fromEpochMilliseconds(0).toZonedDateTimeISO(zone);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** The calendar day on which `moment` falls in `zone`. */
 export function dayIn(zone: string, moment: Moment): Temporal.PlainDate {
   if (moment instanceof Temporal.PlainDate) return moment;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { newBooking, newRoomWithTimeslot } from "../support/builders.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 import { openSocket } from "../support/socket.ts";
-import type { Role } from "../../src/auth/tokens.ts";
+import type { Role } from "../../src/contract/caller.ts";
 
 async function newTicket(server: TestServer, subject: string, role: Role = "user"): Promise<string> {
   return (await server.ok("createSocketTicket", { token: await server.token(subject, role) })).ticket;

@@ -14,6 +14,7 @@ import { startServer } from "../support/server.ts";
 import { newDatabase, nowhere } from "../support/database.ts";
 import { contractOperations } from "./document.ts";
 import { exampleCall, pathOf } from "./example_calls.ts";
+import { toFeedEvent } from "../../src/subscriptions/feed_event.ts";
 
 interface Client extends AsyncDisposable {
   /** Sends a request as an admin. Fails when the answer is waited for as long as an attempt to connect may last. */
@@ -143,13 +144,18 @@ Deno.test("the feed of events goes on behind the last event that it told when th
   await using line = await newLine(server.databaseUrl);
   const db = connect({ url: line.url, pool: 2 });
   const logged: string[] = [];
-  const feed = new EventFeed({ db, url: line.url, log: createLog("debug", (text) => logged.push(text)) });
+  const feed = new EventFeed({
+    db,
+    url: line.url,
+    log: createLog("debug", (text) => logged.push(text)),
+    render: toFeedEvent,
+  });
   const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
   await server.settled();
   await feed.start();
   const told: number[] = [];
   const stop = feed.listen({ about: "bookings" }, (event) => {
-    const { data } = event.toFeedEvent();
+    const { data } = JSON.parse(event.frame);
     if ("booking" in data) told.push(data.booking.id);
   });
   const made: number[] = [];

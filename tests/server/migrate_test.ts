@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import { connect } from "../../src/database/connect.ts";
-import { isMigrated, migrate } from "../../src/boot/migrate.ts";
+import { migrate } from "../../src/boot/migrate.ts";
+import { isMigrated } from "../../src/database/migrations.ts";
 import { newDatabase } from "../support/database.ts";
 
 Deno.test("a server is started again on a database that a later version has migrated, and leaves it as it is", async () => {

@@ -6,6 +6,7 @@ import { connect } from "../../src/database/connect.ts";
 import { EventFeed } from "../../src/events/feed.ts";
 import { createLog } from "../../src/log.ts";
 import { SandboxClock } from "../../src/sandbox/clock.ts";
+import { toFeedEvent } from "../../src/subscriptions/feed_event.ts";
 import { testSecret, type TestServer } from "./server.ts";
 
 export interface BareApp extends AsyncDisposable {
@@ -18,7 +19,7 @@ export async function newApp(databaseUrl: string): Promise<BareApp> {
   const config = parseConfig({ AUTH_JWT_SECRET: testSecret, DATABASE_URL: databaseUrl, SANDBOX: "true" });
   const db = connect({ url: databaseUrl, pool: config.databasePool });
   const log = createLog("error", () => {});
-  const feed = new EventFeed({ db, url: databaseUrl, log });
+  const feed = new EventFeed({ db, url: databaseUrl, log, render: toFeedEvent });
   const app = createApp({
     config,
     db,

@@ -7,7 +7,8 @@ import { type Kysely, type LogConfig, sql } from "kysely";
 import type { z } from "zod";
 import { type Operations, operations, Problem, type ProblemCode } from "../../generated/contract.ts";
 import { type App, type AppOptions, createApp } from "../../src/app.ts";
-import { createTokenVerifier, mintToken, type Role } from "../../src/auth/tokens.ts";
+import { createTokenVerifier, mintToken } from "../../src/auth/tokens.ts";
+import type { Role } from "../../src/contract/caller.ts";
 import type { Clock } from "../../src/time/clock.ts";
 import { parseConfig } from "../../src/config.ts";
 import { connect, type Database } from "../../src/database/connect.ts";
@@ -15,6 +16,7 @@ import { createLog } from "../../src/log.ts";
 import { isBehind } from "../../src/events/cursors.ts";
 import { EventFeed } from "../../src/events/feed.ts";
 import type { SocketLimits, Sockets } from "../../src/subscriptions/sockets.ts";
+import { toFeedEvent } from "../../src/subscriptions/feed_event.ts";
 import { Worker } from "../../src/jobs/worker.ts";
 import { SandboxClock } from "../../src/sandbox/clock.ts";
 import { eventually } from "./process.ts";
@@ -106,7 +108,7 @@ export async function startServer(
   const clock: ManualClock = { now: () => time, set: (text) => time = new Date(text) };
   const logged: string[] = [];
   const serverLog = createLog("debug", (line) => logged.push(line));
-  const feed = new EventFeed({ db, url: database.url, log: serverLog });
+  const feed = new EventFeed({ db, url: database.url, log: serverLog, render: toFeedEvent });
   await feed.start();
   let url = config.publicUrl ?? "";
   const app = createApp({

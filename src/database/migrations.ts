@@ -1,0 +1,29 @@
+/** The migrations of the database, in order. */
+import { type Kysely, sql } from "kysely";
+import type { Migration } from "kysely/migration";
+import type { Database } from "./connect.ts";
+import { isMissingTable } from "./failures.ts";
+import * as m0001 from "./migrations/0001_rooms_timeslots_bookings.ts";
+import * as m0002 from "./migrations/0002_events.ts";
+import * as m0003 from "./migrations/0003_payments.ts";
+import * as m0004 from "./migrations/0004_access.ts";
+
+/** By name. A migration that has landed is never edited; a change is a new one. */
+export const migrations: Record<string, Migration> = {
+  "0001_rooms_timeslots_bookings": m0001,
+  "0002_events": m0002,
+  "0003_payments": m0003,
+  "0004_access": m0004,
+};
+
+/** Whether the database answers and has every migration. They run in order, so one query for the last one is enough. */
+export async function isMigrated(db: Kysely<Database>): Promise<boolean> {
+  const last = Object.keys(migrations).at(-1) ?? "";
+  try {
+    const { rows } = await sql`select from kysely_migration where name = ${last}`.execute(db);
+    return rows.length > 0;
+  } catch (failure) {
+    if (isMissingTable(failure)) return false;
+    throw failure;
+  }
+}

@@ -1,0 +1,81 @@
+/** The direction of imports in `src/`, read from the sources themselves. Imports of types count, too. */
+import assert from "node:assert/strict";
+import { readdir, readFile } from "node:fs/promises";
+import { dirname, join, normalize } from "node:path";
+
+/** The imports of each file of `src/`, as paths below `src/`. */
+async function importsOfFiles(): Promise<Map<string, string[]>> {
+  const root = new URL("../../src/", import.meta.url);
+  const files = (await readdir(root, { recursive: true })).filter((file) => file.endsWith(".ts"));
+  return new Map(
+    await Promise.all(files.map(async (file): Promise<[string, string[]]> => {
+      const source = await readFile(new URL(file, root), "utf8");
+      const paths = source.matchAll(/\b(?:from|import)\s*\(?\s*"(\.[^"]+)"/g).map(([, path = ""]) => path);
+      return [file, [...paths].map((path) => normalize(join(dirname(file), path)))];
+    })),
+  );
+}
+
+/** The first folder of a path. A file at the top stands alone. */
+const folderOf = (file: string): string => file.split("/")[0] ?? file;
+
+/** One circle in a graph, as the list of its nodes; undefined when there is none. */
+function findCircle(graph: Map<string, Iterable<string>>): string[] | undefined {
+  const finished = new Set<string>();
+  const visit = (node: string, path: string[]): string[] | undefined => {
+    if (path.includes(node)) return [...path.slice(path.indexOf(node)), node];
+    if (finished.has(node)) return undefined;
+    for (const next of graph.get(node) ?? []) {
+      const circle = visit(next, [...path, node]);
+      if (circle !== undefined) return circle;
+    }
+    finished.add(node);
+    return undefined;
+  };
+  for (const node of graph.keys()) {
+    const circle = visit(node, []);
+    if (circle !== undefined) return circle;
+  }
+  return undefined;
+}
+
+const imports = await importsOfFiles();
+
+Deno.test("imports: any two files -> no circle", () => {
+  assert.equal(findCircle(imports)?.join(" -> "), undefined);
+});
+
+Deno.test("imports: any two folders -> no circle", () => {
+  const folders = new Map<string, Set<string>>();
+  for (const [file, targets] of imports) {
+    const from = folderOf(file);
+    const others = folders.get(from) ?? new Set();
+    for (const target of targets) if (imports.has(target) && folderOf(target) !== from) others.add(folderOf(target));
+    folders.set(from, others);
+  }
+  assert.equal(findCircle(folders)?.join(" -> "), undefined);
+});
+
+Deno.test("imports: rules and queries -> no HTTP", () => {
+  /** Files that put something on HTTP: the pipeline itself, pages, and what connects all of it. */
+  const onHttp = /^(http\/|docs\/|main\.ts$|app\.ts$|sandbox\/checkout_page\.ts$)/;
+  for (const [file, targets] of imports) {
+    if (onHttp.test(file)) continue;
+    assert.deepEqual(targets.filter((target) => folderOf(target) === "http"), [], file);
+  }
+});
+
+Deno.test("imports: the SDK -> only its own files and the generated types", () => {
+  for (const [file, targets] of imports) {
+    if (folderOf(file) !== "client") continue;
+    assert.deepEqual(
+      targets.filter((target) => !target.startsWith("client/") && !target.startsWith("../generated/")),
+      [],
+    );
+  }
+});
+
+Deno.test("imports: a circle -> found", () => {
+  assert.deepEqual(findCircle(new Map([["a", ["b"]], ["b", ["c"]], ["c", ["b"]]])), ["b", "c", "b"]);
+  assert.equal(findCircle(new Map([["a", ["b", "c"]], ["b", ["c"]], ["c", []]])), undefined);
+});
