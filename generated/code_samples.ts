@@ -28,7 +28,7 @@ export const codeSamples = {
   createSocketTicket:
     'import {\n  createClient,\n  unwrap,\n} from "@slotkeeper/client";\n\nconst client = createClient({\n  baseUrl: "http://127.0.0.1:8000",\n  token: "YOUR_TOKEN",\n});\n\nconst socketTicket = await unwrap(\n  client.POST("/api/v1/ws/tickets"),\n);\nconsole.log(socketTicket);',
   openSocket:
-    'import { createClient } from "@slotkeeper/client";\n\nconst client = createClient({\n  baseUrl: "http://127.0.0.1:8000",\n  token: "YOUR_TOKEN",\n});\n\n// Comes back by itself, and goes on where it was.\n// Without a signal it never ends.\nconst subscription = client.subscribe({\n  signal: AbortSignal.timeout(60_000),\n});\nfor await (const event of subscription) {\n  console.log(event.event, event.cursor);\n}',
+    'import { createClient } from "@slotkeeper/client";\n\nconst client = createClient({\n  baseUrl: "http://127.0.0.1:8000",\n  token: "YOUR_TOKEN",\n});\n\n// Reconnects and resumes automatically.\n// Without a signal it never ends.\nconst subscription = client.subscribe({\n  signal: AbortSignal.timeout(60_000),\n});\nfor await (const event of subscription) {\n  console.log(event.event, event.cursor);\n}',
   getMe:
     'import {\n  createClient,\n  unwrap,\n} from "@slotkeeper/client";\n\nconst client = createClient({\n  baseUrl: "http://127.0.0.1:8000",\n  token: "YOUR_TOKEN",\n});\n\nconst me = await unwrap(client.GET("/api/v1/me"));\nconsole.log(me);',
   createRoom:

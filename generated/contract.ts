@@ -4180,7 +4180,7 @@ const routes = {
   }),
 };
 
-/** How many requests a caller may make, by class. */
+/** Requests that a caller may make, by class: the quota and its window in seconds. */
 export const rateLimits = {
   "public": { "quota": 600, "windowSeconds": 60 },
   "search": { "quota": 120, "windowSeconds": 60 },
@@ -4191,7 +4191,7 @@ export const rateLimits = {
   "webhook": { "quota": 6000, "windowSeconds": 60 },
 };
 
-/** Every operation of the contract: who may call it, its rate-limit class, what it answers and refuses, its route. */
+/** Every operation of the contract: its access, rate-limit class, answers, problems and route. */
 export const operations = {
   listRooms: {
     id: "listRooms",
@@ -5143,7 +5143,7 @@ export const operations = {
   },
 } as const;
 
-/** What each operation's handler is given, after decoding and validation, and what it may answer. */
+/** The input of each operation's handler, decoded and validated, and its possible answers. */
 export type Operations = {
   listRooms: {
     access: "public";

@@ -1,7 +1,7 @@
 /**
  * Derives everything in `generated/` from `openapi.yaml` and the migrations.
  *
- * `deno task generate` writes it; with `--check` nothing is written and a stale file fails the run.
+ * `deno task generate` writes it. With `--check` nothing is written, and a stale file fails the run.
  */
 import openapiTypescript, { astToString } from "openapi-typescript";
 import { parse } from "yaml";
@@ -23,11 +23,11 @@ async function formatted(source: string, ...options: string[]): Promise<string> 
   await writer.write(new TextEncoder().encode(source));
   await writer.close();
   const { success, stdout } = await fmt.output();
-  if (!success) throw new Error("deno fmt refused what was generated");
+  if (!success) throw new Error("deno fmt rejected the generated code");
   return new TextDecoder().decode(stdout);
 }
 
-/** The samples as a module. Each is formatted for the narrow column in which the docs show it. */
+/** The samples as a module. Each is formatted for the narrow column of the docs. */
 async function codeSamplesModule(samples: Record<string, string>): Promise<string> {
   const separator = "// next sample\n";
   const together = await formatted(Object.values(samples).join(`\n${separator}`), "--line-width", "50");
@@ -41,7 +41,7 @@ async function codeSamplesModule(samples: Record<string, string>): Promise<strin
 async function generate(): Promise<Record<string, string>> {
   const yaml = await Deno.readTextFile(new URL("openapi.yaml", root));
   return {
-    // What has a default may be left out of a request; what is always there in an answer is `required`.
+    // A field with a default is optional in a request. Fields that every answer has are `required`.
     "generated/api.d.ts": await formatted(
       banner + astToString(await openapiTypescript(yaml, { defaultNonNullable: false })),
     ),
@@ -61,7 +61,7 @@ for (const [path, text] of Object.entries(await generate())) {
   if (!check) await Deno.writeTextFile(file, text);
 }
 if (check && stale.length > 0) {
-  console.error(`Stale: ${stale.join(", ")}. Run \`deno task generate\` and commit what it writes.`);
+  console.error(`Stale: ${stale.join(", ")}. Run \`deno task generate\` and commit the result.`);
   Deno.exit(1);
 }
 console.log(stale.length === 0 ? "generated/ is up to date" : `wrote ${stale.join(", ")}`);

@@ -1,4 +1,4 @@
-/** Brings the database up to date and says what it did. The server does the same by itself when it starts. */
+/** Migrates the database and prints the migrations. The server does the same at its start. */
 import { parseConfig } from "../src/config.ts";
 import { migrate } from "../src/boot/migrate.ts";
 import { exitAfter } from "../src/boot/exit.ts";

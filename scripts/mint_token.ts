@@ -1,4 +1,4 @@
-/** Prints a token for trying things out: `deno task token --subject alice --role admin --hours 1`. */
+/** Prints a token for development: `deno task token --subject alice --role admin --hours 1`. */
 import { parseArgs } from "node:util";
 import { mintToken } from "../src/auth/tokens.ts";
 import { ConfigError, parseConfig } from "../src/config.ts";
@@ -33,7 +33,7 @@ if (!(Number(hours) > 0 && Number.isFinite(Number(hours)))) refuse("--hours must
 await exitAfter(async () => {
   const { auth } = await withSecret(parseConfig(Deno.env.toObject()));
   if (auth.secret === undefined) {
-    throw new ConfigError("AUTH_JWKS_URL: tokens are made by the issuer behind it, not by us");
+    throw new ConfigError("AUTH_JWKS_URL: its issuer makes the tokens, so get one there");
   }
   const person = { ...(name === undefined ? {} : { name }), ...(email === undefined ? {} : { email }) };
   const lifetimeSeconds = Math.ceil(Number(hours) * 3600);

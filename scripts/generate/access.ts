@@ -1,16 +1,16 @@
-/** Who may call an operation, and what it can therefore refuse. */
+/** Reads the access of an operation, and derives the problems that it can answer. */
 import { fail, isNode, type Json, text } from "./nodes.ts";
 
-/** What the contract's `security` of an operation says. */
+/** The access of an operation, from its `security` in the contract. */
 export interface Security {
   access: "public" | "user" | "admin";
-  /** The scope that an API key needs; `any` when each key will do, null when none does. */
+  /** The scope that an API key needs. `any` accepts every key, null none. */
   scope: string | null;
-  /** Whether a ticket of the same user stands in for the token. */
+  /** Whether a ticket is accepted instead of a token. */
   takesTicket: boolean;
 }
 
-/** Reads `security`: an empty list, or a token with a role, then an API key with a scope, then a ticket. */
+/** Reads `security`: empty, or a token with a role, optionally an API key with a scope, optionally a ticket. */
 export function securityOf(written: Json | undefined, scopes: Json[], where: string): Security {
   const refuse = () =>
     fail(
@@ -39,19 +39,19 @@ export function securityOf(written: Json | undefined, scopes: Json[], where: str
   };
 }
 
-/** How an operation takes its body: as JSON that its schema is checked against, or as it came, for its signature. */
+/** The body of an operation: JSON that is validated, or the raw text, because its signature covers it. */
 export type BodyKind = "none" | "json" | "raw";
 
-/** What decides about the refusals of an operation, whatever it does. */
+/** The properties of an operation that decide its common problems. */
 export interface OperationKind extends Pick<Security, "access" | "scope"> {
   bodyKind: BodyKind;
-  /** Its class, or `none`. */
+  /** The class of its rate limit, or `none`. */
   rateLimit: string;
   takesIdempotencyKey: boolean;
   takesIfMatch: boolean;
 }
 
-/** What every operation of its kind can answer. */
+/** Returns the problem codes that every operation of this kind can answer. */
 export function impliedProblems(kind: OperationKind): string[] {
   const { access, scope, bodyKind, rateLimit, takesIdempotencyKey, takesIfMatch } = kind;
   return [

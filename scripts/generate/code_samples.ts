@@ -1,11 +1,11 @@
-/** Derives a sample with the SDK from each operation of the contract and its examples, for the docs to show beside it. */
+/** Derives a sample with the SDK from the examples of each operation. The docs show it beside the operation. */
 import { entries, fail, isNode, type Json, type Node, node, omit, text } from "./nodes.ts";
 
-/** Where the samples find a server, and who they are; the tests put their own in these places. */
+/** Address and tokens in the samples. The tests replace them with their own. */
 const baseUrl = "http://127.0.0.1:8000";
 const tokens: Record<string, string> = { user: "YOUR_TOKEN", admin: "ADMIN_TOKEN" };
 
-/** A value as people write it in TypeScript: names without quotes. */
+/** The value as TypeScript, with unquoted names where possible. */
 function literal(value: Json): string {
   if (Array.isArray(value)) return `[${value.map(literal).join(", ")}]`;
   if (!isNode(value)) return text(value);
@@ -18,7 +18,7 @@ function literal(value: Json): string {
 const withoutEmpty = (value: Record<string, Json>): Node =>
   Object.fromEntries(Object.entries(value).filter(([, child]) => Object.keys(child ?? {}).length > 0));
 
-/** The last argument of a call; nothing when it would be empty. */
+/** The last argument of a call, or an empty text without options. */
 function options(value: Record<string, Json>): string {
   const needed = withoutEmpty(value);
   return Object.keys(needed).length === 0 ? "" : literal(needed);
@@ -26,7 +26,7 @@ function options(value: Record<string, Json>): string {
 
 const list = (parts: string[]): string => parts.filter(Boolean).join(", ");
 
-const subscription = `// Comes back by itself, and goes on where it was.
+const subscription = `// Reconnects and resumes automatically.
 // Without a signal it never ends.
 const subscription = client.subscribe({ signal: AbortSignal.timeout(60_000) });
 for await (const event of subscription) console.log(event.event, event.cursor);`;
@@ -34,19 +34,19 @@ for await (const event of subscription) console.log(event.event, event.cursor);`
 const lowerFirst = (name: string): string => name.charAt(0).toLowerCase() + name.slice(1);
 
 /**
- * The source of a sample by `operationId`. An operation that takes a raw body has none: only the program of somebody else,
- * which signs it, can call it.
+ * Returns the source of a sample by `operationId`. An operation with a raw body has none, because only the program that
+ * signs the body can call it.
  */
 export function generateCodeSamples(document: Json): Record<string, string> {
   const root = node(document, "document");
 
-  /** What a `$ref` points to, and its last name; or the value itself, without a name. */
+  /** Returns the target of a `$ref` and its last name, or the value itself without a name. */
   function resolve(value: Json | undefined, where: string): { name: string; value: Node } {
-    const given = node(value, where);
-    if (typeof given.$ref !== "string") return { name: "", value: given };
-    const keys = given.$ref.slice("#/".length).split("/");
+    const written = node(value, where);
+    if (typeof written.$ref !== "string") return { name: "", value: written };
+    const keys = written.$ref.slice("#/".length).split("/");
     const target = keys.reduce<Json | undefined>((at, key) => isNode(at) ? at[key] : undefined, root);
-    return { name: keys.at(-1) ?? "", value: node(target, given.$ref) };
+    return { name: keys.at(-1) ?? "", value: node(target, written.$ref) };
   }
 
   function sample(path: string, method: string, { operation, parameters }: { operation: Node; parameters: Node[] }) {
@@ -78,7 +78,7 @@ ${lines}`;
     const params = withoutEmpty({ path: examplesIn("path"), query });
     const body = operation.requestBody === undefined ? {} : exampleBody(operation, where);
     const call = `client.${method.toUpperCase()}(${list([text(path), options({ params, body })])})`;
-    // What programs want of an answer lies beside its message for people.
+    // Programs use the fields beside the message, which is for people.
     const fields = Object.keys(properties).filter((field, _, all) => field !== "message" || all.length === 1);
     const isEnvelope = properties.message !== undefined;
     const variable = isEnvelope ? `{ ${list(fields)} }` : lowerFirst(name);

@@ -1,9 +1,9 @@
 /**
- * Turns the contract into TypeScript: zod schemas, one `createRoute` per operation, and the `Operations` type that the
- * handlers are checked against.
+ * Turns the contract into TypeScript: zod schemas, one `createRoute` per operation, and the type `Operations` of the
+ * handlers.
  *
- * It knows one small dialect of OpenAPI 3.1 and stops with the place and the reason at anything else, so that no part
- * of the contract is dropped in silence.
+ * It supports a small dialect of OpenAPI 3.1. Other keywords fail with the place and the reason, so no part of the
+ * contract is dropped silently.
  */
 
 import { type BodyKind, impliedProblems, securityOf } from "./access.ts";
@@ -11,7 +11,7 @@ import { entries, fail, type Json, type Node, node, omit, text } from "./nodes.t
 import { assertAlone, schemaWriter } from "./schemas.ts";
 
 const METHODS = ["get", "put", "post", "delete", "patch"];
-/** The headers of a request that the contract may declare, each with the flag that an operation then has. */
+/** Request headers that the contract may declare, with the flag that each gives an operation. */
 const HEADERS: Record<string, string> = {
   "Idempotency-Key": "takesIdempotencyKey",
   "If-Match": "takesIfMatch",
@@ -39,7 +39,7 @@ function assertKnown(value: Node, known: string[], where: string): void {
   if (unknown !== undefined) fail(where, `\`${unknown}\` is outside our dialect`);
 }
 
-/** The TypeScript of `generated/contract.ts`. Throws a `ContractError` outside the dialect. */
+/** Returns the TypeScript of `generated/contract.ts`. Throws a `ContractError` outside the dialect. */
 export function generateContract(document: Json): string {
   const components = node(node(document, "document").components, "components");
   const schemas = node(components.schemas ?? {}, "components.schemas");
@@ -55,7 +55,7 @@ export function generateContract(document: Json): string {
       const optional = parameter.required === true || hasDefault ? "" : ".optional()";
       const about = omit(parameter, "name", "in", "schema", "required");
       if (about.description === undefined) fail(`${where}.${name}`, "needs a description");
-      // Hono hands headers over under their names in lower case. There are always others, which are nobody's business.
+      // Hono passes headers in lower case. Undeclared headers are ignored.
       const key = place === "header" ? name.toLowerCase() : name;
       return `${text(key)}: ${code}${optional}.openapi({ param: ${text(about)} })`;
     });
@@ -94,7 +94,7 @@ export function generateContract(document: Json): string {
     return `{ description: ${description}${headers}${content} }`;
   }
 
-  /** What a handler of this operation is given and may answer, as a member of `Operations`. */
+  /** The member of `Operations` for this operation: its handler's input and answers. */
   function typeCode(
     id: string,
     access: string,
@@ -219,7 +219,7 @@ export function generateContract(document: Json): string {
     if (missing !== undefined) fail(where, `can answer ${missing}, so it has to say so`);
 
     const about = omit(operation, "parameters", "requestBody", "responses", "operationId");
-    // zod-openapi reads and parses what has a schema of zod, so a raw body keeps the one of the contract.
+    // zod-openapi parses every body with a zod schema, so a raw body keeps the schema of the contract.
     const content = body === undefined
       ? undefined
       : bodyKind === "raw"
@@ -278,13 +278,13 @@ const responses = { ${responseFields.join("\n")} };
 
 const routes = { ${allRoutes} };
 
-/** How many requests a caller may make, by class. */
+/** Requests that a caller may make, by class: the quota and its window in seconds. */
 export const rateLimits = ${text(rateLimits)};
 
-/** Every operation of the contract: who may call it, its rate-limit class, what it answers and refuses, its route. */
+/** Every operation of the contract: its access, rate-limit class, answers, problems and route. */
 export const operations = { ${operations.join("\n")} } as const;
 
-/** What each operation's handler is given, after decoding and validation, and what it may answer. */
+/** The input of each operation's handler, decoded and validated, and its possible answers. */
 export type Operations = {
 ${types.join("\n")}
 };

@@ -4,7 +4,7 @@ import { migrate } from "../../src/boot/migrate.ts";
 import { sql } from "kysely";
 import { startTemporaryPostgres } from "../temporary_postgres.ts";
 
-/** How postgres.js gives each type to us, and what it takes (see `src/database/connect.ts`). */
+/** The type that postgres.js returns for each column type, and accepts (see `src/database/connect.ts`). */
 const columnTypes: Record<string, string> = {
   bool: "boolean",
   bytea: "Uint8Array",
@@ -17,7 +17,7 @@ const columnTypes: Record<string, string> = {
   xid8: "string",
 };
 
-/** What a jsonb column holds. postgres.js parses and serializes jsonb: it is given values, never text. */
+/** The type of each jsonb column. postgres.js parses and serializes jsonb, so queries pass values, never text. */
 const jsonColumns: Record<string, string> = {
   "api_keys.scopes": "string[]",
   "audit_log.after": "Record<string, unknown> | null",
@@ -29,7 +29,7 @@ const jsonColumns: Record<string, string> = {
 
 const pascalCase = (name: string): string => name.replaceAll(/(?:^|_)([a-z])/g, (_, letter) => letter.toUpperCase());
 
-/** The TypeScript of `generated/database.d.ts`, from a new Postgres with every migration in it. */
+/** Returns the TypeScript of `generated/database.d.ts`, read from a new Postgres after every migration. */
 export async function generateDatabaseTypes(): Promise<string> {
   await using server = await startTemporaryPostgres();
   await migrate(server.url("postgres"));
@@ -48,10 +48,12 @@ export async function generateDatabaseTypes(): Promise<string> {
       const fields = columns.map((column) => {
         const json = jsonColumns[`${name}.${column.name}`];
         const type = json === undefined ? types[column.dataType] : `ColumnType<${[json, json, json].join(", ")}>`;
-        if (type === undefined) throw new Error(`${name}.${column.name} is ${column.dataType}; say how it is read`);
+        if (type === undefined) {
+          throw new Error(`${name}.${column.name} is ${column.dataType}; add its type to columnTypes`);
+        }
         const nullable = column.isNullable ? `${type} | null` : type;
         const generated = column.isAutoIncrementing || column.hasDefaultValue;
-        // What may be left out is the second of a ColumnType's three.
+        // The second type of a ColumnType is the one for inserts.
         const optional = nullable.startsWith("ColumnType<")
           ? nullable.replace(/, (.+), /, ", $1 | undefined, ")
           : `Generated<${nullable}>`;

@@ -1,9 +1,9 @@
-/** Walking the contract, and saying where something is wrong in it. */
+/** Walks the contract and reports the place of a mistake. */
 
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 export type Node = { [key: string]: Json };
 
-/** A part of the contract that the generator does not take. The message says where and why. */
+/** A part of the contract outside the dialect. The message has the place and the reason. */
 export class ContractError extends Error {}
 
 export function fail(where: string, why: string): never {

@@ -1,7 +1,7 @@
-/** Turns schemas of our dialect into zod code. */
+/** Turns schemas of the dialect into zod code. */
 import { entries, fail, isNode, type Json, type Node, node, omit, text } from "./nodes.ts";
 
-/** What may stand in a schema, by its type. */
+/** The keywords of a schema, by its type. */
 const KEYWORDS: Record<string, string[]> = {
   string: ["minLength", "maxLength", "pattern", "format", "enum", "const"],
   integer: ["minimum", "maximum"],
@@ -13,15 +13,15 @@ const KEYWORDS: Record<string, string[]> = {
 const FORMATS: Record<string, string> = { "date-time": "z.iso.datetime({ offset: true })", date: "z.iso.date()" };
 
 export interface SchemaWriter {
-  /** The name behind a `$ref` to a component of this kind. */
+  /** Returns the name in a `$ref` to a component of this kind. */
   named(kind: string, ref: Json | undefined, where: string): string;
-  /** What a `$ref` stands for; anything else stands for itself. */
+  /** Returns the target of a `$ref`, or the value itself. */
   resolved(kind: string, value: Node, where: string): Node;
-  /** Zod code of a schema that sits in a JSON body. */
+  /** Returns the zod code of a schema in a JSON body. */
   schemaCode(schema: Node, where: string): string;
-  /** Zod code of a schema that arrives as text, in the query or the path. */
+  /** Returns the zod code of a parameter, which arrives as text. */
   parameterSchemaCode(parameter: Node, where: string): string;
-  /** Names of the schema components in an order in which each stands behind those that it uses. */
+  /** Returns the names of the schemas. Each comes after the schemas that it uses. */
   inOrder(): string[];
 }
 
@@ -29,7 +29,7 @@ export function assertAlone(reference: Node, where: string): void {
   if (Object.keys(reference).length > 1) fail(where, "nothing may stand beside a $ref");
 }
 
-/** The one type of a schema, and whether `null` is allowed beside it. */
+/** Returns the one type of a schema, and whether `null` is allowed beside it. */
 function typeOf(schema: Node, where: string): { type: string; nullable: boolean } {
   const types = Array.isArray(schema.type) ? schema.type : [schema.type];
   const [type, ...others] = types.filter((each) => each !== "null");
@@ -46,8 +46,8 @@ function assertDialect(schema: Node, type: string, where: string): void {
   }
 }
 
-/** What somebody who got it wrong is told: in words, where the contract has words for it. */
-function told({ description }: Node, otherwise: string): string {
+/** The message for a wrong value: the description from the contract, if it has one. */
+function failureMessage({ description }: Node, otherwise: string): string {
   return description === undefined ? otherwise : `must be: ${description}`.replace(/\.$/, "");
 }
 
@@ -76,7 +76,7 @@ function stringCode(schema: Node, where: string): string {
   }
   const pattern = schema.pattern === undefined
     ? ""
-    : `.regex(new RegExp(${text(schema.pattern)}), ${text(told(schema, `must match ${schema.pattern}`))})`;
+    : `.regex(new RegExp(${text(schema.pattern)}), ${text(failureMessage(schema, `must match ${schema.pattern}`))})`;
   return `z.string()${bounds(schema, { minLength: "min", maxLength: "max" })}${pattern}`;
 }
 
@@ -133,7 +133,7 @@ export function schemaWriter(components: Node): SchemaWriter {
     return `z.discriminatedUnion(${text(tag ?? null)}, [${members.join(", ")}])${described(schema)}`;
   }
 
-  /** A value of one of several types, which tell the members apart. */
+  /** A value of one of several types. The types must differ, because they select the member. */
   function anyOfCode(schema: Node, where: string): string {
     const unknown = Object.keys(omit(schema, "anyOf", "description"));
     if (unknown.length > 0) fail(where, `keyword \`${unknown[0]}\` of an anyOf is outside our dialect`);
@@ -141,7 +141,9 @@ export function schemaWriter(components: Node): SchemaWriter {
     const types = members.map((member) => typeOf(resolved("schemas", member, where), where).type);
     if (new Set(types).size !== types.length) fail(where, "the members of an anyOf must differ by type");
     const codes = members.map((member) => schemaCode(member, where)).join(", ");
-    return `z.union([${codes}], ${text(told(schema, "must be of a type that is allowed here"))})${described(schema)}`;
+    return `z.union([${codes}], ${text(failureMessage(schema, "must be of a type that is allowed here"))})${
+      described(schema)
+    }`;
   }
 
   function typedCode(schema: Node, type: string, where: string): string {
@@ -202,7 +204,7 @@ export function schemaWriter(components: Node): SchemaWriter {
           return fail(where, `a parameter of type ${type} is outside our dialect`);
       }
     };
-    // The emitter cannot see through the decoding of text, so it is told the schema.
+    // The emitter cannot see the schema behind the decoding of text, so it gets the schema separately.
     const emitted = type === "string" ? "" : `.openapi(${text(schema)} as const)`;
     const fallback = schema.default === undefined ? "" : `.prefault(${text(String(schema.default))})`;
     return `${decoded()}${emitted}${fallback}`;

@@ -1,9 +1,9 @@
-/** Each operation has a test file of its own name, in which each refusal of its own is provoked. */
+/** Each operation has a test file with its name, which provokes each of its own problems. */
 import assert from "node:assert/strict";
 import { operations } from "../../generated/contract.ts";
 import { impliedProblems } from "../../scripts/generate/access.ts";
 
-/** Refusals that every operation of its kind has; the suites beside this file provoke them for each operation. */
+/** Problems that every operation of its kind has. The suites beside this file provoke them for each operation. */
 const common: string[] = impliedProblems({
   access: "admin",
   scope: "rooms:write",
@@ -16,7 +16,7 @@ const shared: Record<string, string> = { getHealth: "probes", getReadiness: "pro
 
 for (const { id, problems } of Object.values(operations)) {
   const name = shared[id] ?? id.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-  Deno.test(`${id} has a test of its own, and of each refusal of its own`, async () => {
+  Deno.test(`coverage: ${id} -> a test file that calls it and names each of its own problems`, async () => {
     const source = await Deno.readTextFile(new URL(`../api/${name}_test.ts`, import.meta.url));
     assert(source.includes(`"${id}"`), `tests/api/${name}_test.ts never calls ${id}`);
     assert.deepEqual(problems.filter((code) => !common.includes(code) && !source.includes(code)), []);

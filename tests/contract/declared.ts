@@ -1,11 +1,11 @@
-/** What the contract declares, for tests of what it does not. */
+/** Names that the contract declares, for tests with undeclared fields. */
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import type { TestServer } from "../support/server.ts";
 import { child, contract, type Json, type JsonObject, object, withoutRefs } from "./document.ts";
 import { valueAt } from "./injection_calls.ts";
 
-/** What else may be tried first. */
+/** Undeclared fields that an attacker may try. */
 const guesses: JsonObject = {
   roles: ["admin"],
   isAdmin: true,
@@ -27,7 +27,7 @@ const guesses: JsonObject = {
 export const paths = object(withoutRefs(contract, contract.paths ?? {}));
 export const schemas = object(withoutRefs(contract, child(contract.components, "schemas") ?? {}));
 
-/** A value that fits a schema of the contract. */
+/** Returns a value that fits a schema of the contract. */
 function sample(schema: Json | undefined): Json {
   const values = child(schema, "enum") ?? child(schema, "oneOf") ?? child(schema, "anyOf");
   if (child(schema, "const") !== undefined) return child(schema, "const") ?? null;
@@ -53,7 +53,7 @@ function sample(schema: Json | undefined): Json {
   }
 }
 
-/** Every property of every schema and every parameter of the contract, with a value that fits it. */
+/** Returns every property and parameter of the contract, with a value that fits. */
 function namesOf(node: Json): JsonObject {
   if (Array.isArray(node)) return Object.assign({}, ...node.map(namesOf));
   if (typeof node !== "object" || node === null) return {};
@@ -69,7 +69,7 @@ function namesOf(node: Json): JsonObject {
   };
 }
 
-/** Those of the contract, the columns of our tables, and guesses. */
+/** Returns the names of the contract, the columns of all tables, and the guesses. */
 export async function allNames({ db }: TestServer): Promise<JsonObject> {
   const { rows } = await sql<{ name: string; type: string }>`
     select column_name as name, data_type as type from information_schema.columns where table_schema = 'public'
@@ -92,7 +92,7 @@ export async function allNames({ db }: TestServer): Promise<JsonObject> {
   return names;
 }
 
-/** Keys of `json` that its schema does not declare, as paths. */
+/** Returns the keys of `json` that its schema does not declare, as paths. */
 export function undeclared(schema: Json | undefined, json: Json, at = ""): string[] {
   if (Array.isArray(json)) {
     return json.flatMap((each, index) => undeclared(child(schema, "items"), each, `${at}.${index}`));

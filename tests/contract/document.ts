@@ -1,4 +1,4 @@
-/** The contract as data, for the suites that are generated from it. */
+/** The contract as data, for suites generated from it. */
 import { parse } from "yaml";
 import { operations } from "../../generated/contract.ts";
 import type { OperationId } from "../support/server.ts";
@@ -8,7 +8,7 @@ export interface JsonObject {
   [key: string]: Json;
 }
 
-/** The keywords of our dialect; see `scripts/generate/contract.ts`. */
+/** The keywords of the dialect; see `scripts/generate/contract.ts`. */
 export interface Schema {
   type: string | string[];
   enum?: Json[];
@@ -52,7 +52,7 @@ export interface ContractOperation extends WrittenOperation {
 
 export const contract: JsonObject = parse(await Deno.readTextFile(new URL("../../openapi.yaml", import.meta.url)));
 
-/** `value` with each `$ref` replaced by the part of `root` that it points to. */
+/** Returns `value` with each `$ref` replaced by its target in `root`. */
 export function withoutRefs(root: Json, value: Json): Json {
   if (Array.isArray(value)) return value.map((each) => withoutRefs(root, each));
   if (typeof value !== "object" || value === null) return value;
@@ -88,22 +88,22 @@ export const contractOperations: ContractOperation[] = Object.entries(
     }));
   });
 
-/** Those that answer in HTTP. A WebSocket has tests of its own where it is opened. */
+/** Operations that answer in HTTP. The WebSocket has tests of its own. */
 export const httpOperations: ContractOperation[] = contractOperations.filter(({ operationId }) =>
   !operations[operationId].upgrades
 );
 
-/** Those that take a JSON body. One whose body is signed by another program has tests of its own. */
+/** Operations with a JSON body. The one with a signed body has tests of its own. */
 export const jsonBodyOperations: ContractOperation[] = contractOperations.filter(({ operationId }) =>
   operations[operationId].bodyKind === "json"
 );
 
-/** Those that can be called with the contract's example alone: nobody but the payment provider can sign its events. */
+/** Operations that succeed with the contract's example. Only the payment provider can sign its events. */
 export const exampleOperations: ContractOperation[] = httpOperations.filter(({ operationId }) =>
   operations[operationId].bodyKind !== "raw"
 );
 
-/** What `security` says, in the words of `operations`. */
+/** Returns the access of an operation: `public`, `user` or `admin`. */
 export function accessOf({ security }: ContractOperation): string {
   const [first] = security;
   return first?.bearer?.join() ?? "public";

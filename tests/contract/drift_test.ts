@@ -1,4 +1,4 @@
-/** The contract, the code generated from it, and the document that the routes themselves would emit say the same. */
+/** The contract, its generated code and the document that the routes emit are equal. */
 import assert from "node:assert/strict";
 import { isDeepStrictEqual } from "node:util";
 import { OpenAPIHono, type RouteConfig } from "@hono/zod-openapi";
@@ -7,23 +7,23 @@ import * as generated from "../../generated/contract.ts";
 import { catalogue } from "../../src/contract/problems.ts";
 import { child, contract, contractOperations, type Json, type JsonObject, object, withoutRefs } from "./document.ts";
 
-/** What zod-openapi says about the routes that the server registers. */
+/** Returns zod-openapi's document of the server's routes. */
 function emit(): JsonObject {
   const app = new OpenAPIHono();
   for (const { route } of Object.values(generated.operations)) app.openAPIRegistry.registerPath(route as RouteConfig);
-  // No route has these; they go over the WebSocket.
+  // No route uses these schemas: they are frames of the WebSocket.
   app.openAPIRegistry.register("ClientFrame", generated.ClientFrame);
   app.openAPIRegistry.register("ServerFrame", generated.ServerFrame);
   const document = app.getOpenAPI31Document({ openapi: "3.1.0", info: { title: "", version: "" } });
   return JSON.parse(JSON.stringify(document));
 }
 
-/** A place where two documents differ. Undefined means that there is nothing. */
+/** A place where two documents differ. Undefined means that one has no value there. */
 interface Difference {
   path: string[];
   written: Json | undefined;
   emitted: Json | undefined;
-  /** What the place belongs to, on both sides. */
+  /** The parent of the place, on both sides. */
   around: { written: Json; emitted: Json };
 }
 
@@ -31,7 +31,7 @@ function differences(written: Json, emitted: Json, path: string[] = []): Differe
   if (typeof written !== "object" || typeof emitted !== "object" || written === null || emitted === null) {
     return [];
   }
-  // A list has a length, so that one with too few or too many elements differs.
+  // The keys of a list are its indexes, so a missing or additional element differs.
   const keys = new Set([...Object.keys(written), ...Object.keys(emitted)]);
   return [...keys].flatMap((key): Difference[] => {
     const [left, right]: (Json | undefined)[] = [Reflect.get(written, key), Reflect.get(emitted, key)];
@@ -44,7 +44,7 @@ function differences(written: Json, emitted: Json, path: string[] = []): Differe
   });
 }
 
-/** What zod-openapi 1.6 gets wrong. The server does not serve what it emits, so nobody is misled. */
+/** Known bugs of zod-openapi 1.6. The server serves the contract itself, so they reach no client. */
 const emitterBugs: Record<string, (difference: Difference) => boolean> = {
   "`multipleOf` is dropped": ({ path, written, emitted }) =>
     path.at(-1) === "multipleOf" && typeof written === "number" && emitted === undefined,
@@ -68,7 +68,7 @@ const writtenPaths = withoutRefs(contract, contract.paths ?? {});
 const schemasOf = (document: JsonObject): JsonObject =>
   object(withoutRefs(document, child(document.components, "schemas") ?? {}));
 
-Deno.test("the routes emit the paths and schemas of the contract, but for what the emitter is known to get wrong", () => {
+Deno.test("drift: paths and schemas emitted by the routes -> equal to the contract, except known bugs of the emitter", () => {
   const found = [
     ...differences(writtenPaths, emittedPaths, ["paths"]),
     ...differences(schemasOf(contract), schemasOf(emitted), ["schemas"]),
@@ -78,11 +78,11 @@ Deno.test("the routes emit the paths and schemas of the contract, but for what t
   );
   assert.deepEqual(unexplained.map(({ path, written, emitted }) => ({ path: path.join(" "), written, emitted })), []);
   for (const [bug, explains] of Object.entries(emitterBugs)) {
-    assert(found.some(explains), `${bug}: no longer. Take it off the list.`);
+    assert(found.some(explains), `${bug}: no longer. Remove it from the list.`);
   }
 });
 
-Deno.test("the comparison notices whatever is changed, dropped or added", () => {
+Deno.test("drift: changed, dropped or added part -> found by the comparison", () => {
   const changes: [string, (document: JsonObject) => void][] = [
     ["a changed bound", (document) => object(schema(document, "Id")).minimum = 2],
     ["a dropped required field", (document) => void (object(schema(document, "Room")).required as Json[]).pop()],
@@ -99,12 +99,12 @@ Deno.test("the comparison notices whatever is changed, dropped or added", () => 
   }
 });
 
-Deno.test("every schema of the contract is emitted under its name, and no other", () => {
+Deno.test("drift: schemas of the contract -> all emitted under their names, and no others", () => {
   assert.deepEqual(Object.keys(schemasOf(emitted)).sort(), Object.keys(schemasOf(contract)).sort());
 });
 
-Deno.test("each operation has the security, tags, rate limit and served maximums of the contract", () => {
-  const told = ({ security, tags, ...rest }: JsonObject): Json => ({
+Deno.test("drift: each operation -> security, tags, rate limit and served maximums of the contract", () => {
+  const declarations = ({ security, tags, ...rest }: JsonObject): Json => ({
     security: security ?? null,
     tags: tags ?? null,
     rateLimit: rest["x-rate-limit"] ?? null,
@@ -114,7 +114,11 @@ Deno.test("each operation has the security, tags, rate limit and served maximums
   });
   for (const { operationId: id, method, path, ...operation } of contractOperations) {
     const route = object(child(child(emittedPaths, path), method.toLowerCase()));
-    assert.deepEqual(told(route), told(object(child(child(writtenPaths, path), method.toLowerCase()))), id);
+    assert.deepEqual(
+      declarations(route),
+      declarations(object(child(child(writtenPaths, path), method.toLowerCase()))),
+      id,
+    );
     assert.equal(generated.operations[id].rateLimit, operation["x-rate-limit"]);
   }
   assert(JSON.stringify(emittedPaths).includes("x-served-maximum"));
@@ -123,32 +127,32 @@ Deno.test("each operation has the security, tags, rate limit and served maximums
 /** Every media type of the document that has an example. */
 function exampledMedia(node: Json, path: string[] = []): { path: string[]; media: JsonObject }[] {
   if (typeof node !== "object" || node === null) return [];
-  // Parameters have examples of their own, see below, and headers of answers are plain texts.
+  // Another test checks examples of parameters. Headers of answers are plain texts.
   if (path.at(-2) === "headers") return [];
   if (!Array.isArray(node) && node.schema !== undefined && node.in === undefined) return [{ path, media: node }];
   return Object.entries(node).flatMap(([key, value]) => exampledMedia(value, [...path, key]));
 }
 
-/** The generated schema of this name. */
+/** Returns the generated schema with this name. */
 function schemaNamed(name: string): z.ZodType {
   const schema: unknown = Object.entries(generated).find(([key]) => key === name)?.[1];
   assert(schema instanceof z.ZodType, `generated/contract.ts has no schema ${name}`);
   return schema;
 }
 
-/** `value` with the keys of `model` only, since parsing fills in defaults. */
+/** Returns `value` with only the keys of `model`, because parsing adds defaults. */
 function shapedAs(model: Json, value: unknown): unknown {
   if (typeof model !== "object" || model === null || Array.isArray(model)) return value;
   return Object.fromEntries(Object.keys(model).map((key) => [key, Reflect.get(Object(value), key)]));
 }
 
-Deno.test("every example of the contract is valid and comes out of its generated schema as it went in", () => {
+Deno.test("drift: every example of a body -> valid, and unchanged by its generated schema", () => {
   const all = exampledMedia(contract);
   const bodies = all.filter(({ path }) => path.includes("requestBody"));
   assert(bodies.length > 0 && all.length > bodies.length);
   for (const { path, media } of all) {
     const { $ref } = object(media.schema);
-    // A body that is taken as it comes has no schema of a name.
+    // A raw body has no named schema.
     if ($ref === undefined && path.includes("/api/v1/payments/webhook/{provider}")) continue;
     const schema = schemaNamed(String($ref).replace("#/components/schemas/", ""));
     const examples = media.example === undefined
@@ -163,7 +167,7 @@ Deno.test("every example of the contract is valid and comes out of its generated
   }
 });
 
-Deno.test("every example of a parameter is valid and comes out of its generated schema as it went in", () => {
+Deno.test("drift: every example of a parameter -> valid, and unchanged by its generated schema", () => {
   let count = 0;
   for (const { operationId, parameters } of contractOperations) {
     const { params, query, ...request } = generated.operations[operationId].route.request;
@@ -180,7 +184,7 @@ Deno.test("every example of a parameter is valid and comes out of its generated 
   assert(count > 0);
 });
 
-Deno.test("every example of a problem is what the server says: its type, title, status and sentence", () => {
+Deno.test("drift: every example of a problem -> type, title, status and error of the server", () => {
   const examples = object(child(contract.components, "examples"));
   for (const [code, example] of Object.entries(examples)) {
     const { title, status, detail, ...problem } = generated.Problem.parse(child(example, "value"));

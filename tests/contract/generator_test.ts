@@ -1,4 +1,4 @@
-/** The generator takes our dialect of OpenAPI and makes code that works; at anything else it stops and says where and why. */
+/** The generator turns the dialect of OpenAPI into working code. At other keywords it fails with the place and the reason. */
 import assert from "node:assert/strict";
 import type { z } from "zod";
 import { generateContract } from "../../scripts/generate/contract.ts";
@@ -161,12 +161,12 @@ const refused: [string, RegExp, (at: At) => void][] = [
   ["an operation that never succeeds", /GET \/things.*success/, without(`${getThing} responses`, "200")],
 ];
 
-Deno.test("the generator takes the small contract that the cases below change", () => {
+Deno.test("generate: small contract of the cases below -> accepted", () => {
   generateContract(contractWith(() => {}));
 });
 
 for (const [name, message, change] of refused) {
-  Deno.test(`the generator stops at ${name}, and says where`, () => {
+  Deno.test(`generate: ${name} -> ContractError with its place`, () => {
     assert.throws(() => generateContract(contractWith(change)), (failure) => {
       assert(failure instanceof ContractError, `${failure}`);
       assert.match(failure.message, message);
@@ -182,10 +182,13 @@ interface Generated {
   >;
 }
 
-/** The generated code as a module, with the decoders where they are. Nothing is written to disk. */
+/** Imports the generated code without writing it to disk. Its import of the decoders becomes absolute. */
 async function load(change: (at: At) => void): Promise<Generated> {
-  const query = new URL("../../src/contract/parameters.ts", import.meta.url).href;
-  const code = generateContract(contractWith(change)).replace('"../src/contract/parameters.ts"', JSON.stringify(query));
+  const decoders = new URL("../../src/contract/parameters.ts", import.meta.url).href;
+  const code = generateContract(contractWith(change)).replace(
+    '"../src/contract/parameters.ts"',
+    JSON.stringify(decoders),
+  );
   return await import(`data:application/typescript,${encodeURIComponent(code)}`);
 }
 
@@ -199,8 +202,8 @@ async function loadQuery(schema: JsonObject): Promise<(size?: unknown) => unknow
   };
 }
 
-Deno.test("a query parameter is decoded from text by its type, with its default before validation", async (t) => {
-  const cases: [JsonObject, [given: unknown, decoded: unknown][]][] = [
+Deno.test("generate: query parameter of a type -> decoded from text, default applied, then validated", async (t) => {
+  const cases: [JsonObject, [sent: unknown, decoded: unknown][]][] = [
     [{ type: "integer", minimum: 0, maximum: 9, default: 5 }, [
       [undefined, 5],
       ["0", 0],
@@ -237,12 +240,12 @@ Deno.test("a query parameter is decoded from text by its type, with its default 
   for (const [schema, values] of cases) {
     await t.step(JSON.stringify(schema), async () => {
       const decode = await loadQuery(schema);
-      for (const [given, decoded] of values) assert.deepEqual(decode(given), decoded, `from ${JSON.stringify(given)}`);
+      for (const [sent, decoded] of values) assert.deepEqual(decode(sent), decoded, `from ${JSON.stringify(sent)}`);
     });
   }
 });
 
-Deno.test("an anyOf becomes a union that the value's type decides", async () => {
+Deno.test("generate: anyOf -> union, selected by the type of the value", async () => {
   const userId = { anyOf: [{ type: "integer", minimum: 1 }, { type: "string", const: "all" }] };
   const { operations } = await load(withSchema(userId));
   const schema = operations.createThing?.route.request.body?.content["application/json"]?.schema;
@@ -251,7 +254,7 @@ Deno.test("an anyOf becomes a union that the value's type decides", async () => 
   for (const name of [0, "1", "ALL", true, null, {}]) assert.equal(schema.safeParse({ name }).success, false);
 });
 
-Deno.test("a oneOf with a discriminator becomes a union that its tag decides", async () => {
+Deno.test("generate: oneOf with a discriminator -> union, selected by its tag", async () => {
   const cats = {
     ...cat,
     additionalProperties: false,
@@ -267,7 +270,7 @@ Deno.test("a oneOf with a discriminator becomes a union that its tag decides", a
   }
 });
 
-Deno.test("a body keeps null, defaults, unknown keys and free objects apart, as its schema says", async () => {
+Deno.test("generate: body with null, defaults, unknown keys and free objects -> each validated by its schema", async () => {
   const { operations } = await load((at) => {
     at("components schemas").NewThing = {
       type: "object",

@@ -1,4 +1,4 @@
-/** A contract of two operations, and ways to change it, for the tests of the generator. */
+/** A contract of two operations for the tests of the generator, and functions that change it. */
 import assert from "node:assert/strict";
 import { parse } from "yaml";
 import { type JsonObject, object } from "./document.ts";
@@ -41,7 +41,7 @@ paths:
       security: [{ bearer: [user] }]
       x-rate-limit: user
       parameters:
-        - { name: Idempotency-Key, in: header, description: For sending it again., schema: { type: string } }
+        - { name: Idempotency-Key, in: header, description: For retries., schema: { type: string } }
       requestBody:
         required: true
         content: { application/json: { schema: { $ref: '#/components/schemas/NewThing' }, example: { name: a } } }
@@ -86,12 +86,12 @@ function refusals(): { responses: JsonObject; examples: JsonObject } {
   };
 }
 
-/** The node at `path` (`paths /things post`), to be changed. */
+/** Returns the node at `path` (`paths /things post`), for changes. */
 export type At = (path: string) => JsonObject;
 
-/** The small contract, changed. */
+/** Returns the small contract after `change`. */
 export function contractWith(change: (at: At) => void): JsonObject {
-  // Parsed anew each time and without shared parts, so that a change stays where it is made.
+  // Parsed each time and without shared parts, so that a change affects one place.
   const document: JsonObject = JSON.parse(JSON.stringify(parse(base)));
   Object.assign(object(document.components), refusals());
   change((path) => path.split(" ").filter(Boolean).reduce((node, key) => object(node[key]), document));
@@ -102,7 +102,7 @@ export const getThing = "paths /things/{thingId} get";
 export const createThing = "paths /things post";
 export const requestSchema = `${createThing} requestBody content application/json`;
 
-/** Leaves a key out. */
+/** Removes a key. */
 export function without(path: string, key: string): (at: At) => void {
   return (at) => {
     const node = at(path);
@@ -111,7 +111,7 @@ export function without(path: string, key: string): (at: At) => void {
   };
 }
 
-/** Gives the request's field `name` another schema. */
+/** Replaces the schema of the field `name` in the request. */
 export function withSchema(schema: JsonObject): (at: At) => void {
   return (at) => at("components schemas NewThing properties").name = schema;
 }
@@ -126,7 +126,7 @@ export function withHeader(name: string): (at: At) => void {
   return withParameter({ name, in: "header", schema: { type: "string" } });
 }
 
-/** Lets `createThing` be called in these ways. */
+/** Replaces the security of `createThing`. */
 export function withSecurity(...ways: JsonObject[]): (at: At) => void {
   return (at) => at(createThing).security = ways;
 }
@@ -135,7 +135,7 @@ export const cat = { type: "object", required: ["kind"], properties: { kind: { t
 const dog = { type: "object", required: ["kind"], properties: { kind: { type: "string", const: "dog" } } };
 export const oneOf = [{ $ref: "#/components/schemas/Cat" }, { $ref: "#/components/schemas/Dog" }];
 
-/** Makes the request a `Pet`, which is to be a union of `cats` and dogs. */
+/** Makes the request a `Pet`, a union of `cats` and dogs. */
 export function withPets(pet: JsonObject, cats: JsonObject = cat): (at: At) => void {
   return (at) => {
     Object.assign(at("components schemas"), { Cat: cats, Dog: dog, Pet: pet });
