@@ -9,6 +9,15 @@ const text = /"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'/;
 const regularExpression =
   /(?<=(?:[(,=:[!&|?{};>+]|return|^)\s*)\/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n[])+\/[a-z]*/;
 const tokens = new RegExp([comment, text, regularExpression, /[`{}]/].map(({ source }) => source).join("|"), "g");
+/** Code before a text that people read: a log, an error, a problem, a description of a command. */
+const message = new RegExp(
+  [
+    /\b(?:log\w*\.(?:debug|info|warn|error)|console\.\w+|new \w*Error|\.description)\(\s*/,
+    /\bProblem\(\s*["\w]+,\s*/,
+    /\.(?:option|requiredOption|argument)\(\s*"[^"]*",\s*/,
+    /\b(?:detail|title|message|description)\s*[:=]\s*/,
+  ].map(({ source }) => `(?:${source})$`).join("|"),
+);
 const templateText = /((?:\\[\s\S]|(?!\$\{)[^`\\])*)(`|\$\{)/y;
 
 /** Text that people read in a file of TypeScript: comments, names of tests, messages of logs and problems. */
@@ -17,8 +26,6 @@ export function passagesOfTypeScript(source: string): Passage[] {
   const read = (text: string, at: number) => {
     const before = source.slice(Math.max(0, at - 120), at);
     const line = source.slice(0, at).split("\n").length;
-    const message =
-      /\b(?:log\w*\.(?:debug|info|warn|error)|console\.\w+)\(\s*$|Problem\(\s*["\w]+,\s*$|\b(?:detail|title|message|description)\s*[:=]\s*$/;
     if (/\bDeno\.test\(\s*(?:\{\s*name:\s*)?$/.test(before)) found.push({ kind: "test", text, line });
     else if (/\.step\(\s*$/.test(before)) found.push({ kind: "step", text, line });
     else if (message.test(before)) found.push({ kind: "prose", text, line });

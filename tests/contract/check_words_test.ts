@@ -39,10 +39,12 @@ Deno.test("check_words: words and openings to avoid -> reported, questions and i
   ]);
 });
 
-Deno.test("check_words: messages of logs and problems -> checked as prose, other texts are not", () => {
+Deno.test("check_words: messages of logs, errors, problems and commands -> checked as prose, other texts are not", () => {
   assert.deepEqual(check("a.ts", 'log.error("nobody was told");', 'insert("nobody was told");'), [
     '1: "told": sends, reports, says or serializes',
   ]);
+  assert.equal(check("a.ts", 'throw new ConfigError("What is it.");').length, 1);
+  assert.equal(check("a.ts", 'command.description("For whoever asks").option("--all", "Whoever asks");').length, 2);
   assert.equal(check("a.ts", 'throw new Problem("token_invalid", `Whoever ${you} are.`);').length, 1);
 });
 
