@@ -207,8 +207,8 @@ export interface paths {
     /**
      * See what a cancellation would refund
      * @description The refund that `PUT /api/v1/bookings/{bookingId}/cancel` would give now, and when it changes. A cancellation in
-     *     the same tier refunds exactly this amount. The caller must own the booking. An admin may read it for every
-     *     booking.
+     *     the same tier refunds exactly this amount. The caller must own the booking. An admin may read it for
+     *     any booking, as the refund of its user.
      */
     get: operations["getCancellation"];
     put?: never;
@@ -1934,14 +1934,14 @@ export interface components {
     /** @description Items per page. More than 100 is reduced to 100. */
     Limit50: number;
     /**
-     * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
-     *     the stored answer. See **Idempotency** above.
+     * @description A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and
+     *     does not repeat the change. See **Idempotency** above.
      * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
      */
     IdempotencyKey: string;
     /**
      * @description The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this
-     *     header the change is always made.
+     *     header the state is not compared.
      * @example "PqK2hV3lMZ0w4x5uHh1uCw"
      */
     IfMatch: string;
@@ -2319,8 +2319,8 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
-         *     the stored answer. See **Idempotency** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and
+         *     does not repeat the change. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
@@ -2464,14 +2464,14 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
-         *     the stored answer. See **Idempotency** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and
+         *     does not repeat the change. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
         /**
          * @description The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this
-         *     header the change is always made.
+         *     header the state is not compared.
          * @example "PqK2hV3lMZ0w4x5uHh1uCw"
          */
         "If-Match"?: components["parameters"]["IfMatch"];
@@ -2570,14 +2570,14 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
-         *     the stored answer. See **Idempotency** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and
+         *     does not repeat the change. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
         /**
          * @description The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this
-         *     header the change is always made.
+         *     header the state is not compared.
          * @example "PqK2hV3lMZ0w4x5uHh1uCw"
          */
         "If-Match"?: components["parameters"]["IfMatch"];
@@ -2743,8 +2743,8 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
-         *     the stored answer. See **Idempotency** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and
+         *     does not repeat the change. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
@@ -3031,8 +3031,8 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
-         *     the stored answer. See **Idempotency** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and
+         *     does not repeat the change. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
@@ -3169,8 +3169,8 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
-         *     the stored answer. See **Idempotency** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and
+         *     does not repeat the change. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
@@ -3218,14 +3218,14 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
-         *     the stored answer. See **Idempotency** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and
+         *     does not repeat the change. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
         /**
          * @description The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this
-         *     header the change is always made.
+         *     header the state is not compared.
          * @example "PqK2hV3lMZ0w4x5uHh1uCw"
          */
         "If-Match"?: components["parameters"]["IfMatch"];
@@ -3273,7 +3273,7 @@ export interface operations {
       header?: {
         /**
          * @description The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this
-         *     header the change is always made.
+         *     header the state is not compared.
          * @example "PqK2hV3lMZ0w4x5uHh1uCw"
          */
         "If-Match"?: components["parameters"]["IfMatch"];
@@ -3318,8 +3318,8 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
-         *     the stored answer. See **Idempotency** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and
+         *     does not repeat the change. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
@@ -3502,14 +3502,14 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
-         *     the stored answer. See **Idempotency** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and
+         *     does not repeat the change. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
         /**
          * @description The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this
-         *     header the change is always made.
+         *     header the state is not compared.
          * @example "PqK2hV3lMZ0w4x5uHh1uCw"
          */
         "If-Match"?: components["parameters"]["IfMatch"];
@@ -3563,8 +3563,8 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
-         *     the stored answer. See **Idempotency** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and
+         *     does not repeat the change. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
@@ -3821,8 +3821,8 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
-         *     the stored answer. See **Idempotency** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and
+         *     does not repeat the change. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
@@ -4036,8 +4036,8 @@ export interface operations {
       query?: never;
       header?: {
         /**
-         * @description A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns
-         *     the stored answer. See **Idempotency** above.
+         * @description A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and
+         *     does not repeat the change. See **Idempotency** above.
          * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
          */
         "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];

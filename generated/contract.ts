@@ -2066,7 +2066,7 @@ const routes = {
         ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and\ndoes not repeat the change. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
@@ -2290,14 +2290,14 @@ const routes = {
         ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and\ndoes not repeat the change. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
         "if-match": z.string().min(1).max(1000).optional().openapi({
           param: {
             "description":
-              "The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this\nheader the change is always made.\n",
+              "The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this\nheader the state is not compared.\n",
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
           },
         }),
@@ -2406,14 +2406,14 @@ const routes = {
         ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and\ndoes not repeat the change. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
         "if-match": z.string().min(1).max(1000).optional().openapi({
           param: {
             "description":
-              "The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this\nheader the change is always made.\n",
+              "The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this\nheader the state is not compared.\n",
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
           },
         }),
@@ -2512,7 +2512,7 @@ const routes = {
       "tags": ["Bookings"],
       "summary": "See what a cancellation would refund",
       "description":
-        "The refund that `PUT /api/v1/bookings/{bookingId}/cancel` would give now, and when it changes. A cancellation in\nthe same tier refunds exactly this amount. The caller must own the booking. An admin may read it for every\nbooking.\n",
+        "The refund that `PUT /api/v1/bookings/{bookingId}/cancel` would give now, and when it changes. A cancellation in\nthe same tier refunds exactly this amount. The caller must own the booking. An admin may read it for\nany booking, as the refund of its user.\n",
       "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:read"] }],
       "x-rate-limit": "user",
     },
@@ -2598,7 +2598,7 @@ const routes = {
         ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and\ndoes not repeat the change. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
@@ -2889,7 +2889,7 @@ const routes = {
         ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and\ndoes not repeat the change. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
@@ -3065,7 +3065,7 @@ const routes = {
         ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and\ndoes not repeat the change. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
@@ -3135,14 +3135,14 @@ const routes = {
         ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and\ndoes not repeat the change. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
         "if-match": z.string().min(1).max(1000).optional().openapi({
           param: {
             "description":
-              "The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this\nheader the change is always made.\n",
+              "The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this\nheader the state is not compared.\n",
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
           },
         }),
@@ -3197,7 +3197,7 @@ const routes = {
         "if-match": z.string().min(1).max(1000).optional().openapi({
           param: {
             "description":
-              "The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this\nheader the change is always made.\n",
+              "The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this\nheader the state is not compared.\n",
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
           },
         }),
@@ -3240,7 +3240,7 @@ const routes = {
         ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and\ndoes not repeat the change. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
@@ -3472,14 +3472,14 @@ const routes = {
         ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and\ndoes not repeat the change. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
         "if-match": z.string().min(1).max(1000).optional().openapi({
           param: {
             "description":
-              "The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this\nheader the change is always made.\n",
+              "The `ETag` of the state that you read. If it has changed, nothing is done and the answer is 412. Without this\nheader the state is not compared.\n",
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
           },
         }),
@@ -3549,7 +3549,7 @@ const routes = {
         ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and\ndoes not repeat the change. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
@@ -3793,7 +3793,7 @@ const routes = {
         ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and\ndoes not repeat the change. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
@@ -4044,7 +4044,7 @@ const routes = {
         ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
           param: {
             "description":
-              "A text of your own for this request, such as a UUID. A retry with the same key does nothing again and returns\nthe stored answer. See **Idempotency** above.\n",
+              "A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and\ndoes not repeat the change. See **Idempotency** above.\n",
             "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
           },
         }),
