@@ -1,4 +1,4 @@
-/** A stop that somebody tries to hold up. In a file of its own, because it waits for the server's limits. */
+/** SIGTERM while something never ends. These tests wait for the limits of the server, so they wait together. */
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import { connect } from "../../src/database/connect.ts";
@@ -6,7 +6,7 @@ import { newDatabase, untilWaiting } from "../support/database.ts";
 import { newDataFolder, startServerProcess } from "../support/process.ts";
 import { testSecret } from "../support/server.ts";
 
-Deno.test("SIGTERM is not held up by a body that never comes", async () => {
+async function stopDuringBody(): Promise<void> {
   await using folder = await newDataFolder();
   await using sandbox = await startServerProcess("start", { DATA_DIR: folder.path });
   const token = /^User token: +(\S+)$/m.exec(sandbox.stdout())?.[1];
@@ -21,12 +21,12 @@ Deno.test("SIGTERM is not held up by a body that never comes", async () => {
   assert.equal(code, 0, stderr);
   assert.equal(await folder.hasPostgres(), false);
   connection.close();
-});
+}
 
-Deno.test("SIGTERM is not held up by a sweep that waits for a lock", async () => {
+async function stopDuringSweep(): Promise<void> {
   await using database = await newDatabase();
   await using server = await startServerProcess("serve", { DATABASE_URL: database.url, AUTH_JWT_SECRET: testSecret });
-  // Whoever waits for longer than a transaction may has to be patient.
+  // A transaction that stays open for longer than usual.
   const db = connect({ url: database.url, pool: 2, isPatient: true });
   await db.transaction().execute(async (trx) => {
     await sql`lock table bookings in access exclusive mode`.execute(trx);
@@ -35,4 +35,9 @@ Deno.test("SIGTERM is not held up by a sweep that waits for a lock", async () =>
     const { code, stderr } = await server.end();
     assert.equal(code, 0, stderr);
   }).finally(() => db.destroy());
+}
+
+Deno.test("drain: a body that never arrives, a sweep that waits for a lock -> exit 0", async () => {
+  const ends = await Promise.allSettled([stopDuringBody(), stopDuringSweep()]);
+  assert.deepEqual(ends.filter(({ status }) => status === "rejected"), []);
 });

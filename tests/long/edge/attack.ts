@@ -1,7 +1,7 @@
 /**
- * Slow headers, as a process of its own: `deno run -A attack.ts <port> <connections>`. Each connection sends one byte of
- * a header every second, until the other side ends it. Prints `open` when all have been made, and ends 10 seconds later
- * at the latest.
+ * Slow headers in a process of their own: `deno run -A attack.ts <port> <connections>`. Each connection sends a byte of a
+ * header every second until the edge closes it. Prints `open` when all have been made or refused, and ends at most
+ * 10 seconds later.
  */
 const bytes = (text: string) => new TextEncoder().encode(text);
 const head = bytes("GET /api/v1/bookings/rooms HTTP/1.1\r\nHost: edge\r\nX-Slow: ");
@@ -15,9 +15,9 @@ async function holdOut(port: number): Promise<void> {
     await send(head);
     timer = setInterval(() => send(drop), 1_000);
     const buffer = new Uint8Array(1_024);
-    while (await connection.read(buffer) !== null) { /* A last word, perhaps. */ }
+    while (await connection.read(buffer) !== null) { /* The edge may send a 408 first. */ }
   } catch (failure) {
-    // Turned away, or cut, in one of several ways.
+    // The edge refuses or cuts connections.
     if (!(failure instanceof Deno.errors.ConnectionReset)) console.error(failure);
   } finally {
     clearInterval(timer);
@@ -33,9 +33,9 @@ function made(): void {
 const all: Promise<void>[] = [];
 for (let index = 0; index < count; index++) {
   all.push(holdOut(port));
-  // Within two seconds.
+  // All within two seconds.
   if (index % 100 === 99) await new Promise((turn) => setTimeout(turn, 40));
 }
-// Not for ever: a connection may be lost where two cores do the work of a network.
-await Promise.race([Promise.all(all), new Promise((late) => setTimeout(late, 10_000))]);
+// A connection may get lost on a busy machine.
+await Promise.race([Promise.all(all), new Promise((limit) => setTimeout(limit, 10_000))]);
 Deno.exit(0);

@@ -1,22 +1,22 @@
-/** Clients that take their time, on bare connections. */
+/** Slow clients on bare TCP connections. */
 
 export interface Conversation {
-  /** What came before the connection ended. */
+  /** All text received until the connection ended. */
   text: string;
-  /** How long after its beginning the connection ended. */
+  /** Lifetime of the connection in ms. */
   ms: number;
 }
 
 const encoder = new TextEncoder();
 
-/** Sends `head` and then `drop` every `everyMs`, for as long as the other side listens. */
+/** Sends `head`, then `drop` every `everyMs`, until the other side closes the connection. */
 export async function dripInto(
   port: number,
   { head, drop = "", everyMs = 1_000 }: { head: string; drop?: string; everyMs?: number },
 ): Promise<Conversation> {
   const start = performance.now();
   const connection = await Deno.connect({ hostname: "127.0.0.1", port });
-  // A connection that was ended refuses what is still written to it; its end is seen below.
+  // A closed connection refuses writes. The read below sees its end.
   const send = (text: string) => connection.write(encoder.encode(text)).catch(() => {});
   if (head !== "") await send(head);
   const timer = drop === "" ? undefined : setInterval(() => send(drop), everyMs);
