@@ -1,6 +1,6 @@
 /**
- * Packs the SDK of `src/client` as `@slotkeeper/client`, for npm and everything that installs from it:
- * `deno task sdk [folder]`. Its version is that of the contract.
+ * Packs the SDK in `src/client` as the npm package `@slotkeeper/client`: `deno task sdk [folder]`.
+ * The package has the version of the contract.
  */
 import { join, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -8,8 +8,8 @@ import { parse } from "yaml";
 import denoJson from "../deno.json" with { type: "json" };
 import openapiYaml from "../openapi.yaml" with { type: "text" };
 
-/** What a page has to load at most, in bytes: all modules together, compressed, without the types. */
-const largestSize = 20_000;
+/** Limit of what a page loads, in bytes: all modules, compressed, without types. */
+const largestBytes = 20_000;
 
 const root = new URL("../", import.meta.url);
 const output = resolve(Deno.args[0] ?? ".");
@@ -20,7 +20,7 @@ async function run(args: string[], cwd: string): Promise<void> {
   if (!success) throw new Error(`deno ${args.join(" ")} failed:\n${new TextDecoder().decode(stderr)}`);
 }
 
-/** The sources as a package of their own: the types of the contract lie beside them. */
+/** Copies the sources and the types of the contract to `folder`, with a `deno.json`. */
 async function stage(folder: string): Promise<void> {
   for await (const { name } of Deno.readDir(new URL("src/client", root))) {
     const text = await Deno.readTextFile(new URL(`src/client/${name}`, root));
@@ -40,15 +40,15 @@ async function stage(folder: string): Promise<void> {
   await Deno.writeTextFile(join(folder, "deno.json"), JSON.stringify(config));
 }
 
-/** How much a page loads of the package, in bytes. */
-async function sizeOf(tarball: string, folder: string): Promise<number> {
+/** Returns how much a page loads, in bytes. */
+async function measureBytes(tarball: string, folder: string): Promise<number> {
   const { success } = await new Deno.Command("tar", { args: ["-xzf", tarball, "-C", folder] }).output();
-  if (!success) throw new Error(`tar could not read ${tarball}`);
-  let size = 0;
+  if (!success) throw new Error(`tar cannot read ${tarball}`);
+  let bytes = 0;
   for await (const { name } of Deno.readDir(join(folder, "package"))) {
-    if (name.endsWith(".js")) size += gzipSync(await Deno.readFile(join(folder, "package", name))).byteLength;
+    if (name.endsWith(".js")) bytes += gzipSync(await Deno.readFile(join(folder, "package", name))).byteLength;
   }
-  return size;
+  return bytes;
 }
 
 const folder = await Deno.makeTempDir({ prefix: "slotkeeper_sdk_" });
@@ -56,11 +56,13 @@ try {
   await stage(folder);
   const tarball = join(output, `slotkeeper-client-${version}.tgz`);
   await Deno.mkdir(output, { recursive: true });
-  // Neither a repository nor source maps are needed: what is packed is as readable as its source.
+  // No source maps: the packed code is as readable as its source.
   await run(["pack", "--quiet", "--allow-dirty", "--no-source-maps", "--output", tarball], folder);
-  const size = await sizeOf(tarball, folder);
-  if (size > largestSize) throw new Error(`The SDK has ${size} bytes compressed, more than ${largestSize}`);
-  console.log(`${tarball}: ${size} bytes compressed, without types`);
+  const bytes = await measureBytes(tarball, folder);
+  if (bytes > largestBytes) {
+    throw new Error(`The SDK has ${bytes} bytes compressed, more than ${largestBytes}. Make src/client smaller.`);
+  }
+  console.log(`${tarball}: ${bytes} bytes compressed, without types`);
 } finally {
   await Deno.remove(folder, { recursive: true });
 }

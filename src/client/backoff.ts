@@ -1,29 +1,20 @@
-/** Waiting before another attempt. */
+/** The pauses between attempts. */
+import type { Timing } from "./timing.ts";
 
-/** Milliseconds. */
-const longestDelayMs = 10_000;
-const firstDelayMs = 250;
+const longestPauseMs = 10_000;
+const firstPauseMs = 250;
+const longestExtraMs = 250;
 
 /**
- * How long to wait before the next attempt, in milliseconds: twice as long after each one that failed, up to 10 seconds, of
- * which half is left to chance, so that clients which failed together do not come back together.
+ * Returns the pause before the next attempt, in milliseconds.
+ * It doubles with each failure, up to 10 seconds. Half of it is random, so that many clients do not retry at once.
  */
-export function backoffMs(failures: number): number {
-  const delay = Math.min(longestDelayMs, firstDelayMs * 2 ** failures);
-  return delay / 2 + Math.random() * delay / 2;
+export function backoffMs(failures: number, { random }: Pick<Timing, "random">): number {
+  const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** failures);
+  return pauseMs / 2 + random() * pauseMs / 2;
 }
 
-/** Waits. Rejects with the reason as soon as `signal` is aborted. */
-export function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    signal.throwIfAborted();
-    const wake = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", wake);
-      if (signal.aborted) reject(signal.reason);
-      else resolve();
-    };
-    const timer = setTimeout(wake, ms);
-    signal.addEventListener("abort", wake);
-  });
+/** Adds up to 250 random milliseconds to a `Retry-After`, so that many clients do not retry at once. */
+export function withExtraMs(retryAfterMs: number, { random }: Pick<Timing, "random">): number {
+  return retryAfterMs + random() * longestExtraMs;
 }

@@ -1,59 +1,67 @@
-/** The client: every operation of the contract by its path, walks through lists, subscriptions. */
+/** The client: every operation of the contract by its path, lists page by page, subscriptions. */
 import createFetchClient, { type Client as FetchClient } from "openapi-fetch";
 import type { paths } from "../../generated/api.d.ts";
 import { type Item, itemsOf, type ItemsOptions, type ListPath } from "./items.ts";
-import type { SocketConstructor } from "./line.ts";
+import type { SocketConstructor } from "./live_connection.ts";
 import { retryingFetch } from "./retries.ts";
 import { subscribe, type Subscription, type SubscriptionOptions } from "./subscription.ts";
+import { systemTiming, type Timing } from "./timing.ts";
 
-/** What is undefined is as if it were not given, also where the compiler tells the two apart. */
+/** An option that is undefined has its default. */
 export interface ClientOptions {
-  /** Where Slotkeeper is, for example `https://rooms.example`. */
+  /** Address of the server, for example `https://rooms.example`. */
   baseUrl: string;
   /**
-   * A token or an API key; or what gets one, which is asked before each attempt, so that tokens may expire. None is needed for
-   * the rooms and their free timeslots.
+   * A token, an API key, or a function that returns one. The function is called before each attempt, so tokens may expire.
+   * Listing rooms and free timeslots needs no token.
    */
   token?: string | (() => string | Promise<string>) | undefined;
-  /** How often a request that was not answered is sent again at most; 6 unless given, over some 10 seconds. */
+  /** Maximum retries of one request. The default is 6, which takes about 10 seconds. */
   retries?: number | undefined;
-  /** How long an attempt may take, in milliseconds; a minute unless given. */
+  /** Time limit of one attempt, in milliseconds. The default is one minute. */
   timeoutMs?: number | undefined;
-  /** In the place of the global `fetch`. */
+  /** Replaces the global `fetch`. */
   fetch?: ((request: Request) => Promise<Response>) | undefined;
-  /** In the place of the global `WebSocket`, which Node has from version 22 on. */
+  /** Replaces the global `WebSocket`, which Node has from version 22 on. */
   WebSocket?: SocketConstructor | undefined;
 }
 
 /**
- * `client.GET("/api/v1/bookings/{bookingId}", { params: { path: { bookingId: 42 } } })` comes to `{ data, error, response }`,
- * where `data` or `error` is there. What was not answered is sent again, see {@link ClientOptions.retries}.
+ * `client.GET("/api/v1/bookings/{bookingId}", { params: { path: { bookingId: 42 } } })` resolves to
+ * `{ data, error, response }` with either `data` or `error`. Failed attempts are retried, see {@link ClientOptions.retries}.
  */
 export interface Client extends FetchClient<paths> {
-  /** Everything in a list, page by page as it is asked for: `for await (const booking of client.items("/api/v1/bookings"))`. */
+  /** Reads a list page by page: `for await (const booking of client.items("/api/v1/bookings"))`. */
   items<Path extends ListPath>(path: Path, options?: ItemsOptions<Path>): AsyncGenerator<Item<Path>, void, undefined>;
-  /** What happens from now on, or from a cursor on: `for await (const event of client.subscribe())`. */
+  /** Follows events, from now on or after a cursor: `for await (const event of client.subscribe())`. */
   subscribe(options?: SubscriptionOptions): Subscription;
 }
 
-/** How long a subscription waits for its ticket, in milliseconds, before it takes the connection for dead. */
+/** Time limit of a request for a ticket, in milliseconds. */
 const longestTicketMs = 10_000;
 
-/** A client of the Slotkeeper at `baseUrl`. It connects to nothing before it is asked for something. */
+/** Creates a client of the Slotkeeper at `baseUrl`. It connects with the first request. */
 export function createClient(options: ClientOptions): Client {
+  return createClientWithTiming(options, systemTiming);
+}
+
+/** `createClient` with another clock and other timers. It is for tests and not exported from the package. */
+export function createClientWithTiming(options: ClientOptions, timing: Timing): Client {
   const { baseUrl, token, retries = 6, timeoutMs = 60_000 } = options;
   const fetch = options.fetch ?? ((request) => globalThis.fetch(request));
-  const client = createFetchClient<paths>({ baseUrl, fetch: retryingFetch({ fetch, token, retries, timeoutMs }) });
-  // A subscription tries again by itself, and tells so.
-  const asked = { fetch, token, retries: 0, timeoutMs: Math.min(timeoutMs, longestTicketMs) };
-  const subscriber = createFetchClient<paths>({ baseUrl, fetch: retryingFetch(asked) });
+  const client = createFetchClient<paths>({
+    baseUrl,
+    fetch: retryingFetch({ fetch, token, retries, timeoutMs, timing }),
+  });
+  // A subscription retries on its own and reports each attempt.
+  const ticketLimits = { retries: 0, timeoutMs: Math.min(timeoutMs, longestTicketMs) };
+  const ticketFetch = retryingFetch({ fetch, token, timing, ...ticketLimits });
+  const ticketClient = createFetchClient<paths>({ baseUrl, fetch: ticketFetch });
+  const WebSocket = options.WebSocket ?? globalThis.WebSocket;
   return {
     ...client,
     items: (path, itemsOptions = {}) => itemsOf(client, path, itemsOptions),
     subscribe: (subscriptionOptions = {}) =>
-      subscribe(
-        { client: subscriber, baseUrl, WebSocket: options.WebSocket ?? globalThis.WebSocket },
-        subscriptionOptions,
-      ),
+      subscribe({ client: ticketClient, baseUrl, WebSocket, timing }, subscriptionOptions),
   };
 }

@@ -1,10 +1,10 @@
-/** Walking through all pages of a list. */
+/** Reads all pages of a list. */
 import type { Client as FetchClient } from "openapi-fetch";
 import type { paths } from "../../generated/api.d.ts";
 import { unwrap } from "./problems.ts";
 
-interface Page<Each = unknown> {
-  items: Each[];
+interface Page<Element = unknown> {
+  items: Element[];
   total: number;
   page: number;
   limit: number;
@@ -13,10 +13,10 @@ interface Page<Each = unknown> {
 type PageOf<Path extends keyof paths> = paths[Path] extends
   { get: { responses: { 200: { content: { "application/json": infer Body extends Page } } } } } ? Body : never;
 
-/** The paths of lists that come in pages. */
+/** The paths of lists with pages. */
 export type ListPath = { [Path in keyof paths]: [PageOf<Path>] extends [never] ? never : Path }[keyof paths];
 
-/** What the list at this path is of. */
+/** The type of an item in the list at this path. */
 export type Item<Path extends ListPath> = PageOf<Path>["items"][number];
 
 type QueryOf<Path extends ListPath> = paths[Path] extends { get: { parameters: { query?: infer Query } } }
@@ -24,7 +24,7 @@ type QueryOf<Path extends ListPath> = paths[Path] extends { get: { parameters: {
   : never;
 
 export interface ItemsOptions<Path extends ListPath> {
-  /** Filters of the list, and the `limit` of each page, 100 unless given. */
+  /** Filters of the list, and the `limit` of each page. The default limit is 100. */
   query?: Omit<QueryOf<Path>, "page"> | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -35,41 +35,41 @@ type GetPage<Path extends ListPath> = (path: Path, init: object) => Promise<
 >;
 
 /**
- * Everything in a list, page by page as it is asked for. What moves to another page meanwhile, as when bookings are made or
- * those that were read no longer fit the filter, neither comes twice nor is left out.
+ * Yields each item of a list once. Requests a page when its first item is needed.
+ * Items may move to another page while the list is read, for example after a new booking. They are neither repeated nor lost.
  *
- * @throws {ProblemError} when a page is refused.
+ * @throws {ProblemError} if the server answers a page with a problem.
  */
 export async function* itemsOf<Path extends ListPath>(
   client: FetchClient<paths>,
   path: Path,
   { query, signal }: ItemsOptions<Path>,
 ): AsyncGenerator<Item<Path>, void, undefined> {
-  // The compiler cannot follow `GET` for all paths at once; that `path` is a list was checked where it was given.
-  const get = client.GET as unknown as GetPage<Path>;
-  const seen = new Set<unknown>();
-  let before = 0;
+  // TypeScript cannot infer `GET` for all list paths at once. The type of `path` ensures that it is a list.
+  const getPage = client.GET as unknown as GetPage<Path>;
+  const knownIds = new Set<unknown>();
+  let lastTotal = 0;
   for (let page = 1;; page++) {
     const init = { params: { query: { limit: 100, ...query, page } }, ...(signal === undefined ? {} : { signal }) };
-    const { items, total, limit } = await unwrap(get(path, init));
-    const gone = before - total;
-    before = total;
-    if (gone > 0) {
-      // What lay behind them has moved up, maybe onto pages that were read: back by as many.
-      page = Math.max(0, page - 1 - Math.ceil(gone / limit));
+    const { items, total, limit } = await unwrap(getPage(path, init));
+    const removed = lastTotal - total;
+    lastTotal = total;
+    if (removed > 0) {
+      // Later items have moved up, perhaps to pages that were read. Read as many pages again.
+      page = Math.max(0, page - 1 - Math.ceil(removed / limit));
       continue;
     }
     for (const item of items) {
       const id = idOf(item);
-      if (seen.has(id)) continue;
-      seen.add(id);
+      if (knownIds.has(id)) continue;
+      knownIds.add(id);
       yield item;
     }
     if (page * limit >= total || items.length === 0) return;
   }
 }
 
-/** What tells an item from others: its own id, or that of the room that it is about. */
+/** Returns the id of an item, or the id of its room. */
 function idOf(item: unknown): unknown {
   const { id, room } = item as { id?: number; room?: { id: number } };
   return id ?? room?.id ?? item;

@@ -1,5 +1,5 @@
 /**
- * The client of Slotkeeper, for Deno, Node and browsers. Typed from the contract, so that it cannot drift from the API.
+ * The client of Slotkeeper, for Deno, Node and browsers. Its types come from the contract of the API.
  *
  * ```ts
  * import { createClient, unwrap } from "@slotkeeper/client";

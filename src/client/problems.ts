@@ -1,25 +1,25 @@
-/** Refusals: what the server answers when it does not do what was asked (RFC 9457). */
+/** Problems (RFC 9457): the answers to requests that failed. */
 import type { components } from "../../generated/api.d.ts";
 
 export type Problem = components["schemas"]["Problem"];
 export type ProblemCode = components["schemas"]["ProblemCode"];
 
-/** What a problem with a certain code has beyond the others. */
-interface Extras {
+/** Fields that problems with this code always have. */
+interface ExtraFields {
   timeslot_unavailable: "alternatives";
   validation_failed: "errors";
 }
 
-/** A problem with this code, and with what comes with it. */
-export type ProblemOf<Code extends ProblemCode> = Code extends keyof Extras
-  ? Problem & { code: Code } & Required<Pick<Problem, Extras[Code]>>
+/** A problem with this code, and the fields that always come with it. */
+export type ProblemOf<Code extends ProblemCode> = Code extends keyof ExtraFields
+  ? Problem & { code: Code } & Required<Pick<Problem, ExtraFields[Code]>>
   : Problem & { code: Code };
 
 const typePrefix = "urn:slotkeeper:problem:";
 
 /**
- * Whether `error` is a refusal, with one of `codes` if any are given: the `error` of an answer, or what {@link unwrap},
- * `items` and `subscribe` throw.
+ * Returns whether `error` is a problem, and has one of `codes` if there are any.
+ * `error` is the `error` of an answer, or an exception of {@link unwrap}, `items` or `subscribe`.
  */
 export function isProblem<Code extends ProblemCode = ProblemCode>(
   error: unknown,
@@ -28,17 +28,17 @@ export function isProblem<Code extends ProblemCode = ProblemCode>(
   if (typeof error !== "object" || error === null || !("type" in error) || !("code" in error)) return false;
   const { type, code } = error;
   if (type !== `${typePrefix}${code}`) return false;
-  const wanted: readonly unknown[] = codes;
-  return codes.length === 0 || wanted.includes(code);
+  const expected: readonly unknown[] = codes;
+  return codes.length === 0 || expected.includes(code);
 }
 
 /**
- * A refusal as an exception. It has all that the problem has, and nothing more when it is turned into JSON; its message is the
- * `detail`.
+ * A problem as an exception. It has the fields of the problem, and serializes to the same JSON.
+ * Its message is the problem's `detail`.
  */
 export class ProblemError extends Error implements Problem {
   static {
-    // Of the class, since what an error has of its own belongs to the problem.
+    // On the prototype, because the own fields of the error are those of the problem.
     this.prototype.name = "ProblemError";
   }
   declare readonly type: string;
@@ -57,20 +57,22 @@ export class ProblemError extends Error implements Problem {
   }
 }
 
-/** What came is neither what was asked for nor a refusal: the page of a proxy in between, or a 304. */
+/** The answer is neither the expected JSON nor a problem, for example the page of a proxy, or a 304. */
 export class UnexpectedAnswerError extends Error {
   override readonly name = "UnexpectedAnswerError";
 
   constructor(
-    /** The HTTP status of what came. */
+    /** The HTTP status of the answer. */
     readonly status: number,
     { cause }: { cause: unknown },
   ) {
-    super(`The answer is a ${status}, and neither what was asked for nor a refusal`, { cause });
+    super(`The answer with status ${status} is neither the expected JSON nor a problem. See its cause.`, {
+      cause,
+    });
   }
 }
 
-/** What a call of the client comes to: `data`, or `error`. */
+/** The result of a call: `data`, or `error`. */
 interface Answer {
   data?: unknown;
   error?: unknown;
@@ -78,14 +80,14 @@ interface Answer {
 }
 
 /**
- * The data of an answer: `const room = await unwrap(client.GET(…))`.
+ * Returns the data of an answer: `const room = await unwrap(client.GET(…))`.
  *
- * @throws {ProblemError} when it was refused.
- * @throws {UnexpectedAnswerError} when what came is neither, as from a proxy in between.
+ * @throws {ProblemError} if the answer is a problem.
+ * @throws {UnexpectedAnswerError} if it is neither data nor a problem.
  */
-export async function unwrap<Given extends Answer>(
-  answer: Given | Promise<Given>,
-): Promise<Extract<Given, { error?: never }>["data"]> {
+export async function unwrap<AnyAnswer extends Answer>(
+  answer: AnyAnswer | Promise<AnyAnswer>,
+): Promise<Extract<AnyAnswer, { error?: never }>["data"]> {
   const { data, error, response } = await answer;
   if (response.ok) return data;
   throw isProblem(error) ? new ProblemError(error) : new UnexpectedAnswerError(response.status, { cause: error });

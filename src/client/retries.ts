@@ -1,65 +1,66 @@
-/** A `fetch` that names the caller, and sends again what was not answered. */
-import { backoffMs, sleep } from "./backoff.ts";
+/** A `fetch` that authenticates and retries. */
+import { backoffMs, withExtraMs } from "./backoff.ts";
 import { UnexpectedAnswerError } from "./problems.ts";
+import type { Timing } from "./timing.ts";
 
 export interface RetryOptions {
   fetch: (request: Request) => Promise<Response>;
   token: string | (() => string | Promise<string>) | undefined;
-  /** How often a request is sent again at most. */
+  /** Maximum retries of one request. */
   retries: number;
-  /** How long an attempt may take, in milliseconds. */
+  /** Time limit of one attempt, in milliseconds. */
   timeoutMs: number;
+  timing: Timing;
 }
 
-/** What a `Retry-After` may ask for and is still waited for, in milliseconds: the window of the rate limits. */
+/** The longest `Retry-After` that is waited for, in milliseconds: the window of the rate limits. */
 export const longestRetryAfterMs = 60_000;
 
-/** Answers of a server, or of a proxy before it, that cannot answer now. What was asked may have been done. */
-const unavailable = [502, 503, 504];
-/** The request was not looked at. */
-const notDone = [408, 429];
+/** Statuses of a server or a proxy that cannot answer now. The server may have done the request. */
+const unavailableStatuses = [502, 503, 504];
+/** Statuses of a server that did not read the request. */
+const unreadStatuses = [408, 429];
 
 /**
- * Sends a request until it is answered. `POST` and `PUT` go with an `Idempotency-Key`, the same each time, so that the server
- * does them once however often they arrive. `DELETE` takes none, so it is sent again only when the server says that it has
- * not looked at it.
+ * Retries a request until it is answered. Each attempt of a `POST` or `PUT` has the same `Idempotency-Key`.
+ * So the server does it once. `DELETE` has no key. It is retried only if the server did not read it.
  *
- * Rejects with what the last attempt failed with; an answer that is a refusal is returned.
+ * Returns problems. Rejects with the failure of the last attempt.
  */
 export function retryingFetch(options: RetryOptions): (request: Request) => Promise<Response> {
+  const { retries, timing } = options;
   return async (request) => {
     const headers = new Headers(request.headers);
     if (["POST", "PUT"].includes(request.method) && !headers.has("Idempotency-Key")) {
       headers.set("Idempotency-Key", newKey());
     }
-    const mayRepeat = request.method !== "DELETE";
+    const isRepeatable = request.method !== "DELETE";
     for (let failures = 0;; failures++) {
-      const isLast = failures >= options.retries;
-      let delayMs = backoffMs(failures);
+      const isLast = failures >= retries;
+      let pauseMs = backoffMs(failures, timing);
       try {
         const response = await attempt(request, headers, options);
-        // A page to which a wrong address leads. It would fail as JSON that cannot be read.
+        // A wrong address may lead to an HTML page. `openapi-fetch` would fail with a syntax error.
         if (response.ok && response.body !== null && !isJson(response)) {
           throw new UnexpectedAnswerError(response.status, { cause: await response.text() });
         }
-        if (isLast || !isWorthAnother(response, mayRepeat)) return response;
-        const askedMs = retryAfterMs(response);
+        if (isLast || !isRetryable(response, isRepeatable)) return response;
+        const askedMs = retryAfterMs(response, timing);
         if (askedMs > longestRetryAfterMs) return response;
-        // Not before the server says, and not all at the same moment.
-        if (askedMs > 0) delayMs = askedMs + Math.random() * 250;
+        if (askedMs > 0) pauseMs = withExtraMs(askedMs, timing);
       } catch (failure) {
         const isFinal = failure instanceof TokenFailure || failure instanceof UnexpectedAnswerError;
-        if (request.signal.aborted || isLast || !mayRepeat || isFinal) throw failure;
+        if (request.signal.aborted || isLast || !isRepeatable || isFinal) throw failure;
       }
-      await sleep(delayMs, request.signal);
+      await timing.sleep(pauseMs, request.signal);
     }
   };
 }
 
-/** What a `Retry-After` asks for, in milliseconds, in seconds or as a date, as proxies may send it; 0 without one. */
-export function retryAfterMs({ headers }: Response): number {
+/** Returns the `Retry-After` in milliseconds, or 0 without one. It has seconds or, from some proxies, a date. */
+export function retryAfterMs({ headers }: Response, { now }: Pick<Timing, "now">): number {
   const text = headers.get("Retry-After") ?? "";
-  const ms = /^\d+$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - Date.now();
+  const ms = /^\d+$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - now();
   return ms > 0 ? ms : 0;
 }
 
@@ -67,21 +68,21 @@ function isJson({ headers }: Response): boolean {
   return /^application\/json\b/i.test(headers.get("Content-Type") ?? "");
 }
 
-function isWorthAnother({ status, headers }: Response, mayRepeat: boolean): boolean {
-  if (notDone.includes(status)) return true;
+function isRetryable({ status, headers }: Response, isRepeatable: boolean): boolean {
+  if (unreadStatuses.includes(status)) return true;
   // 409 with Retry-After: the same request is still running.
-  return mayRepeat && (unavailable.includes(status) || status === 409 && headers.has("Retry-After"));
+  return isRepeatable && (unavailableStatuses.includes(status) || status === 409 && headers.has("Retry-After"));
 }
 
-/** The caller's own function for tokens failed, or gave what no header may have: nothing that another attempt would mend. */
+/** The caller's function for tokens failed, or its token cannot be sent in a header. A retry would fail again. */
 class TokenFailure extends Error {
   override name = "TokenFailure";
 }
 
-/** What names the caller in a header. */
-async function authorizationOf({ token: given }: RetryOptions): Promise<string | undefined> {
+/** Returns the `Authorization` header. */
+async function authorizationOf({ token: source }: RetryOptions): Promise<string | undefined> {
   try {
-    const token = typeof given === "function" ? await given() : given;
+    const token = typeof source === "function" ? await source() : source;
     if (token === undefined) return undefined;
     return new Headers({ Authorization: `Bearer ${token}` }).get("Authorization") ?? undefined;
   } catch (cause) {
@@ -89,12 +90,15 @@ async function authorizationOf({ token: given }: RetryOptions): Promise<string |
   }
 }
 
-/** Sends it once and takes in the whole answer, since a connection may also break in the middle of one. */
+/** Sends the request once and reads the whole answer, because a connection may break in the middle of a body. */
 async function attempt(request: Request, headers: Headers, options: RetryOptions): Promise<Response> {
-  const { fetch, timeoutMs } = options;
-  const late = new AbortController();
-  const timer = setTimeout(() => late.abort(new Error(`No answer within ${timeoutMs} ms`)), timeoutMs);
-  const signal = AbortSignal.any([request.signal, late.signal]);
+  const { fetch, timeoutMs, timing } = options;
+  const deadline = new AbortController();
+  const cancelDeadline = timing.startTimer(
+    timeoutMs,
+    () => deadline.abort(new Error(`No answer within ${timeoutMs} ms`)),
+  );
+  const signal = AbortSignal.any([request.signal, deadline.signal]);
   try {
     const authorization = await unlessAborted(signal, authorizationOf(options));
     if (authorization !== undefined && !request.headers.has("Authorization")) {
@@ -106,11 +110,11 @@ async function attempt(request: Request, headers: Headers, options: RetryOptions
     const hasBody = body.byteLength > 0 && ![204, 304].includes(status);
     return new Response(hasBody ? body : null, { status, statusText, headers: response.headers });
   } finally {
-    clearTimeout(timer);
+    cancelDeadline();
   }
 }
 
-/** What `promise` comes to, if it comes to it before `signal` is aborted. */
+/** Returns the result of `promise`. Rejects as soon as `signal` is aborted. */
 function unlessAborted<Value>(signal: AbortSignal, promise: Promise<Value>): Promise<Value> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);
@@ -120,7 +124,7 @@ function unlessAborted<Value>(signal: AbortSignal, promise: Promise<Value>): Pro
   });
 }
 
-/** 128 bits of chance. `crypto.randomUUID` would need a page that came by TLS. */
+/** Returns 128 random bits. `crypto.randomUUID` exists only in pages that were loaded with TLS. */
 function newKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -1,4 +1,4 @@
-/** The schemas of the contract that programs name most often; all others are in `components["schemas"]`. */
+/** The schemas that programs name most often. All others are in `components["schemas"]`. */
 import type { components } from "../../generated/api.d.ts";
 
 type Schemas = components["schemas"];

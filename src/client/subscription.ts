@@ -1,14 +1,15 @@
-/** Following the feed of events over a WebSocket, across everything that breaks one. */
+/** Follows events over a WebSocket, and reconnects after every failure. */
 import type { Client as FetchClient } from "openapi-fetch";
 import type { components, paths } from "../../generated/api.d.ts";
-import { backoffMs, sleep } from "./backoff.ts";
-import { openLine, type SocketConstructor } from "./line.ts";
+import { backoffMs, withExtraMs } from "./backoff.ts";
+import { openLiveConnection, type SocketConstructor } from "./live_connection.ts";
 import { ProblemError, unwrap } from "./problems.ts";
 import { longestRetryAfterMs, retryAfterMs } from "./retries.ts";
+import type { Timing } from "./timing.ts";
 
 type Schemas = components["schemas"];
 
-/** `gap`: what happened before it is no longer kept, so read afresh; events behind its cursor follow. */
+/** `gap`: events before its cursor are no longer stored. Read the bookings or timeslots again; later events follow. */
 export type SubscriptionEvent =
   | Schemas["BookingUpdate"]
   | Schemas["BookingReminder"]
@@ -19,38 +20,38 @@ export type SubscriptionStatus = "connecting" | "live" | "waiting" | "closed";
 
 export interface SubscriptionState {
   status: SubscriptionStatus;
-  /** Why it waits to connect again. */
+  /** Why the last attempt ended, while `status` is `waiting`. */
   reason?: string;
 }
 
 export interface SubscriptionOptions {
-  /** Whose bookings: your own unless given. An admin names anybody, or `"all"`. */
+  /** The user whose bookings to follow. The default is the caller. Admins may name any user, or `"all"`. */
   userId?: number | "all" | undefined;
-  /** The room whose timeslots to follow, in the place of bookings. */
+  /** The room whose timeslots to follow, instead of bookings. */
   roomId?: number | undefined;
-  /** The `cursor` of the last event that was dealt with. What came behind it comes first. From now on unless given. */
+  /** The `cursor` of the last event that your program has processed. Later events follow. The default is from now on. */
   after?: string | undefined;
-  /** Ends the subscription; the loop over it then ends, too. */
+  /** Ends the subscription and its loop. */
   signal?: AbortSignal | undefined;
-  /** Told of each change of the state. */
+  /** Called with each new state. An exception ends the subscription and is thrown by its loop. */
   onState?: ((state: SubscriptionState) => void) | undefined;
 }
 
 /**
- * What happens, in order: `for await (const event of subscription)`, once. Nothing is lost and nothing comes twice while
- * connections break and servers restart; it goes on by itself until it is closed.
+ * Events in order: `for await (const event of subscription)`, in one loop.
+ * It reconnects after broken connections and restarts of servers until it is closed. No event is lost or repeated.
  *
- * The loop throws a `ProblemError` when the token is refused, and a {@link SubscriptionError} when it may not join.
+ * The loop throws a `ProblemError` if the token is rejected, and a {@link SubscriptionError} if the caller may not join.
  */
 export interface Subscription extends AsyncIterable<SubscriptionEvent> {
   readonly state: SubscriptionState;
-  /** That of the last event that was given out, for `after`. Undefined until it is live. */
+  /** The cursor of the last event that the loop has received, for `after`. Undefined until the subscription is live. */
   readonly cursor: string | undefined;
-  /** Ends the subscription, and the loop over it. So does leaving the loop. */
+  /** Ends the subscription and its loop. Leaving the loop also ends the subscription. */
   close(): void;
 }
 
-/** The server does not let you join, or does not understand the `after`. */
+/** The caller may not join, or `after` is not a valid cursor. */
 export class SubscriptionError extends Error {
   override readonly name = "SubscriptionError";
   readonly code: Schemas["SocketErrorCode"];
@@ -61,13 +62,13 @@ export class SubscriptionError extends Error {
   }
 }
 
-/** Whether another attempt would come to the same. */
+/** Returns whether a retry would fail again. */
 function isFinal(failure: unknown): boolean {
   if (failure instanceof SubscriptionError) return true;
   return failure instanceof ProblemError && failure.status < 500 && ![408, 409, 429].includes(failure.status);
 }
 
-/** In words. Runtimes tell why a connection failed in the cause, or not at all. */
+/** Returns the message of a failure. Some runtimes have the reason of a failed connection only in the cause. */
 function reasonOf(failure: unknown): string {
   if (!(failure instanceof Error)) return String(failure);
   const { message, cause } = failure;
@@ -78,57 +79,67 @@ interface Context {
   client: FetchClient<paths>;
   baseUrl: string;
   WebSocket: SocketConstructor | undefined;
-  /** See {@link LineOptions.patienceMs}; 20 seconds unless given. */
-  patienceMs?: number;
+  timing: Timing;
+  /** See {@link LiveConnectionOptions.heartbeatMs}. The default is 20 seconds. */
+  heartbeatMs?: number;
 }
 
-/** A connection that has held for so long, or told something, was a good one: the next attempt comes soon. In milliseconds. */
+interface ConnectionEnd {
+  /** After a good connection, pauses start again from the shortest. */
+  wasGood: boolean;
+  reason: string;
+}
+
+/** A connection is good after its first event, or after it was live for this time in milliseconds. */
 const goodConnectionMs = 5_000;
 
 export function subscribe(context: Context, options: SubscriptionOptions): Subscription {
-  const { client, baseUrl, WebSocket, patienceMs = 20_000 } = context;
+  const { client, baseUrl, WebSocket, timing, heartbeatMs = 20_000 } = context;
   if (WebSocket === undefined) {
-    throw new TypeError("There is no WebSocket here. Use Node 22 or later, or give `createClient` one, as of `ws`.");
+    throw new TypeError(
+      "This runtime has no WebSocket. Use Node 22 or later, or pass the WebSocket of `ws` to `createClient`.",
+    );
   }
   if (options.userId !== undefined && options.roomId !== undefined) {
-    throw new TypeError("A subscription is to a user's bookings or to a room: give `userId` or `roomId`, not both.");
+    throw new TypeError("A subscription follows a user's bookings or a room. Pass `userId` or `roomId`, not both.");
   }
   const closing = new AbortController();
   const signal = options.signal === undefined ? closing.signal : AbortSignal.any([options.signal, closing.signal]);
   let cursor = options.after;
   let state: SubscriptionState = { status: "connecting" };
-  /** How long to wait at least before another ticket is asked for, as the server said. */
+  /** The `Retry-After` of the last request for a ticket, in milliseconds. */
   let askedMs = 0;
-  /** What `onState` threw, which ends the subscription. */
-  let thrown: { failure: unknown } | undefined;
+  /** The exception of `onState`, which ends the subscription. */
+  let onStateFailure: { failure: unknown } | undefined;
   const report = (next: SubscriptionState) => {
     state = next;
     try {
       options.onState?.(next);
     } catch (failure) {
-      thrown ??= { failure };
+      onStateFailure ??= { failure };
       closing.abort();
     }
   };
 
-  /** One connection, from its ticket to its end. Comes to whether it was of any use, and why it ended. */
-  async function* listen(): AsyncGenerator<SubscriptionEvent, { wasGood: boolean; reason: string }, undefined> {
+  /** Follows one connection, from its ticket to its end. */
+  async function* followConnection(): AsyncGenerator<SubscriptionEvent, ConnectionEnd, undefined> {
     askedMs = 0;
     const answer = await client.POST("/api/v1/ws/tickets", { signal });
-    askedMs = Math.min(longestRetryAfterMs, retryAfterMs(answer.response));
+    askedMs = Math.min(longestRetryAfterMs, retryAfterMs(answer.response, timing));
     const { ticket } = await unwrap(answer);
     const address = new URL(`${baseUrl.replace(/\/$/, "")}/api/v1/ws`, globalThis.location?.href);
     address.protocol = address.protocol.replace("http", "ws");
     address.searchParams.set("ticket", ticket);
-    const line = openLine(new WebSocket!(address), { join: joinFrame(), signal, patienceMs });
+    const socket = new WebSocket!(address);
+    const connection = openLiveConnection(socket, { joinFrame: joinFrame(), signal, heartbeatMs, timing });
     let joinedAt = Infinity;
     let hasEvents = false;
     try {
-      for (let frame = await line.next(); frame !== undefined; frame = await line.next()) {
+      for (let frame = await connection.nextFrame(); frame !== undefined; frame = await connection.nextFrame()) {
         switch (frame.event) {
           case "joined":
-            joinedAt = Date.now();
-            // With a gap it is another one than asked for, which the frame of the gap tells.
+            joinedAt = timing.now();
+            // After a gap the server joins at a later cursor. The `gap` frame sets that one.
             if (cursor === undefined || cursor === "latest") cursor = frame.cursor;
             report({ status: "live" });
             break;
@@ -143,9 +154,10 @@ export function subscribe(context: Context, options: SubscriptionOptions): Subsc
             yield frame;
         }
       }
-      return { wasGood: hasEvents || Date.now() - joinedAt >= goodConnectionMs, reason: line.reason };
+      const wasGood = hasEvents || timing.now() - joinedAt >= goodConnectionMs;
+      return { wasGood, reason: connection.endReason };
     } finally {
-      line.close();
+      connection.close();
     }
   }
 
@@ -156,15 +168,15 @@ export function subscribe(context: Context, options: SubscriptionOptions): Subsc
     return { action: "join_booking_room", ...(userId === undefined ? {} : { userId }), ...after };
   }
 
-  /** One connection after the other. */
+  /** Connects again after each connection. */
   async function* attempts(): AsyncGenerator<SubscriptionEvent, void, undefined> {
-    // A token may expire on its way to the server, so who is refused for it may ask for another one, once.
+    // A token may expire on its way to the server. So one more attempt follows a 401, with a new token.
     let wasUnauthorized = false;
     for (let failures = 0; !signal.aborted; failures++) {
       report({ status: "connecting" });
       let reason: string;
       try {
-        const end = yield* listen();
+        const end = yield* followConnection();
         reason = end.reason;
         wasUnauthorized = false;
         if (end.wasGood) failures = 0;
@@ -177,7 +189,8 @@ export function subscribe(context: Context, options: SubscriptionOptions): Subsc
       }
       if (signal.aborted) return;
       report({ status: "waiting", reason });
-      await sleep(Math.max(backoffMs(failures), askedMs + Math.random() * 250), signal).catch(() => {});
+      const pauseMs = Math.max(backoffMs(failures, timing), withExtraMs(askedMs, timing));
+      await timing.sleep(pauseMs, signal).catch(() => {});
     }
   }
 
@@ -188,7 +201,7 @@ export function subscribe(context: Context, options: SubscriptionOptions): Subsc
       closing.abort();
       report({ status: "closed" });
     }
-    if (thrown !== undefined) throw thrown.failure;
+    if (onStateFailure !== undefined) throw onStateFailure.failure;
   }
 
   const generator = events();

@@ -1,4 +1,4 @@
-/** Walking through lists with the SDK: everything once and in order, with as many requests as there are pages to read. */
+/** Lists of the SDK: each item once and in order, with one request for each page that is read. */
 import assert from "node:assert/strict";
 import { type Client, createClient, isProblem, ProblemError } from "@slotkeeper/client";
 import type { Timeslot } from "../../generated/contract.ts";
@@ -6,49 +6,57 @@ import { newApiKey } from "../support/api_keys.ts";
 import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 
-interface World {
-  server: TestServer;
-  /** Alice's bookings, the newest first. */
+let server: TestServer;
+Deno.test.beforeAll(async () => {
+  server = await startServer();
+});
+Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
+
+interface ListedBookings {
+  /** Ids of the bookings, the newest first. */
   ids: number[];
-  free: Timeslot[];
+  freeTimeslots: Timeslot[];
+  /** A client of the user who has the bookings. */
   client: Client;
   /** The query of each request of `client`. */
   queries: URLSearchParams[];
 }
 
-/** A server with 12 bookings of alice's, in two rooms. */
-async function newWorld(server: TestServer, { token }: { token?: () => Promise<string> } = {}): Promise<World> {
+/** Makes 12 bookings of `subject`, in two rooms. */
+async function newBookings(
+  server: TestServer,
+  subject: string,
+  token: () => Promise<string> = () => server.token(subject),
+): Promise<ListedBookings> {
   const slots: Timeslot[] = [];
   for (const name of ["First", "Second"]) {
     const rules = { date: "2026-03-09", slotDuration: 15 };
     slots.push(...(await newTimeslots(server, await newRoom(server, { name }), rules)).slice(0, 16));
   }
-  const bookings = [];
+  const ids: number[] = [];
   for (const slot of [...slots.slice(0, 6), ...slots.slice(16, 22)]) {
-    bookings.push(await newBooking(server, "alice", slot));
+    ids.unshift((await newBooking(server, subject, slot)).id);
   }
   const queries: URLSearchParams[] = [];
   const client = createClient({
     baseUrl: server.url,
-    token: token ?? (() => server.token("alice")),
+    token,
     fetch: (request) => {
       queries.push(new URL(request.url).searchParams);
       return fetch(request);
     },
   });
-  const free = [...slots.slice(6, 16), ...slots.slice(22)];
-  return { server, ids: bookings.map(({ id }) => id).toReversed(), free, client, queries };
+  return { ids, freeTimeslots: [...slots.slice(6, 16), ...slots.slice(22)], client, queries };
 }
 
-async function idsOf(walk: AsyncIterable<{ id: number }>): Promise<number[]> {
+async function idsOf(items: AsyncIterable<{ id: number }>): Promise<number[]> {
   const ids: number[] = [];
-  for await (const { id } of walk) ids.push(id);
+  for await (const { id } of items) ids.push(id);
   return ids;
 }
 
-Deno.test("a walk reads each page once and gives everything in the order of the list, which fits the filter", async () => {
-  await using server = await startServer();
-  const { ids, client, queries } = await newWorld(server);
+Deno.test("items: any limit -> each page requested once, items in the order of the list", async () => {
+  const { ids, client, queries } = await newBookings(server, "any-limit");
   for (const [limit, pages] of [[1, 12], [5, 3], [6, 2], [12, 1], [100, 1], [1_000, 1]] as const) {
     queries.length = 0;
     assert.deepEqual(await idsOf(client.items("/api/v1/bookings", { query: { limit } })), ids);
@@ -57,99 +65,107 @@ Deno.test("a walk reads each page once and gives everything in the order of the 
   queries.length = 0;
   assert.deepEqual(await idsOf(client.items("/api/v1/bookings")), ids);
   assert.deepEqual(queries.map(String), ["limit=100&page=1"]);
+});
+
+Deno.test("items: filter -> only items that match", async () => {
+  const { ids, client } = await newBookings(server, "filter");
   const [, second] = ids;
-  await server.ok("cancelBooking", { token: await server.token("alice"), params: { bookingId: second } });
+  await server.ok("cancelBooking", { token: await server.token("filter"), params: { bookingId: second } });
   assert.deepEqual(await idsOf(client.items("/api/v1/bookings", { query: { status: "cancelled" } })), [second]);
   const pending = client.items("/api/v1/bookings", { query: { status: "pending", limit: 2 } });
   assert.deepEqual(await idsOf(pending), ids.filter((id) => id !== second));
   assert.deepEqual(await idsOf(client.items("/api/v1/bookings", { query: { status: "no_show" } })), []);
 });
 
-Deno.test("bookings that are made during a walk neither hide old ones nor bring any twice", async () => {
-  await using server = await startServer();
-  const { ids, free, client } = await newWorld(server);
-  for (const perStep of [1, 3]) {
-    const walked: number[] = [];
+Deno.test("items: new bookings while the list is read -> no old booking lost, none repeated", async () => {
+  const { ids, freeTimeslots, client } = await newBookings(server, "new-ones");
+  // Fewer than the limit, and more than the limit in a page.
+  for (const perPage of [1, 3]) {
+    const listed: number[] = [];
     for await (const { id } of client.items("/api/v1/bookings", { query: { limit: 4 } })) {
-      walked.push(id);
-      // More of them arrive than fit a page, or fewer.
-      if (walked.length % 4 !== 0) continue;
-      for (let left = perStep; left > 0; left--) {
-        const slot = free.pop();
+      listed.push(id);
+      if (listed.length % 4 !== 0) continue;
+      for (let left = perPage; left > 0; left--) {
+        const slot = freeTimeslots.pop();
         assert(slot);
-        await newBooking(server, "alice", slot);
+        await newBooking(server, "new-ones", slot);
       }
     }
-    assert.deepEqual(walked.filter((id) => ids.includes(id)), ids);
-    assert.equal(new Set(walked).size, walked.length);
+    assert.deepEqual(listed.filter((id) => ids.includes(id)), ids);
+    assert.equal(new Set(listed).size, listed.length);
   }
 });
 
-Deno.test("what is walked through may be changed on the way: each pending booking is met, although it is cancelled at once", async () => {
-  await using server = await startServer();
-  const { ids, client } = await newWorld(server);
-  const walked: number[] = [];
+Deno.test("items: each pending booking cancelled when it is read -> all pending bookings read", async () => {
+  const { ids, client } = await newBookings(server, "cancels");
+  const token = await server.token("cancels");
+  const listed: number[] = [];
   for await (const { id: bookingId } of client.items("/api/v1/bookings", { query: { status: "pending", limit: 5 } })) {
-    walked.push(bookingId);
-    await server.ok("cancelBooking", { token: await server.token("alice"), params: { bookingId } });
+    listed.push(bookingId);
+    await server.ok("cancelBooking", { token, params: { bookingId } });
   }
-  assert.deepEqual(walked, ids);
+  assert.deepEqual(listed, ids);
   assert.deepEqual(await idsOf(client.items("/api/v1/bookings", { query: { status: "cancelled" } })), ids);
 });
 
-Deno.test("who has seen enough asks for no more pages, and who was aborted is told why", async () => {
-  await using server = await startServer();
-  const { ids, client, queries } = await newWorld(server);
-  const walked: number[] = [];
+Deno.test("items: loop left, or signal aborted -> no further page requested, reason of the signal thrown", async () => {
+  const { ids, client, queries } = await newBookings(server, "leaves");
+  const listed: number[] = [];
   for await (const { id } of client.items("/api/v1/bookings", { query: { limit: 3 } })) {
-    walked.push(id);
-    if (walked.length === 6) break;
+    listed.push(id);
+    if (listed.length === 6) break;
   }
-  assert.deepEqual(walked, ids.slice(0, 6));
+  assert.deepEqual(listed, ids.slice(0, 6));
   assert.equal(queries.length, 2);
   const controller = new AbortController();
-  const walk = client.items("/api/v1/bookings", { query: { limit: 1 }, signal: controller.signal });
-  assert.equal((await walk.next()).value?.id, ids[0]);
+  const items = client.items("/api/v1/bookings", { query: { limit: 1 }, signal: controller.signal });
+  assert.equal((await items.next()).value?.id, ids[0]);
   controller.abort(new RangeError("enough"));
-  await assert.rejects(walk.next(), { name: "RangeError", message: "enough" });
+  await assert.rejects(items.next(), { name: "RangeError", message: "enough" });
   assert.equal(queries.length, 3);
 });
 
-Deno.test("a page that is refused is thrown as a ProblemError, after all that came before it", async () => {
-  await using server = await startServer();
-  let asked = 0;
-  const token = () => asked++ < 2 ? server.token("alice") : Promise.resolve("wrong");
-  const { ids, client } = await newWorld(server, { token });
-  const walked: number[] = [];
-  const walk = async () => {
-    for await (const { id } of client.items("/api/v1/bookings", { query: { limit: 3 } })) walked.push(id);
+Deno.test("items: problem on a later page -> ProblemError after all items of the earlier pages", async () => {
+  let calls = 0;
+  const token = () => calls++ < 2 ? server.token("later-page") : Promise.resolve("wrong");
+  const { ids, client } = await newBookings(server, "later-page", token);
+  const listed: number[] = [];
+  const readAll = async () => {
+    for await (const { id } of client.items("/api/v1/bookings", { query: { limit: 3 } })) listed.push(id);
   };
-  await assert.rejects(walk(), (failure) => {
+  await assert.rejects(readAll(), (failure) => {
     return failure instanceof ProblemError && isProblem(failure, "token_invalid") && failure.status === 401;
   });
-  assert.deepEqual(walked, ids.slice(0, 6));
-  const user = createClient({ baseUrl: server.url, token: await server.token("alice") });
-  await assert.rejects(user.items("/api/v1/admin/audit-log").next(), { name: "ProblemError", code: "admin_required" });
-  await assert.rejects(user.items("/api/v1/bookings", { query: { limit: 0 } }).next(), { code: "validation_failed" });
+  assert.deepEqual(listed, ids.slice(0, 6));
 });
 
-Deno.test("rooms, everybody's bookings, API keys and the audit log are walked through alike", async () => {
-  await using server = await startServer();
-  const { ids } = await newWorld(server);
-  const token = await server.token("admin", "admin");
-  for (let index = 0; index < 3; index++) await newApiKey(server, { name: `Key ${index}` });
-  const client = createClient({ baseUrl: server.url, token });
-  const all = { token, query: { limit: 100 } };
+Deno.test("items: no admin role, or invalid limit -> ProblemError", async () => {
+  const client = createClient({ baseUrl: server.url, token: await server.token("user") });
+  await assert.rejects(client.items("/api/v1/admin/audit-log").next(), {
+    name: "ProblemError",
+    code: "admin_required",
+  });
+  await assert.rejects(client.items("/api/v1/bookings", { query: { limit: 0 } }).next(), { code: "validation_failed" });
+});
+
+Deno.test("items: rooms, all bookings, API keys, audit log -> the same items as one page of the list", async () => {
+  // The lists of a shared server are long.
+  await using own = await startServer();
+  const { ids } = await newBookings(own, "alice");
+  const token = await own.token("admin", "admin");
+  for (let index = 0; index < 3; index++) await newApiKey(own, { name: `Key ${index}` });
+  const client = createClient({ baseUrl: own.url, token });
+  const onePage = { token, query: { limit: 100 } };
   const query = { limit: 2 };
   assert.deepEqual(await idsOf(client.items("/api/v1/admin/bookings", { query })), ids);
   for (
-    const [walk, { items }] of [
-      [client.items("/api/v1/bookings/rooms", { query }), await server.ok("listRooms", all)],
-      [client.items("/api/v1/admin/api-keys", { query }), await server.ok("listApiKeys", all)],
-      [client.items("/api/v1/admin/audit-log", { query }), await server.ok("listAuditLog", all)],
+    const [all, { items }] of [
+      [client.items("/api/v1/bookings/rooms", { query }), await own.ok("listRooms", onePage)],
+      [client.items("/api/v1/admin/api-keys", { query }), await own.ok("listApiKeys", onePage)],
+      [client.items("/api/v1/admin/audit-log", { query }), await own.ok("listAuditLog", onePage)],
     ] as const
   ) {
     assert(items.length > 1);
-    assert.deepEqual(await Array.fromAsync<unknown>(walk), items);
+    assert.deepEqual(await Array.fromAsync<unknown>(all), items);
   }
 });

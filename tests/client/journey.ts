@@ -1,4 +1,4 @@
-/** What an application does with the SDK, from the first room to the last event. Runs in Deno, Node and browsers. */
+/** An application that uses the SDK, from the first room to the last event. Runs in Deno, Node and browsers. */
 import {
   type Booking,
   type ClientOptions,
@@ -15,17 +15,17 @@ export interface JourneyOptions {
   /** A room with three or more free timeslots on `date`. */
   roomName: string;
   date: string;
-  /** For runtimes without one. */
+  /** For runtimes without a `WebSocket`. */
   WebSocket?: NonNullable<ClientOptions["WebSocket"]>;
 }
 
-/** What was seen on the way. */
+/** Results of the application. */
 export interface Journey {
   booked: number[];
-  /** Ids as they came from the list. */
+  /** Ids in the order of the list. */
   listed: number[];
-  /** The code of the second booking of the same timeslot, and of one that does not exist. */
-  refusals: string[];
+  /** Codes of two problems: a second booking of a timeslot, and an unknown booking. */
+  problems: string[];
   /** The `type` and booking of each event. */
   events: string[];
 }
@@ -34,7 +34,7 @@ export async function journey({ token, roomName, date, ...options }: JourneyOpti
   const client = createClient({ ...options, token: () => Promise.resolve(token), timeoutMs: undefined });
   const { items: rooms } = await unwrap(client.GET("/api/v1/bookings/rooms", { params: { query: { active: true } } }));
   const room = rooms.find(({ name }) => name === roomName);
-  if (room === undefined) throw new Error(`There is no ${roomName}`);
+  if (room === undefined) throw new Error(`No room has the name ${roomName}`);
   const { timeslots } = await unwrap(
     client.GET("/api/v1/bookings/rooms/{roomId}/timeslots", { params: { path: { roomId: room.id }, query: { date } } }),
   );
@@ -51,17 +51,17 @@ export async function journey({ token, roomName, date, ...options }: JourneyOpti
     booked.push(booking);
   }
   const [first] = booked;
-  if (first === undefined) throw new Error("There were no timeslots");
-  const refusals: string[] = [];
+  if (first === undefined) throw new Error("The room has no free timeslots");
+  const problems: string[] = [];
   const again = await client.POST("/api/v1/bookings", { body: { roomId: room.id, timeslotId: first.timeslotId } });
   if (isProblem(again.error, "timeslot_unavailable")) {
     const code: "timeslot_unavailable" = again.error.code;
-    refusals.push(code);
+    problems.push(code);
   }
   try {
     await unwrap(client.GET("/api/v1/bookings/{bookingId}", { params: { path: { bookingId: 2 ** 40 } } }));
   } catch (failure) {
-    if (failure instanceof ProblemError && isProblem(failure)) refusals.push(failure.code);
+    if (failure instanceof ProblemError && isProblem(failure)) problems.push(failure.code);
   }
 
   const listed: number[] = [];
@@ -71,10 +71,10 @@ export async function journey({ token, roomName, date, ...options }: JourneyOpti
   const path = { bookingId: first.id };
   await unwrap(client.PUT("/api/v1/bookings/{bookingId}/cancel", { params: { path } }));
   await following;
-  return { booked: booked.map(({ id }) => id), listed, refusals, events };
+  return { booked: booked.map(({ id }) => id), listed, problems, events };
 }
 
-/** Takes events down up to the first cancellation. */
+/** Adds the events to `events`, up to the first cancellation. */
 async function follow(subscription: AsyncIterable<SubscriptionEvent>, events: string[]): Promise<void> {
   for await (const event of subscription) {
     if (event.event !== "booking_update") continue;

@@ -1,12 +1,17 @@
-/** Refusals as programs meet them through the SDK. */
+/** Problems and unexpected answers in programs that use the SDK. */
 import assert from "node:assert/strict";
 import { createClient, isProblem, ProblemError, unwrap } from "@slotkeeper/client";
-import { newRoomWithTimeslot } from "../support/builders.ts";
-import { startServer } from "../support/server.ts";
+import { newRoom } from "../support/builders.ts";
+import { startServer, type TestServer } from "../support/server.ts";
 
-Deno.test("a refusal is told by its code, and thrown with all that it says", async () => {
-  await using server = await startServer();
-  const { room } = await newRoomWithTimeslot(server);
+let server: TestServer;
+Deno.test.beforeAll(async () => {
+  server = await startServer();
+});
+Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
+
+Deno.test("unwrap: createBooking with an invalid timeslot -> ProblemError with all fields of the problem", async () => {
+  const room = await newRoom(server);
   const client = createClient({ baseUrl: server.url, token: await server.token("alice") });
   const book = () => client.POST("/api/v1/bookings", { body: { roomId: room.id, timeslotId: 0 } });
   const { error, response } = await book();
@@ -21,7 +26,7 @@ Deno.test("a refusal is told by its code, and thrown with all that it says", asy
   assert.deepEqual({ ...failure, requestId: "" }, { ...error, requestId: "" });
 });
 
-Deno.test("what is no refusal of Slotkeeper's is not taken for one", () => {
+Deno.test("isProblem: `type` and `code` do not match, or one is missing -> false", () => {
   const type = "urn:slotkeeper:problem:token_missing";
   assert(isProblem({ type, code: "token_missing" }));
   for (
@@ -41,21 +46,23 @@ Deno.test("what is no refusal of Slotkeeper's is not taken for one", () => {
   ) assert(!isProblem(error), JSON.stringify(error));
 });
 
-Deno.test("unwrap gives what was answered, also nothing, and throws for what has not changed", async () => {
-  await using server = await startServer();
-  const { room } = await newRoomWithTimeslot(server);
+Deno.test("unwrap: getRoom 200 -> the room; 304 -> UnexpectedAnswerError", async () => {
+  const room = await newRoom(server);
   const client = createClient({ baseUrl: server.url, token: await server.token("admin", "admin") });
   const path = { roomId: room.id };
   const { data, response } = await client.GET("/api/v1/bookings/rooms/{roomId}", { params: { path } });
   assert.deepEqual(data, room);
   const header = { "If-None-Match": response.headers.get("ETag") ?? "" };
   const unchanged = client.GET("/api/v1/bookings/rooms/{roomId}", { params: { path, header } });
-  await assert.rejects(unwrap(unchanged), /304/);
+  await assert.rejects(unwrap(unchanged), { name: "UnexpectedAnswerError", message: /304/ });
   assert.equal((await unchanged).response.status, 304);
-  const rooms = [];
+});
+
+Deno.test("createClient: no token, with or without an own `fetch` -> public operations work", async () => {
+  const room = await newRoom(server);
   for (const fetch of [undefined, (request: Request) => globalThis.fetch(request)]) {
-    const own = createClient({ baseUrl: server.url, ...(fetch === undefined ? {} : { fetch }) });
-    rooms.push(...(await unwrap(own.GET("/api/v1/bookings/rooms"))).items);
+    const client = createClient({ baseUrl: server.url, ...(fetch === undefined ? {} : { fetch }) });
+    const params = { path: { roomId: room.id } };
+    assert.deepEqual(await unwrap(client.GET("/api/v1/bookings/rooms/{roomId}", { params })), room);
   }
-  assert.deepEqual(rooms, [room, room]);
 });

@@ -1,37 +1,40 @@
-/** What lies between a client and its servers, and can fail: connections that are cut, or fall silent. */
+/** A TCP proxy between a client and its servers. It can cut connections or make them silent. */
 import type { Buffer } from "node:buffer";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 
 export interface Proxy extends AsyncDisposable {
   url: string;
-  /** The servers. New connections go to each in its turn; one that cannot be made is broken off. */
+  /** The servers. New connections use them in turn. A connection to a server that is down is closed. */
   targets: string[];
-  /** After how many bytes of answers a new connection is cut. */
+  /** Returns the number of bytes from the server after which a new connection is cut. */
   cutAfter: () => number;
-  /** Connections so far. */
+  /** Number of connections so far. */
   connections: number;
-  /** Swallows all that comes on the connections that there are, from either side, and keeps them open. */
+  /** Keeps the present connections open and drops their bytes, in both directions. */
   silence(): void;
+  /** Called with bytes of a client that were dropped. */
+  onDropped: (bytes: Buffer) => void;
   breakConnections(): void;
-  /** What a client sends is changed by it. */
+  /** Changes the bytes of a client. */
   rewrite: (request: Buffer) => string | Uint8Array;
 }
 
 export async function startProxy(targets: string[]): Promise<Proxy> {
   const ends = new Set<Socket>();
-  const silent = new WeakSet<Socket>();
+  const silentEnds = new WeakSet<Socket>();
   const listener = createServer((client) => {
     const { hostname = "", port = "" } = new URL(proxy.targets[proxy.connections++ % proxy.targets.length] ?? "");
     const server = connect(Number(port), hostname);
-    let left = proxy.cutAfter();
+    let bytesLeft = proxy.cutAfter();
     client.on("data", (bytes: Buffer) => {
-      if (!silent.has(client)) server.write(proxy.rewrite(bytes));
+      if (silentEnds.has(client)) proxy.onDropped(bytes);
+      else server.write(proxy.rewrite(bytes));
     });
     server.on("data", (bytes: Buffer) => {
-      if (silent.has(server)) return;
-      client.write(bytes.subarray(0, Math.min(left, bytes.length)));
-      left -= bytes.length;
-      if (left <= 0) client.destroySoon();
+      if (silentEnds.has(server)) return;
+      client.write(bytes.subarray(0, Math.min(bytesLeft, bytes.length)));
+      bytesLeft -= bytes.length;
+      if (bytesLeft <= 0) client.destroySoon();
     });
     for (const [end, other] of [[client, server], [server, client]] as const) {
       ends.add(end);
@@ -43,18 +46,19 @@ export async function startProxy(targets: string[]): Promise<Proxy> {
       });
     }
   });
-  await new Promise<void>((listening) => listener.listen(0, "127.0.0.1", listening));
+  await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
   const breakConnections = () => ends.forEach((end) => end.destroy());
   const proxy: Proxy = {
     url: `http://127.0.0.1:${(listener.address() as AddressInfo).port}`,
     targets,
     cutAfter: () => Infinity,
     connections: 0,
+    onDropped: () => {},
     rewrite: (request) => request,
-    silence: () => ends.forEach((end) => silent.add(end)),
+    silence: () => ends.forEach((end) => silentEnds.add(end)),
     breakConnections,
     async [Symbol.asyncDispose]() {
-      const closed = new Promise((done) => listener.close(done));
+      const closed = new Promise((resolve) => listener.close(resolve));
       breakConnections();
       await closed;
     },

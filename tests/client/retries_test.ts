@@ -1,17 +1,10 @@
-/** Requests of the SDK that are not answered: sent again so that they are done once, or not sent again at all. */
+/** Requests of the SDK that fail: retried so that the server does them once, or not retried. */
 import assert from "node:assert/strict";
-import {
-  type Client,
-  type ClientOptions,
-  createClient,
-  isProblem,
-  UnexpectedAnswerError,
-  unwrap,
-} from "@slotkeeper/client";
+import { type Client, type ClientOptions, isProblem, UnexpectedAnswerError, unwrap } from "@slotkeeper/client";
+import { createClientWithTiming } from "../../src/client/client.ts";
+import { ManualTiming } from "./manual_timing.ts";
 
-/** A request as it came. */
-interface Received {
-  at: number;
+interface ReceivedRequest {
   method: string;
   key: string | null;
   authorization: string | null;
@@ -20,19 +13,19 @@ interface Received {
 
 interface StandIn extends AsyncDisposable {
   url: string;
-  received: Received[];
+  received: ReceivedRequest[];
 }
 
 type Answer = (request: Request) => Response | Promise<Response>;
 
-/** Gives each request the next of `answers`, and the last one from then on. */
+/** Starts a server that answers each request with the next of `answers`, and then with the last one. */
 function startStandIn(...answers: Answer[]): StandIn {
-  const received: Received[] = [];
+  const received: ReceivedRequest[] = [];
   const http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
     const { method, headers } = request;
     const [key, authorization] = [headers.get("Idempotency-Key"), headers.get("Authorization")];
     const answer = answers[Math.min(received.length, answers.length - 1)];
-    received.push({ at: performance.now(), method, key, authorization, body: await request.text() });
+    received.push({ method, key, authorization, body: await request.text() });
     assert(answer);
     return await answer(request);
   });
@@ -41,29 +34,34 @@ function startStandIn(...answers: Answer[]): StandIn {
 
 const ok = () => Response.json({ id: 1 });
 const noContent = () => new Response(null, { status: 204 });
-/** A page of a proxy. */
+/** The error page of a proxy. */
 const page = (status: number) => () =>
   new Response("<html><h1>Sorry</h1></html>", { status, headers: { "Content-Type": "text/html" } });
 
-function refusal(status: number, code: string, headers: Record<string, string> = {}): Answer {
+function problem(status: number, code: string, headers: Record<string, string> = {}): Answer {
   const type = `urn:slotkeeper:problem:${code}`;
-  const problem = { type, title: code, status, detail: `It is ${code}.`, code, error: code, requestId: "r1" };
-  return () => Response.json(problem, { status, headers: { "Content-Type": "application/problem+json", ...headers } });
+  const body = { type, title: code, status, detail: `It is ${code}.`, code, error: code, requestId: "r1" };
+  return () => Response.json(body, { status, headers: { "Content-Type": "application/problem+json", ...headers } });
 }
 
-const clientOf = ({ url }: StandIn, options: Partial<ClientOptions> = {}): Client =>
-  createClient({ baseUrl: url, token: "t", ...options });
+interface ClientParts {
+  client: Client;
+  timing: ManualTiming;
+}
+
+function newClient({ url }: { url: string }, options: Partial<ClientOptions> = {}): ClientParts {
+  const timing = new ManualTiming();
+  return { client: createClientWithTiming({ baseUrl: url, token: "t", ...options }, timing), timing };
+}
+
 const body = { roomId: 1, timeslotId: 17 };
 const book = (client: Client) => client.POST("/api/v1/bookings", { body });
+const deleteRoom = (client: Client) =>
+  client.DELETE("/api/v1/admin/rooms/{roomId}", { params: { path: { roomId: 1 } } });
 
-/** Milliseconds between one request and the next. */
-function pauses({ received }: StandIn): number[] {
-  return received.slice(1).map(({ at }, index) => at - (received[index]?.at ?? 0));
-}
-
-Deno.test("each attempt of a call has the same key and body, each call its own key, and a key that is given is kept", async () => {
+Deno.test("retries: 502, 503 and 504 -> same key and body in each attempt, new key for each call, own key kept", async () => {
   await using server = startStandIn(page(502), page(503), ok, page(504), ok, page(502), ok, page(502), ok);
-  const client = clientOf(server);
+  const { client } = newClient(server);
   await unwrap(book(client));
   await unwrap(book(client));
   const header = { "Idempotency-Key": "my own" };
@@ -78,81 +76,84 @@ Deno.test("each attempt of a call has the same key and body, each call its own k
   for (const each of server.received.slice(0, 7)) assert.deepEqual(JSON.parse(each.body), body);
 });
 
-Deno.test("a Retry-After is waited for, with a chance of up to 250 ms, whatever it comes with", async () => {
-  for (
-    const answer of [
-      refusal(429, "rate_limited", { "Retry-After": "1" }),
-      refusal(503, "shutting_down", { "Retry-After": "1" }),
-      refusal(409, "idempotency_in_progress", { "Retry-After": "1" }),
-    ]
-  ) {
-    await using server = startStandIn(answer, ok);
-    await unwrap(book(clientOf(server)));
-    const [pause = 0] = pauses(server);
-    assert(pause >= 999, `${pause} ms`);
+for (
+  const [status, code] of [[429, "rate_limited"], [503, "shutting_down"], [409, "idempotency_in_progress"]] as const
+) {
+  Deno.test(`retries: ${status} with Retry-After -> pause of this time and up to 250 ms, same key`, async () => {
+    await using server = startStandIn(problem(status, code, { "Retry-After": "1" }), ok);
+    const { client, timing } = newClient(server);
+    timing.fraction = 0.5;
+    await unwrap(book(client));
+    assert.deepEqual(timing.pausesMs, [1_125]);
     assert.equal(server.received[0]?.key, server.received[1]?.key);
-  }
-});
+  });
+}
 
-Deno.test("a Retry-After that is a date is waited for, too", async () => {
-  let date = "";
-  let cameAt = 0;
+Deno.test("retries: Retry-After with a date -> pause until that date", async () => {
   await using server = startStandIn(
     (request) => {
-      // Dates have whole seconds, so that of two seconds ahead is at least one away.
-      date = new Date(Date.now() + 2_000).toUTCString();
-      return refusal(503, "service_unavailable", { "Retry-After": date })(request);
+      const date = new Date(timing.now() + 2_000).toUTCString();
+      return problem(503, "service_unavailable", { "Retry-After": date })(request);
     },
-    () => {
-      cameAt = Date.now();
-      return page(502)();
-    },
+    ok,
   );
-  await book(clientOf(server, { retries: 1 }));
-  assert(cameAt >= Date.parse(date) - 1, `it came at ${cameAt}, not after ${date}`);
+  const { client, timing } = newClient(server);
+  await unwrap(book(client));
+  assert.deepEqual(timing.pausesMs, [2_000]);
 });
 
-Deno.test("a subscription whose ticket is refused asks for another one not before its Retry-After", async () => {
+Deno.test("subscribe: createSocketTicket 429 with Retry-After -> next ticket after this time", async () => {
   await using server = startStandIn(
-    refusal(429, "rate_limited", { "Retry-After": "2" }),
-    refusal(403, "scope_missing"),
+    problem(429, "rate_limited", { "Retry-After": "2" }),
+    problem(403, "scope_missing"),
   );
-  await assert.rejects(Array.fromAsync(clientOf(server).subscribe()), /scope_missing/);
-  const [pause = 0, ...others] = pauses(server);
-  assert(pause >= 1_999 && others.length === 0, `it was ${pause} ms`);
+  const { client, timing } = newClient(server);
+  await assert.rejects(Array.fromAsync(client.subscribe()), /scope_missing/);
+  assert.deepEqual(timing.pausesMs, [2_000]);
+  assert.equal(server.received.length, 2);
 });
 
-Deno.test("without a Retry-After the pauses grow, and a refusal that is one comes back at once", async () => {
-  await using server = startStandIn(page(502), page(502), page(502), refusal(400, "timeslot_unavailable"));
-  const { error } = await book(clientOf(server));
+Deno.test("retries: no Retry-After -> growing pauses, until a problem that is final", async () => {
+  await using server = startStandIn(page(502), page(502), page(502), problem(400, "timeslot_unavailable"));
+  const { client, timing } = newClient(server);
+  const { error } = await book(client);
   assert(isProblem(error, "timeslot_unavailable"));
   assert.equal(server.received.length, 4);
-  for (const [index, pause] of pauses(server).entries()) {
-    assert(pause >= 125 * 2 ** index - 1, `pause ${index} was ${pause} ms`);
-  }
+  assert.deepEqual(timing.pausesMs, [125, 250, 500]);
+});
+
+Deno.test("retries: problem that is final -> returned after one attempt", async () => {
   for (const status of [400, 401, 403, 404, 409, 410, 412, 413, 422, 500]) {
-    await using other = startStandIn(refusal(status, "anything"));
-    assert.equal((await book(clientOf(other))).response.status, status);
-    assert.equal(other.received.length, 1, `${status}`);
+    await using server = startStandIn(problem(status, "anything"));
+    assert.equal((await book(newClient(server).client)).response.status, status);
+    assert.equal(server.received.length, 1, `${status}`);
   }
 });
 
-Deno.test("a Retry-After of more than a minute is left to the caller, and `retries: 0` leaves everything to them", async () => {
-  await using server = startStandIn(refusal(429, "rate_limited", { "Retry-After": "61" }));
-  const { error, response } = await book(clientOf(server));
+Deno.test("retries: Retry-After of 60 s -> retried; of 61 s -> returned to the caller", async () => {
+  await using server = startStandIn(
+    problem(429, "rate_limited", { "Retry-After": "60" }),
+    problem(429, "rate_limited", { "Retry-After": "61" }),
+  );
+  const { client, timing } = newClient(server);
+  const { error, response } = await book(client);
   assert(isProblem(error, "rate_limited"));
   assert.equal(response.headers.get("Retry-After"), "61");
-  assert.equal(server.received.length, 1);
-  for (const answer of [page(502), refusal(429, "rate_limited", { "Retry-After": "1" })]) {
-    await using other = startStandIn(answer);
-    await assert.rejects(unwrap(book(clientOf(other, { retries: 0 }))));
-    assert.equal(other.received.length, 1);
+  assert.equal(server.received.length, 2);
+  assert.deepEqual(timing.pausesMs, [60_000]);
+});
+
+Deno.test("retries: `retries` 0 -> one attempt", async () => {
+  for (const answer of [page(502), problem(429, "rate_limited", { "Retry-After": "1" })]) {
+    await using server = startStandIn(answer);
+    await assert.rejects(unwrap(book(newClient(server, { retries: 0 }).client)));
+    assert.equal(server.received.length, 1);
   }
 });
 
-Deno.test("an error page that stays is thrown by unwrap as what it is: not a refusal of Slotkeeper's", async () => {
+Deno.test("retries: 502 with HTML in all attempts -> unwrap throws UnexpectedAnswerError, its cause is the HTML", async () => {
   await using server = startStandIn(page(502));
-  const answer = unwrap(book(clientOf(server, { retries: 2 })));
+  const answer = unwrap(book(newClient(server, { retries: 2 }).client));
   await assert.rejects(answer, (failure) => {
     assert(failure instanceof UnexpectedAnswerError && !isProblem(failure));
     assert.equal(failure.status, 502);
@@ -162,33 +163,35 @@ Deno.test("an error page that stays is thrown by unwrap as what it is: not a ref
   assert.equal(server.received.length, 3);
 });
 
-Deno.test("a page that comes in the place of an answer is told as what it is", async () => {
+Deno.test("retries: 200 with HTML -> UnexpectedAnswerError after one attempt", async () => {
   await using server = startStandIn(page(200));
-  await assert.rejects(unwrap(book(clientOf(server))), (failure) => {
+  await assert.rejects(unwrap(book(newClient(server).client)), (failure) => {
     return failure instanceof UnexpectedAnswerError && failure.status === 200 && /Sorry/.test(String(failure.cause));
   });
   assert.equal(server.received.length, 1);
 });
 
-Deno.test("DELETE, which takes no key, is sent again only when it was not looked at", async () => {
-  const remove = (client: Client) => client.DELETE("/api/v1/admin/rooms/{roomId}", { params: { path: { roomId: 1 } } });
-  for (const answer of [refusal(429, "rate_limited", { "Retry-After": "1" }), refusal(408, "request_timeout")]) {
+Deno.test("retries: DELETE answered 408 or 429 -> retried without a key", async () => {
+  for (const answer of [problem(429, "rate_limited", { "Retry-After": "1" }), problem(408, "request_timeout")]) {
     await using server = startStandIn(answer, noContent);
-    await unwrap(remove(clientOf(server)));
+    await unwrap(deleteRoom(newClient(server).client));
     assert.deepEqual(server.received.map(({ key }) => key), [null, null]);
   }
-  for (const status of [502, 503, 504, 409]) {
-    await using server = startStandIn(refusal(status, "anything", { "Retry-After": "1" }), noContent);
-    assert.equal((await remove(clientOf(server))).response.status, status);
-    assert.equal(server.received.length, 1);
-  }
-  const cut = startCutter("HTTP/1.1 204 No");
-  await assert.rejects(remove(createClient({ baseUrl: cut.url })));
-  assert.equal(cut.connections(), 1);
-  await cut.close();
 });
 
-/** Cuts its first connections, up to `times`, after `text`; from then on the connection is answered in full. */
+Deno.test("retries: DELETE answered 502, 503, 504, 409 or cut -> one attempt", async () => {
+  for (const status of [502, 503, 504, 409]) {
+    await using server = startStandIn(problem(status, "anything", { "Retry-After": "1" }), noContent);
+    assert.equal((await deleteRoom(newClient(server).client)).response.status, status);
+    assert.equal(server.received.length, 1);
+  }
+  const cutter = startCutter("HTTP/1.1 204 No");
+  await assert.rejects(deleteRoom(newClient(cutter).client));
+  assert.equal(cutter.connections(), 1);
+  await cutter.close();
+});
+
+/** Cuts its first connections, up to `times`, after `text`. Later connections get a whole answer. */
 function startCutter(text: string, times = Infinity) {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   let count = 0;
@@ -210,114 +213,136 @@ function startCutter(text: string, times = Infinity) {
   };
 }
 
-Deno.test("a connection that is cut in the middle of a header or a body is an attempt that failed", async () => {
-  for (
-    const text of [
-      "",
-      "HTTP/1.1 200 O",
-      'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 8\r\n\r\n{"id"',
-      'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n{"id"',
-    ]
-  ) {
+for (
+  const [place, text] of [
+    ["before the answer", ""],
+    ["in the headers", "HTTP/1.1 200 O"],
+    ["in the body", 'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 8\r\n\r\n{"id"'],
+    ["in a chunk", 'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n{"id"'],
+  ] as const
+) {
+  Deno.test(`retries: two connections cut ${place} -> third attempt succeeds`, async () => {
     const cutter = startCutter(text, 2);
-    assert.deepEqual(await unwrap(book(createClient({ baseUrl: cutter.url }))), { id: 1 });
+    assert.deepEqual(await unwrap(book(newClient(cutter).client)), { id: 1 });
     assert.equal(cutter.connections(), 3);
     await cutter.close();
-  }
+  });
+}
+
+Deno.test("timeoutMs: server does not answer -> attempt aborted, retried, last failure thrown", async () => {
+  const end = Promise.withResolvers<void>();
+  const silent = () => {
+    expired.push(timing.fire(50));
+    return end.promise.then(ok);
+  };
+  const expired: Promise<void>[] = [];
+  await using server = startStandIn(silent, silent, silent, silent, ok);
+  // The server waits for its answers when it shuts down.
+  using _ = { [Symbol.dispose]: end.resolve };
+  const { client, timing } = newClient(server, { timeoutMs: 50, retries: 2 });
+  await assert.rejects(book(client), /No answer within 50 ms/);
+  assert.equal(server.received.length, 3);
+  assert.deepEqual(await unwrap(book(client)), { id: 1 });
+  assert.equal(server.received.length, 5);
+  await Promise.all(expired);
+  assert.equal(timing.timers, 0);
 });
 
-Deno.test("a server that never answers, not even with the rest of a body, is given up after `timeoutMs`", async () => {
-  const atAll = (end: Promise<void>): Answer => () => end.then(ok);
-  const whole = (end: Promise<void>): Answer => () =>
+Deno.test("timeoutMs: body stops in the middle -> attempt aborted, retried, last failure thrown", async () => {
+  const end = Promise.withResolvers<void>();
+  const stopped = () =>
     new Response(
       new ReadableStream({
         async start(controller) {
           controller.enqueue(new TextEncoder().encode('{"id":'));
-          await end;
+          await end.promise;
           controller.close();
         },
       }),
     );
-  await Promise.all([atAll, whole].map(async (never) => {
-    const { promise, resolve: end } = Promise.withResolvers<void>();
-    await using silent = startStandIn(never(promise));
-    // One with an answer, which may take its time on a busy machine.
-    await using server = startStandIn(never(promise), ok);
-    // They end with their last answer.
-    using _ = { [Symbol.dispose]: end };
-    let attempts = 0;
-    const impatient = clientOf(silent, { timeoutMs: 50, retries: 2, fetch: (request) => (attempts++, fetch(request)) });
-    await assert.rejects(book(impatient), /No answer within 50 ms/);
-    assert.equal(attempts, 3);
-    assert.deepEqual(await unwrap(book(clientOf(server, { timeoutMs: 4_000 }))), { id: 1 });
-    assert.equal(server.received.length, 2);
-  }));
-});
-
-Deno.test("an abort ends a call while it is answered, while it waits, and before it began", async () => {
-  const never = Promise.withResolvers<void>();
-  const arrived = Promise.withResolvers<void>();
-  await using server = startStandIn(
-    () => (arrived.resolve(), never.promise.then(ok)),
-    refusal(429, "rate_limited", { "Retry-After": "60" }),
-  );
-  const isMine = (failure: unknown) => failure instanceof RangeError && failure.message === "mine";
-  const mine = new RangeError("mine");
-
-  const running = new AbortController();
-  const first = clientOf(server).POST("/api/v1/bookings", { body, signal: running.signal });
-  await arrived.promise;
-  running.abort(mine);
-  await assert.rejects(first, isMine);
-
-  const waiting = new AbortController();
-  const answered = Promise.withResolvers<void>();
-  const client = clientOf(server, {
-    fetch: async (request) => {
+  await using server = startStandIn(stopped, stopped, stopped, stopped, ok);
+  using _ = { [Symbol.dispose]: end.resolve };
+  const expired: Promise<void>[] = [];
+  const { client, timing } = newClient(server, {
+    timeoutMs: 50,
+    retries: 2,
+    async fetch(request) {
       const response = await fetch(request);
-      // By its next turn the client has read it.
-      setTimeout(answered.resolve);
+      // The headers have arrived.
+      if (response.headers.get("Content-Type") === null) expired.push(timing.fire(50));
       return response;
     },
   });
-  const second = client.POST("/api/v1/bookings", { body, signal: waiting.signal });
-  await answered.promise;
-  waiting.abort(mine);
-  await assert.rejects(second, isMine);
-  assert.equal(server.received.length, 2);
-
-  await assert.rejects(client.POST("/api/v1/bookings", { body, signal: AbortSignal.abort(mine) }), isMine);
-  assert.equal(server.received.length, 2);
-  never.resolve();
+  await assert.rejects(book(client), /No answer within 50 ms/);
+  assert.equal(server.received.length, 3);
+  assert.deepEqual(await unwrap(book(client)), { id: 1 });
+  assert.equal(server.received.length, 5);
+  await Promise.all(expired);
+  assert.equal(timing.timers, 0);
 });
 
-Deno.test("a function for tokens is asked before each attempt, and its failure is the caller's", async () => {
+Deno.test("signal: aborted during an attempt, during a pause, or before the call -> its reason, no further attempt", async () => {
+  const end = Promise.withResolvers<void>();
+  const arrived = Promise.withResolvers<void>();
+  await using server = startStandIn(
+    () => (arrived.resolve(), end.promise.then(ok)),
+    problem(429, "rate_limited", { "Retry-After": "60" }),
+  );
+  using _ = { [Symbol.dispose]: end.resolve };
+  const { client, timing } = newClient(server);
+  timing.hold();
+  const reason = new RangeError("mine");
+  const isReason = (failure: unknown) => failure === reason;
+
+  const first = new AbortController();
+  const answered = client.POST("/api/v1/bookings", { body, signal: first.signal });
+  await arrived.promise;
+  first.abort(reason);
+  await assert.rejects(answered, isReason);
+
+  const second = new AbortController();
+  const paused = client.POST("/api/v1/bookings", { body, signal: second.signal });
+  await timing.untilPauses(1);
+  second.abort(reason);
+  await assert.rejects(paused, isReason);
+  assert.equal(server.received.length, 2);
+
+  await assert.rejects(client.POST("/api/v1/bookings", { body, signal: AbortSignal.abort(reason) }), isReason);
+  assert.equal(server.received.length, 2);
+  assert.equal(timing.timers, 0);
+});
+
+Deno.test("token: function -> called before each attempt", async () => {
   await using server = startStandIn(page(502), page(502), ok);
-  let asked = 0;
-  await unwrap(book(clientOf(server, { token: () => Promise.resolve(`token ${++asked}`) })));
+  let calls = 0;
+  await unwrap(book(newClient(server, { token: () => Promise.resolve(`token ${++calls}`) }).client));
   const tokens = server.received.map(({ authorization }) => authorization);
   assert.deepEqual(tokens, ["Bearer token 1", "Bearer token 2", "Bearer token 3"]);
-  const failing = clientOf(server, {
-    token: () => {
-      asked++;
-      throw new RangeError("signed out");
-    },
-  });
-  await assert.rejects(book(failing), (failure) => {
+});
+
+Deno.test("token: function throws, or token cannot be sent in a header -> failure with the cause, no attempt", async () => {
+  await using server = startStandIn(ok);
+  let calls = 0;
+  const failing = () => {
+    calls++;
+    throw new RangeError("signed out");
+  };
+  await assert.rejects(book(newClient(server, { token: failing }).client), (failure) => {
     return failure instanceof Error && /signed out/.test(failure.message) && failure.cause instanceof RangeError;
   });
-  assert.equal(asked, 4);
-  // What no header may have would fail each time.
   const pasted = () => {
-    asked++;
+    calls++;
     return "pasted…";
   };
-  await assert.rejects(book(clientOf(server, { token: pasted })), /No token/);
-  assert.equal(asked, 5);
-  // Who names the caller by themselves is left alone.
+  await assert.rejects(book(newClient(server, { token: pasted }).client), /No token/);
+  assert.equal(calls, 2);
+  assert.equal(server.received.length, 0);
+});
+
+Deno.test("token: request has its own Authorization -> kept; no token -> no Authorization", async () => {
+  await using server = startStandIn(ok);
   const headers = { Authorization: "Bearer mine" };
-  await unwrap(clientOf(server).POST("/api/v1/bookings", { body, headers }));
-  assert.equal(server.received.at(-1)?.authorization, "Bearer mine");
-  await unwrap(book(createClient({ baseUrl: server.url })));
-  assert.equal(server.received.at(-1)?.authorization, null);
+  await unwrap(newClient(server).client.POST("/api/v1/bookings", { body, headers }));
+  await unwrap(book(newClient(server, { token: undefined }).client));
+  assert.deepEqual(server.received.map(({ authorization }) => authorization), ["Bearer mine", null]);
 });

@@ -118,7 +118,7 @@ async function assertJourney(
   assert.deepEqual(seen, {
     booked: ids,
     listed: ids.toReversed(),
-    refusals: ["timeslot_unavailable", "booking_not_found"],
+    problems: ["timeslot_unavailable", "booking_not_found"],
     events: [...ids.map((id) => `created ${id}`), `cancelled ${ids[0]}`],
   });
 }

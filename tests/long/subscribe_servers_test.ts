@@ -2,10 +2,11 @@
 import { createClient } from "@slotkeeper/client";
 import type { Timeslot } from "../../generated/contract.ts";
 import { subscribe } from "../../src/client/subscription.ts";
+import { systemTiming } from "../../src/client/timing.ts";
 import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
 import { freePort, type ServerProcess, startServerProcess } from "../support/process.ts";
 import { startServer, testSecret, type TestServer } from "../support/server.ts";
-import { assertTold, follow } from "../client/following.ts";
+import { assertFollowed, follow } from "../client/following.ts";
 import { startProxy } from "../client/proxy.ts";
 
 /** A server of which no subscriber knows, to write through and to look at the feed. The processes live by the machine's clock. */
@@ -64,7 +65,7 @@ Deno.test("a server that is restarted, killed and stopped for a while under load
         server = await start(base, port);
       }
     }
-    await assertTold(follower, { server: base, token, close: subscription.close });
+    await assertFollowed(follower, { server: base, token, close: subscription.close });
   } finally {
     subscription.close();
     await server[Symbol.asyncDispose]();
@@ -79,7 +80,7 @@ Deno.test("when one of two servers hangs, and later the other one is killed, a s
   await using proxy = await startProxy([first.url]);
   const live = Promise.withResolvers<void>();
   // Little enough to leave a server that hangs a few times, and enough for one that is only slow.
-  const context = { baseUrl: proxy.url, WebSocket, patienceMs: 1_000 };
+  const context = { baseUrl: proxy.url, WebSocket, timing: systemTiming, heartbeatMs: 1_000 };
   const client = createClient({ baseUrl: proxy.url, token, timeoutMs: 2_000 });
   const subscription = subscribe({ ...context, client }, {
     onState: ({ status }) => status === "live" && live.resolve(),
@@ -99,7 +100,7 @@ Deno.test("when one of two servers hangs, and later the other one is killed, a s
       await follower.until(count + 40);
       first.signal("SIGCONT");
     }
-    await assertTold(follower, { server: base, token, close: subscription.close });
+    await assertFollowed(follower, { server: base, token, close: subscription.close });
   } finally {
     subscription.close();
   }
