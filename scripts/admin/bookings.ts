@@ -1,118 +1,107 @@
 /** `admin bookings`. */
 import { type Booking, type BookingStatus, type Client, isProblem, unwrap } from "@slotkeeper/client";
-import { type Command, command, type Definition, type Group, group, yes } from "./command.ts";
+import { Option } from "commander";
+import type { AdminCommand, JsonOption } from "./command.ts";
 import { connect } from "./connection.ts";
-import { reportProblem, SomeRefused, UsageError } from "./failures.ts";
-import { type Given, present } from "./given.ts";
-import { fields, printJson, table } from "./tables.ts";
-import { confirmed } from "./terminal.ts";
+import { SomeRefused } from "./failures.ts";
+import { ids, positive, present, time, whole } from "./options.ts";
+import { reportProblem } from "./report.ts";
+import { confirmed, print, printJson, printNote, type Shell } from "./shell.ts";
+import { fields, table } from "./tables.ts";
 import { count, exactTime, localTime, money, plain } from "./texts.ts";
 
 const statuses: BookingStatus[] = ["pending", "confirmed", "cancelled", "completed", "no_show"];
-const defaultLimit = 50;
 
-const list: Command = command({
-  summary: "List bookings, the newest first",
-  examples: ["--status pending", "--room 1 --from 2027-03-01 --limit 500 --json"],
-  args: {
-    status: { type: "enum", options: statuses, valueHint: "status", description: "Only" },
-    room: { type: "string", valueHint: "id", description: "Only of this room" },
-    user: { type: "string", valueHint: "id", description: "Only of this user" },
-    from: { type: "string", valueHint: "time", description: "Only made on or after this day or instant" },
-    to: { type: "string", valueHint: "time", description: "Only made on or before this day or instant" },
-    limit: { type: "string", valueHint: "number", description: `How many at most; ${defaultLimit}` },
-  },
-  async run(given) {
-    const limit = given.whole("limit") ?? defaultLimit;
-    if (limit === 0) throw new UsageError("--limit must be 1 or more");
-    const status = statuses.find((status) => status === given.text("status"));
-    const range = { fromDate: given.time("from"), toDate: given.time("to") };
-    const filters = present({ status, roomId: given.whole("room"), userId: given.whole("user"), ...range });
-    const query = { ...filters, limit: Math.min(100, limit + 1) };
-    const bookings: Booking[] = [];
-    let hasMore = false;
-    for await (const booking of connect().items("/api/v1/admin/bookings", { query })) {
-      hasMore = bookings.length === limit;
-      if (hasMore) break;
-      bookings.push(booking);
-    }
-    if (given.flag("json")) return printJson(bookings);
-    if (bookings.length > 0) console.log(bookingTable(bookings));
-    const zones = bookings.length > 0 ? " Times are those where the room is." : "";
-    const rest = hasMore ? " There are more: give a higher --limit." : "";
-    console.error(`${count(bookings.length, "booking")}.${zones}${rest}`);
-  },
-});
-
-const show: Command = command({
-  summary: "Show a booking",
-  examples: ["42", "42 --json"],
-  args: { id: { type: "positional", description: "The booking" } },
-  async run(given) {
-    const path = { bookingId: given.id() };
-    const booking = await unwrap(connect().GET("/api/v1/bookings/{bookingId}", { params: { path } }));
-    if (given.flag("json")) return printJson(booking);
-    console.log(bookingFields(booking));
-  },
-});
-
-const bookingIds = { type: "positional", several: true, description: "The bookings" } satisfies Definition;
-
-/** A command that gives bookings a status. */
-function decision(status: BookingStatus, { summary, examples }: { summary: string; examples: string[] }): Command {
-  return command({ summary, examples, args: { ids: bookingIds }, run: (given) => decide(given, status) });
+interface ListOptions extends JsonOption {
+  status?: BookingStatus;
+  room?: number;
+  user?: number;
+  from?: string;
+  to?: string;
+  limit: number;
 }
 
-const cancel: Command = command({
-  summary: "Cancel bookings; all that was paid is refunded",
-  examples: ["42", "42 43 --yes"],
-  args: { ids: bookingIds, yes },
-  async run(given) {
-    const bookings = `booking${given.ids().length === 1 ? "" : "s"} ${given.ids().join(", ")}`;
-    const question = `Cancel ${bookings}? All that was paid is refunded.`;
-    if (await confirmed(question, given.flag("yes"))) await decide(given, "cancelled");
-  },
-});
+export function bookings(program: AdminCommand, shell: Shell): void {
+  const group = program.command("bookings").description("List, show, confirm, cancel and complete bookings");
 
-export const bookings: Group = group("Look at bookings and decide on them", {
-  list,
-  show,
-  confirm: decision("confirmed", {
-    summary: "Confirm pending bookings; a price counts as paid",
-    examples: ["42", "42 43 --json"],
-  }),
-  cancel,
-  complete: decision("completed", {
-    summary: "Say that bookings took place, once they have started",
-    examples: ["42"],
-  }),
-  "no-show": decision("no_show", {
-    summary: "Say that nobody came, once bookings have started",
-    examples: ["42"],
-  }),
-});
+  group.operation("list", "List bookings, newest first", [
+    "--status pending",
+    "--room 1 --from 2027-03-01 --limit 500 --json",
+  ])
+    .addOption(new Option("--status <status>", "Only bookings with this status").choices(statuses))
+    .option("--room <id>", "Only bookings of this room", whole)
+    .option("--user <id>", "Only bookings of this user", whole)
+    .option("--from <time>", "Only bookings created at or after this day or instant", time)
+    .option("--to <time>", "Only bookings created at or before this day or instant", time)
+    .option("--limit <number>", "Most bookings to list", positive, 50)
+    .action(async ({ status, room: roomId, user: userId, from: fromDate, to: toDate, limit, json }: ListOptions) => {
+      const filters = present({ status, roomId, userId, fromDate, toDate });
+      const query = { ...filters, limit: Math.min(100, limit + 1) };
+      const bookings: Booking[] = [];
+      let hasMore = false;
+      for await (const booking of connect(shell).items("/api/v1/admin/bookings", { query })) {
+        hasMore = bookings.length === limit;
+        if (hasMore) break;
+        bookings.push(booking);
+      }
+      if (json) return void printJson(shell, bookings);
+      if (bookings.length > 0) print(shell, bookingTable(bookings));
+      const zones = bookings.length > 0 ? " Times are in the time zone of the room." : "";
+      const rest = hasMore ? " There are more: give a higher --limit." : "";
+      printNote(shell, `${count(bookings.length, "booking")}.${zones}${rest}`);
+    });
 
-/** Gives each booking the status. One that is refused does not keep the next ones from it. */
-async function decide(given: Given<"json">, status: BookingStatus): Promise<void> {
-  const ids = given.ids();
-  const json = given.flag("json") ?? false;
-  const client = connect();
+  group.operation("show", "Show a booking", ["42", "42 --json"])
+    .argument("<id>", "Id of the booking", whole)
+    .action(async (bookingId: number, { json }: JsonOption) => {
+      const init = { params: { path: { bookingId } } };
+      const booking = await unwrap(connect(shell).GET("/api/v1/bookings/{bookingId}", init));
+      if (json) return void printJson(shell, booking);
+      print(shell, bookingFields(booking));
+    });
+
+  const decision = (name: string, description: string, examples: string[]): AdminCommand =>
+    group.operation(name, description, examples).argument("<ids...>", "Ids of the bookings", ids);
+  const changeTo = (status: BookingStatus) => (bookingIds: number[], { json = false }: JsonOption) =>
+    decide(shell, bookingIds, { status, json });
+
+  decision("confirm", "Confirm pending bookings; their price counts as paid", ["42", "42 43 --json"])
+    .action(changeTo("confirmed"));
+  decision("cancel", "Cancel bookings and refund everything paid", ["42", "42 43 --yes"])
+    .option("--yes", "Do not ask")
+    .action(async (bookingIds: number[], { yes = false, json = false }: JsonOption & { yes?: boolean }) => {
+      const bookings = `booking${bookingIds.length === 1 ? "" : "s"} ${bookingIds.join(", ")}`;
+      const question = `Cancel ${bookings}? Everything paid is refunded.`;
+      if (await confirmed(shell, question, { isSure: yes })) await changeTo("cancelled")(bookingIds, { json });
+    });
+  decision("complete", "Mark bookings as completed, after their start", ["42"]).action(changeTo("completed"));
+  decision("no-show", "Mark bookings as no-show, after their start", ["42"]).action(changeTo("no_show"));
+}
+
+/** Sets the status of each booking. A refusal does not stop the next ones. */
+async function decide(
+  shell: Shell,
+  bookingIds: number[],
+  { status, json }: { status: BookingStatus; json: boolean },
+): Promise<void> {
+  const client = connect(shell);
   const changed: Booking[] = [];
   let isAnyRefused = false;
   try {
-    for (const id of ids) {
+    for (const id of bookingIds) {
       try {
         const booking = await setStatus(client, { id, status });
         changed.push(booking);
-        if (!json) console.log(sentence(booking));
+        if (!json) print(shell, statusText(booking));
       } catch (failure) {
-        if (!isProblem(failure, "booking_not_found", "invalid_status_transition") || ids.length === 1) throw failure;
-        reportProblem(failure, { json, about: `Booking ${id}` });
+        const isRefused = isProblem(failure, "booking_not_found", "invalid_status_transition");
+        if (!isRefused || bookingIds.length === 1) throw failure;
+        reportProblem(failure, { shell, json, about: `Booking ${id}` });
         isAnyRefused = true;
       }
     }
   } finally {
-    if (json) printJson(changed);
+    if (json) printJson(shell, changed);
   }
   if (isAnyRefused) throw new SomeRefused();
 }
@@ -122,8 +111,8 @@ async function setStatus(client: Client, { id, status }: { id: number; status: B
   return await unwrap(client.PUT("/api/v1/admin/bookings/{bookingId}/status", init));
 }
 
-function sentence({ id, status, room, timeslot, refundAmount, currency }: Booking): string {
-  const refund = refundAmount > 0 ? ` ${money(refundAmount, currency)} goes back.` : "";
+function statusText({ id, status, room, timeslot, refundAmount, currency }: Booking): string {
+  const refund = refundAmount > 0 ? ` ${money(refundAmount, currency)} is refunded.` : "";
   const when = `${localTime(timeslot.startTime, room.timeZone)} ${room.timeZone}`;
   return `Booking ${id} is ${status}: ${plain(room.name)}, ${when}.${refund}`;
 }
@@ -164,9 +153,9 @@ function bookingFields(booking: Booking): string {
     "refunded": `${money(booking.amountRefunded, currency)} of ${money(booking.refundAmount, currency)}`,
     "held until": time(booking.holdExpiresAt),
     "cancelled": time(booking.cancelledAt),
-    "because": booking.cancellationReason ?? "",
-    "made": time(booking.createdAt),
-    "changed": time(booking.updatedAt),
+    "reason": booking.cancellationReason ?? "",
+    "created": time(booking.createdAt),
+    "updated": time(booking.updatedAt),
   };
   return fields(Object.fromEntries(Object.entries(shown).filter(([, text]) => text !== "")));
 }

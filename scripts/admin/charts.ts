@@ -1,8 +1,8 @@
 /** Bar charts of text. */
 import { type Column, table } from "./tables.ts";
-import { styled } from "./terminal.ts";
+import { styled } from "./shell.ts";
 
-/** In characters, each of which can show eighths. */
+/** In characters. Each can show eighths. */
 const longestBar = 28;
 const eighths = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
 const full = "█";
@@ -10,11 +10,11 @@ const full = "█";
 export interface Bar {
   name: string;
   length: number;
-  /** What stands behind it, as the chart's `columns` say. */
+  /** The cells after the bar, one for each of the chart's `columns`. */
   figures: string[];
 }
 
-/** A bar of its own for each, drawn to the scale of the longest. */
+/** Draws bars relative to the longest one. */
 export function chart(title: string, { columns, bars }: { columns: Column[]; bars: Bar[] }): string {
   const longest = Math.max(...bars.map(({ length }) => length));
   const rows = bars.map((
@@ -24,7 +24,7 @@ export function chart(title: string, { columns, bars }: { columns: Column[]; bar
   return text.replace(/[█▉▊▋▌▍▎▏]+/g, (bar) => styled("cyan", bar));
 }
 
-/** A part of the longest bar. What is not nothing can be seen. */
+/** Draws a part of the longest bar. Every part above 0 is visible. */
 function drawn(part: number): string {
   const steps = Math.ceil(part * longestBar * eighths.length);
   return full.repeat(Math.floor(steps / eighths.length)) + eighths[steps % eighths.length];

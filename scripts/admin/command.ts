@@ -1,48 +1,59 @@
-/** What commands are made of: citty's definitions, with examples, and options that may come several times. */
-import { type ArgDef, type CommandDef, defineCommand } from "citty";
-import { Given } from "./given.ts";
+/** A command of commander, with examples, and stricter about options. */
+import { Command, type Option } from "commander";
+import { UsageError } from "./failures.ts";
+import { styled } from "./shell.ts";
 
-/** An option, or a positional argument, as citty knows it. With `several` it may be repeated, or separated by commas. */
-export type Definition = ArgDef & { several?: true };
-export type Definitions = Record<string, Definition>;
-
-/** A command that does something. */
-export interface Command extends CommandDef {
-  summary: string;
-  examples: string[];
-  definitions: Definitions;
+/** The options of every command. */
+export interface JsonOption {
+  json?: boolean;
 }
 
-/** A command that only leads to others. */
-export interface Group extends CommandDef {
-  summary: string;
-  commands: Record<string, Command | Group>;
+export class AdminCommand extends Command {
+  readonly #commandLine: readonly string[];
+
+  /** `commandLine` has all arguments of the program. */
+  constructor(name: string, commandLine: readonly string[]) {
+    super(name);
+    this.#commandLine = commandLine;
+    this.helpCommand(false).helpOption("-h, --help", "Print this help");
+  }
+
+  override createCommand(name = ""): AdminCommand {
+    return new AdminCommand(name, this.#commandLine);
+  }
+
+  /** The command as a shell calls it: `deno task admin rooms list`. */
+  get path(): string {
+    return this.parent instanceof AdminCommand ? `${this.parent.path} ${this.name()}` : this.name();
+  }
+
+  /** Adds a command with `--json`. The examples are texts that follow its name. */
+  operation(nameAndArguments: string, description: string, examples: string[]): AdminCommand {
+    const command = this.command(nameAndArguments).description(description)
+      .option("--json", "Print JSON on standard output, for programs");
+    const calls = examples.map((example) => `  ${command.path} ${example}`.trimEnd());
+    return command.addHelpText("after", ["", styled("bold", "Examples:"), ...calls].join("\n"));
+  }
+
+  /** Adds an option that may be given once. Commander would accept `--json` as a value, and the last of two values. */
+  override addOption(option: Option): this {
+    if (option.mandatory) option.description += " (required)";
+    this.on(`option:${option.name()}`, (value?: string) => {
+      const isInline = this.#commandLine.includes(`${option.long}=${value}`);
+      if (value?.startsWith("-") && !isInline) this.error(`option '${option.flags}' argument missing`);
+      const isSecond = this.getOptionValueSource(option.attributeName()) === "cli";
+      if (isSecond && !option.flags.endsWith(",...>")) this.error(`option '${option.flags}' may be given only once`);
+    });
+    return super.addOption(option);
+  }
+
+  /** Throws a {@link UsageError} of one sentence, unless the command line also asks for help. */
+  override error(message: string): never {
+    const end = this.#commandLine.indexOf("--");
+    const options = end === -1 ? this.#commandLine : this.#commandLine.slice(0, end);
+    if (options.includes("--help") || options.includes("-h")) this.help();
+    const sentence = message.replace(/^error: /, "").replace(/\n/g, " ")
+      .replace(/(is invalid(?: for argument '\w+')?)\. (.)/, (_, start, next) => `${start}: ${next.toLowerCase()}`);
+    throw new UsageError(`${sentence.charAt(0).toUpperCase()}${sentence.slice(1)}`, this.path);
+  }
 }
-
-/** What every command takes. */
-export const everywhere = {
-  json: { type: "boolean", description: "Print JSON on standard output, for programs" },
-  help: { type: "boolean", alias: "h", description: "Print this" },
-} satisfies Definitions;
-
-interface CommandOptions<Name extends string> {
-  /** What it does, in a line. */
-  summary: string;
-  /** Its arguments, as they would follow its name. */
-  examples: string[];
-  args?: Record<Name, Definition>;
-  run: (given: Given<Name | keyof typeof everywhere>) => Promise<void>;
-}
-
-export function command<Name extends string = never>({ summary, examples, args, run }: CommandOptions<Name>): Command {
-  const definitions: Definitions = { ...args, ...everywhere };
-  const definition = defineCommand({ args: definitions, run: ({ args, rawArgs }) => run(new Given(args, rawArgs)) });
-  return { ...definition, summary, examples, definitions };
-}
-
-export function group(summary: string, commands: Group["commands"]): Group {
-  return { ...defineCommand({ subCommands: commands }), summary, commands };
-}
-
-/** For what cannot be taken back; see `confirmed`. */
-export const yes = { type: "boolean", description: "Do not ask" } satisfies Definition;

@@ -1,35 +1,44 @@
-/** The client, as the environment says. */
+/** The client of the SDK, as the environment configures it. */
 import { type Client, createClient } from "@slotkeeper/client";
 import { ConnectionError, Interrupted } from "./failures.ts";
+import { printNote, type Shell } from "./shell.ts";
 
-/** How often what was not answered is sent again. Over one to two seconds, as somebody may be waiting. */
+/** Retries of a request without an answer. They take one to two seconds, because a person may be waiting. */
 const retries = 3;
-/** How long an attempt may take, in milliseconds. Nothing that is asked for here takes longer on a server that is well. */
+/** Longest time of an attempt in milliseconds. No request of this program takes longer on a healthy server. */
 const timeoutMs = 20_000;
 
 /**
- * A client of the Slotkeeper at `SLOTKEEPER_URL`, as whom `SLOTKEEPER_TOKEN` stands for.
+ * Creates a client for `SLOTKEEPER_URL` that authenticates with `SLOTKEEPER_TOKEN`.
  *
- * @throws {ConnectionError} when one of them is missing, or cannot be what it is for.
+ * @throws {ConnectionError} when one of them is missing or malformed.
  */
-export function connect(): Client {
-  const baseUrl = serverUrl();
-  const token = Deno.env.get("SLOTKEEPER_TOKEN");
+export function connect(shell: Shell): Client {
+  const baseUrl = serverUrl(shell);
+  const token = shell.env("SLOTKEEPER_TOKEN");
   if (token === undefined || token === "") {
     throw new ConnectionError("SLOTKEEPER_TOKEN is missing: set it to a token with the role admin, or to an API key.");
   }
-  // Neither is repeated here: it is a secret.
+  // The token is a secret, so the message does not repeat it.
   if (!/^[\x21-\x7e]+$/.test(token)) {
     throw new ConnectionError("SLOTKEEPER_TOKEN has a character that no token has, such as a space or a line break.");
   }
-  return createClient({ baseUrl, token, retries, timeoutMs, fetch: (request) => reach(request, baseUrl) });
+  return createClient({
+    ...{ baseUrl, token, retries, timeoutMs },
+    async fetch(request) {
+      const response = await send(request, baseUrl);
+      const seconds = Number(response.headers.get("Retry-After"));
+      if (seconds > 1) printNote(shell, `The server asks to wait for ${seconds} seconds.`);
+      return response;
+    },
+  });
 }
 
-function serverUrl(): string {
-  const text = Deno.env.get("SLOTKEEPER_URL");
+function serverUrl(shell: Shell): string {
+  const text = shell.env("SLOTKEEPER_URL");
   if (text === undefined || text === "") {
     throw new ConnectionError(
-      "SLOTKEEPER_URL is missing: set it to where Slotkeeper is, such as http://127.0.0.1:8000.",
+      "SLOTKEEPER_URL is missing: set it to the address of Slotkeeper, such as http://127.0.0.1:8000.",
     );
   }
   const url = URL.parse(text);
@@ -39,27 +48,20 @@ function serverUrl(): string {
   return text.replace(/\/+$/, "");
 }
 
-async function reach(request: Request, baseUrl: string): Promise<Response> {
-  const response = await send(request, baseUrl);
-  const seconds = Number(response.headers.get("Retry-After"));
-  if (seconds > 1) console.error(`The server asks to wait for ${seconds} seconds.`);
-  return response;
-}
-
 async function send(request: Request, baseUrl: string): Promise<Response> {
   try {
     return await fetch(request);
   } catch (failure) {
     const reason: unknown = request.signal.aborted ? request.signal.reason : failure;
     if (reason instanceof Interrupted) throw reason;
-    throw new ConnectionError(`Cannot reach ${baseUrl} (SLOTKEEPER_URL): ${sentence(reason)}.`, { cause: reason });
+    throw new ConnectionError(`Cannot reach ${baseUrl} (SLOTKEEPER_URL): ${innermost(reason)}.`, { cause: reason });
   }
 }
 
-/** The innermost reason alone, of a chain such as `error sending request for url (…): client error (Connect): …`. */
-function sentence(failure: unknown): string {
+/** The last reason of a chain such as `error sending request for url (…): client error (Connect): …`. */
+function innermost(failure: unknown): string {
   if (!(failure instanceof Error)) return String(failure);
   const { message } = failure.cause instanceof Error ? failure.cause : failure;
-  const [, innermost = message] = /^error sending request.*?: (?:client error \(\w+\): )?(.+)$/s.exec(message) ?? [];
-  return innermost.replace(/^(?:tcp connect|dns) error: /, "").replace(/ \(os error \d+\)$/, "");
+  const [, reason = message] = /^error sending request.*?: (?:client error \(\w+\): )?(.+)$/s.exec(message) ?? [];
+  return reason.replace(/^(?:tcp connect|dns) error: /, "").replace(/ \(os error \d+\)$/, "");
 }

@@ -6,63 +6,81 @@ import {
   type SubscriptionState,
   unwrap,
 } from "@slotkeeper/client";
-import { type Command, command, type Group, group } from "./command.ts";
+import { Option } from "commander";
+import type { AdminCommand, JsonOption } from "./command.ts";
 import { connect } from "./connection.ts";
-import { Interrupted, UsageError } from "./failures.ts";
-import { present } from "./given.ts";
-import { hearInterruption, printLine } from "./terminal.ts";
+import { Interrupted } from "./failures.ts";
+import { present, whole } from "./options.ts";
+import { print, printJson, printNote, type Shell } from "./shell.ts";
 import { localTime, plain } from "./texts.ts";
 
-const tail: Command = command({
-  summary: "Tell what happens as it happens, until Ctrl-C",
-  examples: ["", "--room 1", "--after k3v9x2q1.abc4.1z --json"],
-  args: {
-    user: { type: "string", valueHint: "id|all", description: "Whose bookings; all, for an admin" },
-    room: { type: "string", valueHint: "id", description: "The timeslots of a room, in the place of bookings" },
-    after: { type: "string", valueHint: "cursor", description: "What came behind this cursor first" },
-  },
-  async run(given) {
-    const roomId = given.whole("room");
-    const user = given.text("user");
-    if (user !== undefined && roomId !== undefined) throw new UsageError("Give --user or --room, not both");
-    const userId = user === "all" ? user : given.whole("user");
-    const json = given.flag("json") ?? false;
-    using interruption = hearInterruption();
-    const { signal } = interruption;
-    const client = connect();
-    const { timeZone, ...whose } = await findOut(client, { userId, roomId, signal });
-    const subscription = client.subscribe({
-      ...whose,
-      ...present({ after: given.text("after") }),
-      signal,
-      onState: (state) => tellState(state, { wasInterrupted: signal.aborted }),
-    });
-    try {
-      for await (const event of subscription) {
-        if (event.event === "gap") console.error("A gap: what happened before is no longer kept. Read it afresh.");
-        if (json) printLine(JSON.stringify(event));
-        else if (event.event !== "gap") printLine(line(event, timeZone));
-      }
-    } finally {
-      const { cursor } = subscription;
-      if (cursor !== undefined) console.error(`Go on from here with --after ${cursor}`);
+interface TailOptions extends JsonOption {
+  user?: number | "all";
+  room?: number;
+  after?: string;
+}
+
+export function events(program: AdminCommand, shell: Shell): void {
+  program.command("events").description("Follow events")
+    .operation("tail", "Print events as they happen, until Ctrl-C", [
+      "",
+      "--room 1",
+      "--after k3v9x2q1.abc4.1z --json",
+    ])
+    .option(
+      "--user <id|all>",
+      "Bookings of this user. Admins: all, also without the option",
+      (text: string) => text === "all" ? text : whole(text),
+    )
+    .addOption(
+      new Option("--room <id>", "Timeslots of this room instead of bookings").argParser(whole).conflicts("user"),
+    )
+    .option("--after <cursor>", "Begin with the events after this cursor")
+    .action((options: TailOptions) => tail(shell, options));
+}
+
+async function tail(shell: Shell, { user: userId, room: roomId, after, json }: TailOptions): Promise<void> {
+  using interruption = shell.listenForInterrupt();
+  const { signal } = interruption;
+  const client = connect(shell);
+  const { timeZone, ...target } = await findTarget(client, { userId, roomId, signal });
+  const subscription = client.subscribe({
+    ...target,
+    ...present({ after }),
+    signal,
+    onState(state) {
+      const text = stateText(state);
+      if (!signal.aborted && text !== undefined) printNote(shell, text);
+    },
+  });
+  let isRead = true;
+  try {
+    for await (const event of subscription) {
+      if (event.event === "gap") printNote(shell, "Gap: older events were removed. Read the current state again.");
+      if (json) isRead = printJson(shell, event, { indent: 0 });
+      else if (event.event !== "gap") isRead = print(shell, eventText(event, timeZone));
+      if (!isRead) return;
     }
-    throw new Interrupted();
-  },
-});
+  } finally {
+    const { cursor } = subscription;
+    if (isRead && cursor !== undefined) printNote(shell, `Resume with --after ${cursor}`);
+  }
+  throw new Interrupted();
+}
 
-export const events: Group = group("Follow what happens", { tail });
-
-interface Wanted {
+interface TargetOptions {
   userId: number | "all" | undefined;
   roomId: number | undefined;
   signal: AbortSignal;
 }
 
-/** What to follow, and the zone of its times. A subscription would try again for ever what cannot be reached or is refused. */
-async function findOut(
+/**
+ * Finds what to subscribe to, and the zone of its times. This request fails at once if the server refuses it or cannot be
+ * reached. A subscription would retry without end.
+ */
+async function findTarget(
   client: Client,
-  { userId, roomId, signal }: Wanted,
+  { userId, roomId, signal }: TargetOptions,
 ): Promise<Pick<SubscriptionOptions, "userId" | "roomId"> & { timeZone: string }> {
   if (roomId !== undefined) {
     const init = { params: { path: { roomId } }, signal };
@@ -73,21 +91,22 @@ async function findOut(
   return { ...present({ userId: userId ?? (me.role === "admin" ? "all" : undefined) }), timeZone: "UTC" };
 }
 
-function tellState({ status, reason = "" }: SubscriptionState, { wasInterrupted }: { wasInterrupted: boolean }): void {
-  if (wasInterrupted) return;
-  if (status === "connecting") console.error("Connecting.");
-  if (status === "live") console.error("Live.");
-  if (status === "waiting") console.error(`Waiting to connect again: ${plain(reason.replace(/\.$/, ""))}.`);
+function stateText({ status, reason = "" }: SubscriptionState): string | undefined {
+  if (status === "waiting") return `Waiting to reconnect: ${plain(reason.replace(/\.$/, ""))}.`;
+  if (status === "closed") return undefined;
+  return status === "live" ? "Live." : "Connecting.";
 }
 
-/** An event in a line. When it happened is in UTC, as the lines of all rooms stand below each other. */
-function line(event: Exclude<SubscriptionEvent, { event: "gap" }>, timeZone: string): string {
-  const [what, about] = told(event, timeZone);
+type Event = Exclude<SubscriptionEvent, { event: "gap" }>;
+
+/** An event in one line. It begins with the time in UTC, so that events of all rooms line up. */
+function eventText(event: Event, timeZone: string): string {
+  const [change, subject] = describe(event, timeZone);
   const at = Temporal.Instant.from(event.occurredAt).toString({ smallestUnit: "second" });
-  return `${at}  ${what.padEnd(14)}  ${about}`;
+  return `${at}  ${change.padEnd(14)}  ${subject}`;
 }
 
-function told(event: Exclude<SubscriptionEvent, { event: "gap" }>, timeZone: string): [string, string] {
+function describe(event: Event, timeZone: string): [change: string, subject: string] {
   if (event.event === "timeslot_update") {
     const { timeslotId, change, startTime, endTime } = event.data;
     const span = [startTime, endTime].filter((time) => time !== null).map((time) => localTime(time, timeZone));
@@ -95,8 +114,8 @@ function told(event: Exclude<SubscriptionEvent, { event: "gap" }>, timeZone: str
     return [change, `${timeslotId === null ? "the room" : `timeslot ${timeslotId}`}${when}`];
   }
   const { booking } = event.data;
-  const what = event.event === "booking_reminder" ? "reminder" : event.data.type;
+  const change = event.event === "booking_reminder" ? "reminder" : event.data.type;
   const { id, userId, room, timeslot } = booking;
   const when = `${localTime(timeslot.startTime, room.timeZone)} ${room.timeZone}`;
-  return [what, `booking ${id} of user ${userId}, ${plain(room.name)}, ${when}`];
+  return [change, `booking ${id} of user ${userId}, ${plain(room.name)}, ${when}`];
 }

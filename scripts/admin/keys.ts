@@ -1,76 +1,62 @@
 /** `admin keys`. */
 import { type components, unwrap } from "@slotkeeper/client";
-import { type Command, command, type Group, group, yes } from "./command.ts";
+import type { AdminCommand, JsonOption } from "./command.ts";
 import { connect } from "./connection.ts";
-import { present } from "./given.ts";
-import { fields, printJson, table } from "./tables.ts";
-import { confirmed, styled } from "./terminal.ts";
+import { list, present, time, whole } from "./options.ts";
+import { confirmed, print, printJson, printNote, type Shell, styled } from "./shell.ts";
+import { fields, table } from "./tables.ts";
 import { count, localTime, plain } from "./texts.ts";
 
 type ApiKey = components["schemas"]["ApiKey"];
 type Scope = components["schemas"]["ApiKeyScope"];
 
-const list: Command = command({
-  summary: "List the API keys, the newest first",
-  examples: ["", "--json"],
-  async run(given) {
-    const keys = await Array.fromAsync(connect().items("/api/v1/admin/api-keys"));
-    if (given.flag("json")) return printJson(keys);
-    if (keys.length > 0) console.log(keyTable(keys));
-    console.error(`${count(keys.length, "API key")}. Days are in UTC.`);
-  },
-});
+interface CreateOptions extends JsonOption {
+  name: string;
+  scopes: Scope[];
+  expires?: string;
+}
 
-const create: Command = command({
-  summary: "Make an API key, which is shown this once",
-  examples: [
-    "--name 'Door displays' --scopes bookings:read,events:read",
+export function keys(program: AdminCommand, shell: Shell): void {
+  const group = program.command("keys").description("List, create and revoke API keys");
+
+  group.operation("list", "List the API keys, newest first", ["", "--json"])
+    .action(async ({ json }: JsonOption) => {
+      const keys = await Array.fromAsync(connect(shell).items("/api/v1/admin/api-keys"));
+      if (json) return void printJson(shell, keys);
+      if (keys.length > 0) print(shell, keyTable(keys));
+      printNote(shell, `${count(keys.length, "API key")}. Days are in UTC.`);
+    });
+
+  group.operation("create", "Create an API key and show it, this once", [
+    "--name Doors --scopes bookings:read,events:read",
     "--name Reports --scopes stats:read",
-  ],
-  args: {
-    name: { type: "string", required: true, description: "What it is for" },
-    scopes: {
-      type: "string",
-      required: true,
-      several: true,
-      valueHint: "scopes",
-      description: "What it may do, with commas",
-    },
-    expires: {
-      type: "string",
-      valueHint: "instant",
-      description: "Such as 2030-01-01T00:00:00Z; else until it is revoked",
-    },
-  },
-  async run(given) {
-    // Which ones there are is for the server to say.
-    const scopes = (given.texts("scopes") ?? []) as Scope[];
-    const name = given.need("name", given.text("name"));
-    const body = { name, scopes, ...present({ expiresAt: given.time("expires") }) };
-    const created = await unwrap(connect().POST("/api/v1/admin/api-keys", { body }));
-    if (given.flag("json")) return printJson(created);
-    const { apiKey, key } = created;
-    const shown = { "name": apiKey.name, "scopes": apiKey.scopes.join(", "), "works": until(apiKey) };
-    console.log(`API key ${apiKey.id} is made.\n${fields(shown)}\n\n  ${styled("bold", plain(key))}\n`);
-    console.error("Store the key now: it is not shown again.");
-  },
-});
+  ])
+    .requiredOption("--name <text>", "Purpose of the key")
+    // The server validates the scopes, so that a new one needs no change here.
+    .requiredOption("--scopes <scope,...>", "Permissions, separated by commas", list(String))
+    .option("--expires <instant>", "End, such as 2030-01-01T00:00:00Z. Without it the key works until revoked", time)
+    .action(async ({ name, scopes, expires, json }: CreateOptions) => {
+      const body = { name, scopes, ...present({ expiresAt: expires }) };
+      const created = await unwrap(connect(shell).POST("/api/v1/admin/api-keys", { body }));
+      if (json) return void printJson(shell, created);
+      const { apiKey, key } = created;
+      const shown = { "name": apiKey.name, "scopes": apiKey.scopes.join(", "), "works": until(apiKey) };
+      print(shell, `API key ${apiKey.id} was created.\n${fields(shown)}\n\n  ${styled("bold", plain(key))}\n`);
+      printNote(shell, "Store the key now: it is not shown again.");
+    });
 
-const revoke: Command = command({
-  summary: "Let an API key work no more",
-  examples: ["3", "3 --yes"],
-  args: { id: { type: "positional", description: "The API key" }, yes },
-  async run(given) {
-    const path = { apiKeyId: given.id() };
-    const question = `Revoke API key ${path.apiKeyId}? It cannot be brought back.`;
-    if (!await confirmed(question, given.flag("yes"))) return;
-    const answer = await unwrap(connect().DELETE("/api/v1/admin/api-keys/{apiKeyId}", { params: { path } }));
-    if (given.flag("json")) return printJson(answer);
-    console.log(`API key ${path.apiKeyId} is revoked.`);
-  },
-});
-
-export const keys: Group = group("Make and revoke API keys", { list, create, revoke });
+  group.operation("revoke", "Revoke an API key", ["3", "3 --yes"])
+    .argument("<id>", "Id of the API key", whole)
+    .option("--yes", "Do not ask")
+    .action(async (apiKeyId: number, { yes = false, json }: JsonOption & { yes?: boolean }) => {
+      const question = `Revoke API key ${apiKeyId}? This cannot be undone.`;
+      if (!await confirmed(shell, question, { isSure: yes })) return;
+      const init = { params: { path: { apiKeyId } } };
+      const answer = await unwrap(connect(shell).DELETE("/api/v1/admin/api-keys/{apiKeyId}", init));
+      if (json) return void printJson(shell, answer);
+      print(shell, `API key ${apiKeyId} was revoked.`);
+    });
+}
 
 /** The day in UTC. */
 const day = (instant: string): string => localTime(instant, "UTC").slice(0, "2027-03-31".length);

@@ -3,7 +3,7 @@
 export interface Month {
   /** `2027-03`. */
   month: string;
-  /** The first and the last day of it that are meant. */
+  /** The first and the last day within the range. */
   first: Temporal.PlainDate;
   last: Temporal.PlainDate;
 }

@@ -1,89 +1,50 @@
-/** From arguments to the code that the process ends with. */
-import { runCommand } from "citty";
-import { parseArgs } from "node:util";
-import type { Command, Definition, Group } from "./command.ts";
-import { report, UsageError } from "./failures.ts";
-import { groupUsage, usage } from "./usage.ts";
+/** From arguments to the exit code of the process. */
+import { type Command, CommanderError } from "commander";
+import { bookings } from "./bookings.ts";
+import { AdminCommand } from "./command.ts";
+import { events } from "./events.ts";
+import { UsageError } from "./failures.ts";
+import { keys } from "./keys.ts";
+import { report } from "./report.ts";
+import { rooms } from "./rooms.ts";
+import { type Shell, styled } from "./shell.ts";
+import { stats } from "./stats.ts";
+import { timeslots } from "./timeslots.ts";
 
-/** How the program is called, for what it says about itself. */
-const programName = "deno task admin";
-const help = ["--help", "-h"];
+const environment = `
+${styled("bold", "Environment:")}
+  SLOTKEEPER_URL    address of Slotkeeper, such as http://127.0.0.1:8000
+  SLOTKEEPER_TOKEN  token with the role admin, or an API key`;
 
-/** Does what `args` ask for, or says on standard error why not. Comes to the code to end with; see `exitCodes`. */
-export async function runProgram(root: Group, args: string[]): Promise<number> {
-  const words = [programName];
-  let at: Command | Group = root;
-  let rest = args;
+/** Runs the command of `args`. Returns the exit code; see `exitCodes`. Failures are printed on standard error. */
+export async function runProgram(args: readonly string[], shell: Shell): Promise<number> {
+  const program = new AdminCommand("deno task admin", args);
+  let command = program.path;
+  const enter = (_: Command, next: Command) => {
+    if (next instanceof AdminCommand) command = next.path;
+  };
+  program
+    .description("Manage rooms, timeslots and bookings of a Slotkeeper")
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => shell.writeOut(text),
+      writeErr: (text) => shell.writeError(text),
+      getOutHelpWidth: () => 80,
+      getErrHelpWidth: () => 80,
+      getOutHasColors: () => shell.hasColors,
+      getErrHasColors: () => false,
+    })
+    .addHelpText("afterAll", environment)
+    .configureHelp({ styleTitle: (title) => styled("bold", title) })
+    .hook("preSubcommand", enter)
+    .hook("preAction", enter);
+  for (const addCommands of [rooms, timeslots, bookings, stats, events, keys]) addCommands(program, shell);
   try {
-    while ("commands" in at) {
-      const [word, ...others]: string[] = rest;
-      if (word === undefined) {
-        console.error(groupUsage(words.join(" "), at));
-        throw new UsageError("No command was given");
-      }
-      if (help.includes(word)) {
-        console.log(groupUsage(words.join(" "), at));
-        return 0;
-      }
-      if (word.startsWith("-")) throw new UsageError(`Options follow the command: ${word}`);
-      const next: Command | Group | undefined = Object.hasOwn(at.commands, word) ? at.commands[word] : undefined;
-      if (next === undefined) throw new UsageError(`Unknown command: ${[...words.slice(1), word].join(" ")}`);
-      words.push(word);
-      at = next;
-      rest = others;
-    }
-    const before = rest.includes("--") ? rest.slice(0, rest.indexOf("--")) : rest;
-    if (before.some((word) => help.includes(word))) {
-      console.log(usage(words.join(" "), at));
-      return 0;
-    }
-    check(at, rest);
-    await runCommand(at, { rawArgs: rest });
+    await program.parseAsync(args, { from: "user" });
     return 0;
   } catch (failure) {
-    return report(failure, { command: words.join(" "), json: args.includes("--json") });
+    if (failure instanceof CommanderError && failure.exitCode === 0) return 0;
+    const cause = failure instanceof CommanderError ? new UsageError("No command was given") : failure;
+    return report(cause, { shell, command, json: args.includes("--json") });
   }
 }
-
-/**
- * Holds arguments against the definitions of a command. citty itself takes what it does not know, and lets an option without a
- * value be an empty text.
- */
-function check({ definitions }: Command, args: string[]): void {
-  const options = Object.entries(definitions).filter(([, { type }]) => type !== "positional");
-  const { tokens } = parseArgs({
-    args,
-    options: Object.fromEntries(
-      options.map(([name, { type }]) => [name, { type: isFlag(type) ? "boolean" : "string" }]),
-    ),
-    strict: false,
-    tokens: true,
-    allowPositionals: true,
-  });
-  const seen = new Set<string>();
-  for (const token of tokens) {
-    if (token.kind !== "option") continue;
-    const name = token.name.replace(/^no-/, "");
-    const isNegative = name !== token.name;
-    const definition = Object.hasOwn(definitions, name) ? definitions[name] : undefined;
-    if (
-      definition === undefined || definition.type === "positional" || !token.rawName.startsWith("--") ||
-      isNegative && !("negativeDescription" in definition)
-    ) throw new UsageError(`Unknown option: ${token.rawName}`);
-    if (isFlag(definition.type)) {
-      if (token.value !== undefined) throw new UsageError(`${token.rawName} takes no value`);
-    } else if (token.value === undefined || !token.inlineValue && token.value.startsWith("-")) {
-      throw new UsageError(`${token.rawName} needs a value`);
-    }
-    if (seen.has(name) && definition.several !== true) throw new UsageError(`--${name} may come once`);
-    seen.add(name);
-  }
-  const places = Object.values(definitions).filter(({ type }) => type === "positional");
-  const positionals = tokens.filter(({ kind }) => kind === "positional");
-  const unexpected = positionals[places.length];
-  if (unexpected?.kind === "positional" && !places.some(({ several }) => several)) {
-    throw new UsageError(`Unexpected argument: ${unexpected.value}`);
-  }
-}
-
-const isFlag = (type: Definition["type"]): boolean => type === "boolean";

@@ -1,126 +1,118 @@
 /** `admin rooms`. */
 import { type components, type Room, unwrap } from "@slotkeeper/client";
-import { type Command, command, type Definition, type Group, group, yes } from "./command.ts";
+import { Option } from "commander";
+import type { AdminCommand, JsonOption } from "./command.ts";
 import { connect } from "./connection.ts";
 import { UsageError } from "./failures.ts";
-import { type Given, present } from "./given.ts";
-import { fields, printJson, table } from "./tables.ts";
-import { confirmed } from "./terminal.ts";
-import { count, money, plain } from "./texts.ts";
+import { amount, present, whole } from "./options.ts";
+import { confirmed, print, printJson, printNote, type Shell } from "./shell.ts";
+import { fields, table } from "./tables.ts";
+import { count, money } from "./texts.ts";
 
 type RoomType = components["schemas"]["RoomType"];
 
-const roomTypes: RoomType[] = ["office", "consultation", "meeting", "treatment"];
-
-const type = { type: "enum", options: roomTypes, valueHint: "type" } satisfies Definition;
-const roomId = { type: "positional", description: "The room" } satisfies Definition;
-
-const details = {
-  "description": { type: "string", description: "What people read about it" },
-  "capacity": { type: "string", valueHint: "people", description: "How many people it holds" },
-  "hourly-rate": { type: "string", valueHint: "amount", description: "The price of an hour, or none" },
-  "currency": { type: "string", valueHint: "code", description: "ISO 4217, such as EUR" },
-  "time-zone": { type: "string", valueHint: "zone", description: "Where it is, such as Europe/Berlin" },
-  "auto-confirm": {
-    type: "boolean",
-    description: "Confirm bookings that cost nothing at once",
-    negativeDescription: "Leave that to an admin",
-  },
-} satisfies Record<string, Definition>;
-
-const list = command({
-  summary: "List the rooms",
-  examples: ["", "--type meeting --all --json"],
-  args: {
-    type: { ...type, description: "Only" },
-    all: { type: "boolean", description: "Deactivated ones, too" },
-  },
-  async run(given) {
-    const query = { ...present({ type: givenType(given) }), ...(given.flag("all") ? { active: false } : {}) };
-    const rooms = await Array.fromAsync(connect().items("/api/v1/bookings/rooms", { query }));
-    if (given.flag("json")) return printJson(rooms);
-    if (rooms.length > 0) console.log(roomTable(rooms));
-    console.error(`${count(rooms.length, "room")}.`);
-  },
-});
-
-const create: Command = command({
-  summary: "Make a room",
-  examples: [
-    "--name 'Sky Lounge' --type meeting --capacity 8",
-    "--name Den --type office --hourly-rate 45 --time-zone Europe/Berlin",
-  ],
-  args: {
-    name: { type: "string", required: true, description: "What it is called" },
-    type: { ...type, required: true, description: "One of" },
-    ...details,
-  },
-  async run(given) {
-    const body = {
-      ...present(givenDetails(given)),
-      name: given.need("name", given.text("name")),
-      roomType: given.need("type", givenType(given)),
-    };
-    const room = await unwrap(connect().POST("/api/v1/admin/rooms", { body }));
-    if (given.flag("json")) return printJson(room);
-    console.log(`Room ${room.id} is made.\n${roomFields(room)}`);
-  },
-});
-
-const update: Command = command({
-  summary: "Change a room",
-  examples: ["5 --hourly-rate 50 --capacity 10", "5 --active"],
-  args: {
-    id: roomId,
-    name: { type: "string", description: "What it is called" },
-    type: { ...type, description: "One of" },
-    ...details,
-    active: {
-      type: "boolean",
-      description: "Let it take bookings again",
-      negativeDescription: "Let it take no more bookings",
-    },
-  },
-  async run(given) {
-    const path = { roomId: given.id() };
-    const all = { name: given.text("name"), roomType: givenType(given), isActive: given.flag("active") };
-    const body = present({ ...all, ...givenDetails(given) });
-    if (Object.keys(body).length === 0) throw new UsageError("Nothing to change was given");
-    const room = await unwrap(connect().PUT("/api/v1/admin/rooms/{roomId}", { params: { path }, body }));
-    if (given.flag("json")) return printJson(room);
-    console.log(`Room ${room.id} is changed.\n${roomFields(room)}`);
-  },
-});
-
-const deactivate: Command = command({
-  summary: "Let a room take no more bookings",
-  examples: ["5", "5 --yes"],
-  args: { id: roomId, yes },
-  async run(given) {
-    const path = { roomId: given.id() };
-    if (!await confirmed(`Deactivate room ${path.roomId}? Its bookings stand.`, given.flag("yes"))) return;
-    const answer = await unwrap(connect().DELETE("/api/v1/admin/rooms/{roomId}", { params: { path } }));
-    if (given.flag("json")) return printJson(answer);
-    console.log(`Room ${path.roomId} is deactivated. Its bookings stand.`);
-  },
-});
-
-export const rooms: Group = group("Make, change and deactivate rooms", { list, create, update, deactivate });
-
-function givenType(given: Given<"type">): RoomType | undefined {
-  const text = given.text("type");
-  return roomTypes.find((type) => type === text);
+interface ListOptions extends JsonOption {
+  type?: RoomType;
+  all?: boolean;
 }
 
-function givenDetails(given: Given<keyof typeof details>) {
-  const description = given.text("description");
+interface DetailOptions {
+  description?: string;
+  capacity?: number;
+  hourlyRate?: number | "none";
+  currency?: string;
+  timeZone?: string;
+  autoConfirm?: boolean;
+}
+
+interface CreateOptions extends DetailOptions, JsonOption {
+  name: string;
+  type: RoomType;
+}
+
+interface UpdateOptions extends Partial<CreateOptions> {
+  active?: boolean;
+}
+
+const typeOption = (description: string) => {
+  const types: RoomType[] = ["office", "consultation", "meeting", "treatment"];
+  return new Option("--type <type>", description).choices(types);
+};
+
+export function rooms(program: AdminCommand, shell: Shell): void {
+  const group = program.command("rooms").description("List, create, update and deactivate rooms");
+
+  group.operation("list", "List the rooms", ["", "--type meeting --all --json"])
+    .addOption(typeOption("Only rooms of this type"))
+    .option("--all", "Deactivated rooms too")
+    .action(async ({ type, all, json }: ListOptions) => {
+      const query = { ...present({ type }), ...(all ? { active: false } : {}) };
+      const rooms = await Array.fromAsync(connect(shell).items("/api/v1/bookings/rooms", { query }));
+      if (json) return void printJson(shell, rooms);
+      if (rooms.length > 0) print(shell, roomTable(rooms));
+      printNote(shell, `${count(rooms.length, "room")}.`);
+    });
+
+  const create = group.operation("create", "Create a room", [
+    "--name 'Sky Lounge' --type meeting --capacity 8",
+    "--name Den --type office --hourly-rate 45 \\\n    --time-zone Europe/Berlin",
+  ])
+    .requiredOption("--name <text>", "Name of the room")
+    .addOption(typeOption("Type of the room").makeOptionMandatory());
+  withDetails(create).action(async ({ type: roomType, json, ...options }: CreateOptions) => {
+    const body = { ...toFields(options), roomType };
+    const room = await unwrap(connect(shell).POST("/api/v1/admin/rooms", { body }));
+    if (json) return void printJson(shell, room);
+    print(shell, `Room ${room.id} was created.\n${roomFields(room)}`);
+  });
+
+  const update = group.operation("update", "Update a room", ["5 --hourly-rate 50 --capacity 10", "5 --active"])
+    .argument("<id>", "Id of the room", whole)
+    .option("--name <text>", "Name of the room")
+    .addOption(typeOption("Type of the room"));
+  withDetails(update)
+    .option("--active", "Accept bookings again")
+    .option("--no-active", "Accept no more bookings")
+    .action(async (roomId: number, { type: roomType, active: isActive, json, ...options }: UpdateOptions) => {
+      const body = { ...toFields(options), ...present({ roomType, isActive }) };
+      if (Object.keys(body).length === 0) throw new UsageError("Give at least one option to change");
+      const init = { params: { path: { roomId } }, body };
+      const room = await unwrap(connect(shell).PUT("/api/v1/admin/rooms/{roomId}", init));
+      if (json) return void printJson(shell, room);
+      print(shell, `Room ${room.id} was updated.\n${roomFields(room)}`);
+    });
+
+  group.operation("deactivate", "Deactivate a room, so that it accepts no more bookings", ["5", "5 --yes"])
+    .argument("<id>", "Id of the room", whole)
+    .option("--yes", "Do not ask")
+    .action(async (roomId: number, { yes = false, json }: JsonOption & { yes?: boolean }) => {
+      if (!await confirmed(shell, `Deactivate room ${roomId}? Its bookings are kept.`, { isSure: yes })) return;
+      const init = { params: { path: { roomId } } };
+      const answer = await unwrap(connect(shell).DELETE("/api/v1/admin/rooms/{roomId}", init));
+      if (json) return void printJson(shell, answer);
+      print(shell, `Room ${roomId} was deactivated. Its bookings are kept.`);
+    });
+}
+
+function withDetails(command: AdminCommand): AdminCommand {
+  return command
+    .option("--description <text>", "Description for users")
+    .option("--capacity <people>", "Number of people", whole)
+    .option("--hourly-rate <amount>", "Price of an hour, or none", amount)
+    .option("--currency <code>", "ISO 4217 code, such as EUR")
+    .option("--time-zone <zone>", "Time zone, such as Europe/Berlin")
+    .option("--auto-confirm", "Confirm bookings without a price at once")
+    .option("--no-auto-confirm", "Leave their confirmation to an admin");
+}
+
+/** The fields of a room. An empty description and the rate `none` remove theirs. */
+function toFields<Options extends DetailOptions>({ description, hourlyRate, ...options }: Options) {
   return {
-    description: description === "" ? null : description,
-    capacity: given.whole("capacity"),
-    hourlyRate: given.amount("hourly-rate"),
-    currency: given.text("currency"),
-    timeZone: given.text("time-zone"),
-    autoConfirm: given.flag("auto-confirm"),
+    ...options,
+    ...present({
+      description: description === "" ? null : description,
+      hourlyRate: hourlyRate === "none" ? null : hourlyRate,
+    }),
   };
 }
 
@@ -154,6 +146,6 @@ function roomFields(room: Room): string {
     "an hour": rate(room),
     "time zone": room.timeZone,
     "free bookings": room.autoConfirm ? "confirmed at once" : "wait for an admin",
-    "state": plain(state(room)),
+    "state": state(room),
   });
 }

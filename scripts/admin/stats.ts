@@ -1,36 +1,42 @@
 /** `admin stats`. */
 import { type BookingStatus, type components, unwrap } from "@slotkeeper/client";
 import { type Bar, chart } from "./charts.ts";
-import { type Command, command } from "./command.ts";
+import type { AdminCommand, JsonOption } from "./command.ts";
 import { connect } from "./connection.ts";
-import { present } from "./given.ts";
-import { fields, printJson } from "./tables.ts";
+import { present, time, whole } from "./options.ts";
+import { print, printJson, printNote, type Shell } from "./shell.ts";
+import { fields } from "./tables.ts";
 import { money } from "./texts.ts";
 
 type Stats = components["schemas"]["BookingStats"];
 type DayStats = components["schemas"]["DayStats"];
 
-/** With more of them, months are shown in the place of days. */
+/** Longer ranges are shown by month instead of by day. */
 const mostDays = 62;
 const statuses: BookingStatus[] = ["pending", "confirmed", "cancelled", "completed", "no_show"];
 
-export const stats: Command = command({
-  summary: "Count bookings, their revenue, and how much is booked",
-  examples: ["", "--from 2027-01-01 --to 2027-03-31 --room 1"],
-  args: {
-    from: { type: "string", valueHint: "time", description: "The first day or instant; that of this month" },
-    to: { type: "string", valueHint: "time", description: "The last one; now" },
-    room: { type: "string", valueHint: "id", description: "Only of this room" },
-  },
-  async run(given) {
-    const roomId = given.whole("room");
-    const query = present({ fromDate: given.time("from"), toDate: given.time("to"), roomId });
-    const stats = await unwrap(connect().GET("/api/v1/admin/bookings/stats", { params: { query } }));
-    if (given.flag("json")) return printJson(stats);
-    console.log([summary(stats, roomId), ...charts(stats)].join("\n\n"));
-    if (stats.byDay.length === 0) console.error("Of so many days none is told by itself: ask for at most 366.");
-  },
-});
+interface StatsOptions extends JsonOption {
+  from?: string;
+  to?: string;
+  room?: number;
+}
+
+export function stats(program: AdminCommand, shell: Shell): void {
+  program.operation("stats", "Show counts of bookings, revenue and occupancy", [
+    "",
+    "--from 2027-01-01 --to 2027-03-31 --room 1",
+  ])
+    .option("--from <time>", "First day or instant (default: start of this month)", time)
+    .option("--to <time>", "Last day or instant (default: now)", time)
+    .option("--room <id>", "Only this room", whole)
+    .action(async ({ from: fromDate, to: toDate, room: roomId, json }: StatsOptions) => {
+      const query = present({ fromDate, toDate, roomId });
+      const stats = await unwrap(connect(shell).GET("/api/v1/admin/bookings/stats", { params: { query } }));
+      if (json) return void printJson(shell, stats);
+      print(shell, [summary(stats, roomId), ...charts(stats)].join("\n\n"));
+      if (stats.byDay.length === 0) printNote(shell, "Days are shown for ranges of at most 366 days only.");
+    });
+}
 
 function summary(stats: Stats, roomId: number | undefined): string {
   const [first, last] = [stats.byDay.at(0)?.date, stats.byDay.at(-1)?.date];
@@ -73,7 +79,7 @@ function bar(name: string, { total, bookableMinutes, bookedMinutes }: Counted): 
   return { name, length: total, figures: [String(total), occupancy] };
 }
 
-/** The days of each month together. `date` is the month. */
+/** Adds the days of each month up. `date` is the month. */
 function byMonth(days: DayStats[]): (Counted & { date: string })[] {
   const months = Object.entries(Object.groupBy(days, ({ date }) => date.slice(0, "2027-03".length)));
   return months.map(([date, days = []]) => {
@@ -87,7 +93,7 @@ function byMonth(days: DayStats[]): (Counted & { date: string })[] {
   });
 }
 
-/** Of a part of 1. Null is the part of nothing. */
+/** Formats a part of 1. Null is a part of 0. */
 function percent(part: number | null): string {
   return part === null ? "-" : `${(part * 100).toFixed(1)} %`;
 }

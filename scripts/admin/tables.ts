@@ -1,7 +1,7 @@
 /** Tables and lists of fields that fit in a terminal of 80 columns. */
 import Table from "cli-table3";
 import columnsOf from "fast-string-width";
-import { styled } from "./terminal.ts";
+import { styled } from "./shell.ts";
 import { plain } from "./texts.ts";
 
 const widest = 80;
@@ -14,13 +14,13 @@ const noLines = {
 
 export interface Column {
   head: string;
-  /** Numbers are read from the right. */
+  /** For numbers. */
   align?: "right";
-  /** Whether it may be cut, with an ellipsis, when all together are too wide. */
+  /** Whether texts may be cut, with an ellipsis, in a table that is too wide. */
   mayShrink?: true;
 }
 
-/** A text, or one for each line. */
+/** A text, or a text for each line. */
 export type Cell = string | string[];
 
 export function table(columns: Column[], rows: Cell[][]): string {
@@ -37,7 +37,7 @@ export function table(columns: Column[], rows: Cell[][]): string {
   return drawn.toString().split("\n").map((line) => line.trimEnd()).join("\n");
 }
 
-/** As wide as what is in them; where that is too wide, the widest of those that may shrink give way first. */
+/** The width of the widest text of each column. In a table that is too wide the widest shrinkable column shrinks first. */
 function fittingWidths(columns: Column[], rows: string[][]): number[] {
   const widthOf = (text: string) => Math.max(...text.split("\n").map((line) => columnsOf(line)));
   const widths = columns.map(({ head }, index) =>
@@ -45,21 +45,16 @@ function fittingWidths(columns: Column[], rows: string[][]): number[] {
   );
   const room = widest - gap.length * (columns.length - 1);
   for (let excess = widths.reduce((a, b) => a + b, -room); excess > 0; excess--) {
-    const shrinkable = widths.map((width, index) => columns[index]?.mayShrink ? width : 0);
-    const widestOne = shrinkable.indexOf(Math.max(...shrinkable));
-    widths[widestOne] = (widths[widestOne] ?? 0) - 1;
+    const shrinkable = widths.map((width, column) => columns[column]?.mayShrink ? width : 0);
+    const index = shrinkable.indexOf(Math.max(...shrinkable));
+    widths[index] = (widths[index] ?? 0) - 1;
   }
   return widths;
 }
 
-/** A line for each field: its name, and what it is. */
-export function fields(of: Record<string, string>): string {
-  const longest = Math.max(...Object.keys(of).map((name) => name.length));
-  return Object.entries(of)
+/** A line for each field, with its name and its text. */
+export function fields(texts: Record<string, string>): string {
+  const longest = Math.max(...Object.keys(texts).map((name) => name.length));
+  return Object.entries(texts)
     .map(([name, text]) => `${styled("dim", name.padEnd(longest))}${gap}${plain(text)}`.trimEnd()).join("\n");
-}
-
-/** For programs. */
-export function printJson(value: unknown): void {
-  console.log(JSON.stringify(value, null, 2));
 }

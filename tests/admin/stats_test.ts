@@ -4,11 +4,11 @@ import { admin, adminJson, assertFits, lines } from "../support/admin.ts";
 import { confirm, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
 import { startServer } from "../support/server.ts";
 
-Deno.test("admin stats draws bars by status, day and room, with revenue and occupancy", async () => {
+Deno.test("admin stats: bookings of two rooms -> bars by status, day and room, with revenue and occupancy", async () => {
   await using server = await startServer();
   const spree = await newRoom(server, { name: "Spree" });
   const havel = await newRoom(server, { name: "Havel", currency: "JPY", hourlyRate: 900 });
-  // Eight timeslots and four, both on the second day of the range; the bookings are made on the first.
+  // Eight and four timeslots on the second day of the range. The bookings are created on the first day.
   const [first, second, third] = await newTimeslots(server, spree, { date: "2026-03-03" });
   const [other] = await newTimeslots(server, havel, { date: "2026-03-03", workingHours: { end: "13:00" } });
   assert(first && second && third && other);
@@ -74,6 +74,6 @@ Deno.test("admin stats draws bars by status, day and room, with revenue and occu
   for (const time of ["yesterday", "2026-02-30", "2026-03-01T25:00"]) {
     const mistyped = await admin(server, `stats --from ${time}`);
     assert.equal(mistyped.code, 2);
-    assert.match(mistyped.stderr, /^--from must be a date such as /);
+    assert.match(mistyped.stderr, /^Option '--from <time>' argument '.+' is invalid: must be a date such as /);
   }
 });
