@@ -1,4 +1,4 @@
-/** Configuration: everything comes from the environment, is read once, and all faults are reported together. */
+/** Configuration from the environment. It is read once, and all faults are reported together. */
 import { z } from "zod";
 import type { LogLevel } from "./log.ts";
 import { isCurrency } from "./money.ts";
@@ -12,7 +12,7 @@ export interface CancellationTier {
   percent: number;
 }
 
-/** How tokens are verified: a shared secret, or an issuer's public keys. `issuer` and `audience` are checked when set. */
+/** Verification of tokens: a shared secret, or an issuer's public keys. `issuer` and `audience` are checked if set. */
 export interface AuthConfig {
   secret: string | undefined;
   jwksUrl: string | undefined;
@@ -26,7 +26,7 @@ export interface Config {
   /** Undefined means the embedded Postgres in `dataDir`. */
   databaseUrl: string | undefined;
   dataDir: string;
-  /** Connections a process. */
+  /** Most connections per process for statements, and as many for transactions. */
   databasePool: number;
   sandbox: boolean;
   demoData: boolean;
@@ -36,31 +36,31 @@ export interface Config {
   /** Longest notice first. */
   cancellationTiers: CancellationTier[];
   paymentProvider: "none" | PaymentProviderName;
-  /** What the provider needs, by the names of its variables. */
+  /** Settings of the provider, by the names of its variables. */
   paymentSettings: PaymentSettings;
-  /** Where people go on after a checkout; undefined means `publicUrl`. */
+  /** The page after a checkout. Undefined means `publicUrl`. */
   checkoutReturnUrl: string | undefined;
-  /** For how long a booking that is not paid holds its timeslot. */
+  /** How long an unpaid booking holds its timeslot. */
   holdMinutes: number;
-  /** For links we hand out; undefined means the address we listen on. */
+  /** Base of links to this server. Undefined means the address that we listen on. */
   publicUrl: string | undefined;
-  /** Origins (`https://app.example`) of pages that may use this server from elsewhere. */
+  /** Other origins (`https://app.example`) whose pages may call this server. */
   corsOrigins: string[];
-  /** How long before its start a booking is reminded of; 0 means never. */
+  /** How long before the start of a booking its reminder comes. 0 means never. */
   reminderLeadMinutes: number;
   eventRetentionDays: number;
   /** Whether requests are limited. */
   rateLimit: boolean;
-  /** For limits that all servers count together. */
+  /** Undefined means that each server counts rate limits alone. */
   redisUrl: string | undefined;
-  /** Proxies in front of this server that add to X-Forwarded-For. */
+  /** Number of proxies in front of this server that add to X-Forwarded-For. */
   trustedProxies: number;
-  /** Bookings of a user that may wait to be paid or confirmed; 0 for any number. */
+  /** Most bookings of a user that wait for payment or confirmation. 0 means no limit. */
   maxPendingBookings: number;
   logLevel: LogLevel;
 }
 
-/** Thrown by {@link parseConfig}; the message lists every fault, a line each. */
+/** Thrown by {@link parseConfig}. The message lists every fault, one per line. */
 export class ConfigError extends Error {
   override name = "ConfigError";
 }
@@ -82,7 +82,7 @@ const origins = z.string().transform((value, context): string[] => {
   return z.NEVER;
 });
 
-/** Whether a client can read the URL, with a password that is percent-encoded where it has to be. */
+/** Returns whether the URL parses and its user and password are valid percent-encoding. */
 function hasReadablePassword(value: string): boolean {
   try {
     const { username, password } = new URL(value);
@@ -117,7 +117,7 @@ const variables = z.object({
     error: "must start with postgres:// or postgresql://",
     abort: true,
   })
-    .refine(hasReadablePassword, "must be a URL; a special character in the password is written percent-encoded")
+    .refine(hasReadablePassword, "must be a URL; percent-encode special characters in the password")
     .optional(),
   DATA_DIR: z.string().default(".data"),
   DATABASE_POOL: wholeNumber(1, 1000).prefault("4"),
@@ -144,7 +144,7 @@ const variables = z.object({
   RATE_LIMIT: z.enum(["on", "off"], "must be on or off").default("on"),
   REDIS_URL: z.string().refine(
     (value) => /^rediss?:\/\//.test(value) && hasReadablePassword(value),
-    "must be a URL with redis or rediss; a special character in the password is written percent-encoded",
+    "must be a URL with redis or rediss; percent-encode special characters in the password",
   ).optional(),
   TRUST_PROXY: wholeNumber(0, 10).prefault("0"),
   MAX_PENDING_BOOKINGS: wholeNumber(0, 1_000_000).prefault("5"),
@@ -152,10 +152,10 @@ const variables = z.object({
 });
 
 /**
- * Reads the configuration. A variable that is set to nothing counts as not set. What only looks at the database
- * (`serves: false`) needs no way to verify tokens.
+ * Parses the configuration. An empty variable counts as not set. A program that only uses the database passes
+ * `serves: false`, and needs no settings to verify tokens.
  *
- * @throws {ConfigError} naming every variable that is malformed, missing, or in contradiction to another.
+ * @throws {ConfigError} naming every variable that is malformed, missing, or contradicts another.
  */
 export function parseConfig(
   environment: Record<string, string | undefined>,
@@ -170,16 +170,16 @@ export function parseConfig(
     faults.push("AUTH_JWT_SECRET: set either this or AUTH_JWKS_URL, not both");
   }
   if (serves && has("DATABASE_URL") && !has("AUTH_JWT_SECRET") && !has("AUTH_JWKS_URL")) {
-    faults.push("AUTH_JWT_SECRET: with DATABASE_URL, set this or AUTH_JWKS_URL, so that tokens can be verified");
+    faults.push("AUTH_JWT_SECRET: with DATABASE_URL, set this or AUTH_JWKS_URL, so that the server can verify tokens");
   }
   const isSandbox = success ? data.SANDBOX ?? !has("DATABASE_URL") : false;
   const provider = present.PAYMENT_PROVIDER ?? (isSandbox ? "sandbox" : "none");
   if (success && provider === "sandbox" && !isSandbox) {
-    faults.push("PAYMENT_PROVIDER: sandbox takes no money, so it needs SANDBOX=true");
+    faults.push("PAYMENT_PROVIDER: sandbox takes no money; set SANDBOX=true or choose another provider");
   }
   const chosen = providerNames.find((name) => name === provider);
   if (serves && chosen !== undefined && chosen !== "sandbox" && !has("PUBLIC_URL") && !has("CHECKOUT_RETURN_URL")) {
-    faults.push(`CHECKOUT_RETURN_URL: with ${chosen}, set this or PUBLIC_URL, so that people come back to you`);
+    faults.push(`CHECKOUT_RETURN_URL: with ${chosen}, set this or PUBLIC_URL, so that people return after a checkout`);
   }
   const settings = z.object(chosen === undefined || !serves ? {} : providerTypes[chosen].variables).safeParse(present);
   for (const { path, message } of settings.error?.issues ?? []) {

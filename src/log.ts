@@ -1,10 +1,10 @@
-/** JSON lines on standard output, one event a line. Never a token, never a body. */
+/** The log: one JSON object per line. It never contains a token or a body. */
 const levels = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = typeof levels[number];
 
 export type Log = Record<LogLevel, (message: string, fields?: Record<string, unknown>) => void>;
 
-/** A log that writes entries of `least` and above; `write` is given each line without its line end. */
+/** Returns a log of entries at level `least` and above. `write` gets each line without a line break. */
 export function createLog(least: LogLevel, write: (line: string) => void): Log {
   const at = (level: LogLevel) => (message: string, fields: Record<string, unknown> = {}) => {
     if (levels.indexOf(level) < levels.indexOf(least)) return;
@@ -13,7 +13,7 @@ export function createLog(least: LogLevel, write: (line: string) => void): Log {
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }
 
-/** What of a failure belongs in the log: name, message and stack, down its causes. */
+/** Returns the name, message and stack of a failure and of its causes. */
 export function describeFailure(failure: unknown): unknown {
   if (!(failure instanceof Error)) return String(failure);
   const { name, message, stack, cause } = failure;

@@ -1,7 +1,7 @@
-/** Amounts of money. The database and the API have decimals with two places, the code counts hundredths. */
+/** Amounts of money. The database and the API use decimals with two places, the code uses hundredths. */
 import { type RawBuilder, sql } from "kysely";
 
-/** ISO 4217 currencies whose minor unit is the main unit itself; of MGA the fifths are not used. */
+/** ISO 4217 currencies without a minor unit. The fifths of MGA are not in use. */
 const withoutFractions = [
   "BIF",
   "CLP",
@@ -23,31 +23,31 @@ const withoutFractions = [
   "XPF",
 ];
 
-/** In ISO 4217, but too new for the runtime's list. */
+/** Currencies of ISO 4217 that the runtime does not know yet. */
 const newCurrencies = ["SLE", "VED", "XCG", "ZWG"];
 const currencies = new Set([...Intl.supportedValuesOf("currency"), ...newCurrencies]);
 
-/** Whether `code` is a currency of ISO 4217. */
+/** Returns whether `code` is a currency of ISO 4217. */
 export function isCurrency(code: string): boolean {
   return currencies.has(code);
 }
 
-/** Whether amounts of the currency are whole. */
+/** Returns whether amounts of the currency are whole. */
 export function hasNoFractions(currency: string): boolean {
   return withoutFractions.includes(currency);
 }
 
-/** An amount as a person reads it, for example `EUR 45.00`. */
+/** Formats an amount for people, for example `EUR 45.00`. */
 export function formatMoney(amount: number, currency: string): string {
   return `${currency} ${amount.toFixed(hasNoFractions(currency) ? 0 : 2)}`;
 }
 
-/** An amount in hundredths of the main unit. */
+/** Converts an amount to hundredths of the main unit. */
 export function toCents(amount: string | number): number {
   return Math.round(Number(amount) * 100);
 }
 
-/** An amount rounded half up to what can be paid in the currency: two places, or none. Both are expressions. */
+/** Returns an SQL expression that rounds an amount half up: to two places, or to none without fractions. */
 export function roundMoney(amount: RawBuilder<unknown>, currency: RawBuilder<string>): RawBuilder<string> {
   const places = sql`case when ${currency} in (${
     sql.join(withoutFractions.map((code) => sql.lit(code)))

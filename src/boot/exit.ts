@@ -1,9 +1,9 @@
-/** How the programs of this repository end. */
+/** Exit codes and error messages of the programs of this repository. */
 import { ConfigError } from "../config.ts";
 import { isUnavailable } from "../database/failures.ts";
 import { describeFailure } from "../log.ts";
 
-/** Runs `program` and exits with 0, or says on standard error what went wrong and exits with 1. */
+/** Runs `program` and exits with 0. On a failure it prints the failure on standard error and exits with 1. */
 export async function exitAfter(program: () => Promise<void>): Promise<never> {
   try {
     await program();
@@ -14,10 +14,10 @@ export async function exitAfter(program: () => Promise<void>): Promise<never> {
   Deno.exit(0);
 }
 
-/** What whoever started us can mend is said in a sentence, anything else with its stack. */
+/** Returns one sentence for a failure that the operator can fix, and a stack for any other. */
 function explain(failure: unknown): string {
   if (failure instanceof ConfigError) return failure.message;
-  // By name: the embedded Postgres is not part of the production image.
+  // Checked by name, because the production image does not contain the class.
   if (failure instanceof Error && failure.name === "EmbeddedPostgresError") return failure.message;
   if (failure instanceof Deno.errors.AddrInUse) return "The port is in use. Set another PORT.";
   const cause = failure instanceof Error && failure.cause instanceof Error ? failure.cause : failure;

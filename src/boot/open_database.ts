@@ -1,4 +1,4 @@
-/** The database that the configuration asks for, and the secret that comes with the embedded one. */
+/** Opens the configured database, and the secret file of a server with the embedded one. */
 import type { Kysely } from "kysely";
 import { type Config, ConfigError } from "../config.ts";
 import { connect, type Database } from "../database/connect.ts";
@@ -10,14 +10,14 @@ export interface OpenDatabase {
   close(): Promise<void>;
 }
 
-/** Connects to `DATABASE_URL`, or starts the embedded Postgres first. `close` ends what was started. */
+/** Connects to `DATABASE_URL`, or starts the embedded Postgres first. `close` also stops that Postgres. */
 export async function openDatabase({ databaseUrl, dataDir, databasePool: pool }: Config): Promise<OpenDatabase> {
   if (databaseUrl !== undefined) {
     const db = connect({ url: databaseUrl, pool });
     return { url: databaseUrl, db, close: () => db.destroy() };
   }
   await assertMayWrite(dataDir);
-  // Imported only here: the production image has no embedded Postgres in it.
+  // Imported here because the production image has no embedded Postgres.
   const { startEmbeddedPostgres } = await import("./embedded.ts");
   const server = await startEmbeddedPostgres({ directory: dataDir });
   const url = server.url("postgres");
@@ -32,7 +32,7 @@ export async function openDatabase({ databaseUrl, dataDir, databasePool: pool }:
   return { url, db, close };
 }
 
-/** The configuration with the secret that a server with the embedded Postgres makes for itself and keeps in `DATA_DIR`. */
+/** Adds the secret in `DATA_DIR` to a configuration without keys. A server with the embedded Postgres creates that secret. */
 export async function withSecret(config: Config): Promise<Config> {
   const { auth, dataDir } = config;
   if (auth.secret !== undefined || auth.jwksUrl !== undefined) return config;
@@ -44,6 +44,6 @@ export async function withSecret(config: Config): Promise<Config> {
 async function assertMayWrite(path: string): Promise<void> {
   if ((await Deno.permissions.query({ name: "write", path })).state === "granted") return;
   throw new ConfigError(
-    "DATABASE_URL: set it, because this server may not write files and so has no Postgres of its own",
+    "DATABASE_URL: set it, because this server may not write files and cannot start a Postgres of its own",
   );
 }

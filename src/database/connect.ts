@@ -8,43 +8,43 @@ export type Database = DB;
 
 export interface ConnectOptions {
   url: string;
-  /** Connections at most for statements, and for transactions. They are opened when needed. */
+  /** Most connections for statements, and as many for transactions. They open on demand. */
   pool: number;
-  /** Lets a transaction take any time, as a migration may. */
-  isPatient?: boolean;
-  /** Kysely's log, for tests that look at statements. */
+  /** Whether transactions have the time limits below. A migration has none. Default: true. */
+  hasTimeLimits?: boolean;
+  /** Kysely's log, for tests that inspect statements. */
   log?: LogConfig;
 }
 
 /**
- * A server that freezes or loses its network within a transaction would hold its locks, and the feed of events for all
- * servers, until TCP notices after two hours. A lock that does not come in time is better asked for again.
+ * Limits of a transaction: 10 s idle, 30 s for a statement, 5 s for a lock. A server that freezes or loses its network in
+ * a transaction keeps its locks. It also delays the events of all servers. TCP would only notice after two hours.
  */
 const timeLimits = `select set_config('idle_in_transaction_session_timeout', '10s', true),
   set_config('statement_timeout', '30s', true), set_config('lock_timeout', '5s', true)`;
 
 /**
- * A pool that connects when it is first used. `destroy()` closes it.
+ * Returns a pool that connects on first use. `destroy()` closes it.
  *
- * Options in the URL's query reach postgres.js (`?prepare=false` for a PgBouncer that cannot keep prepared statements).
+ * Options in the URL's query reach postgres.js, such as `?prepare=false` for a PgBouncer without prepared statements.
  */
-export function connect({ url, pool, isPatient = false, log }: ConnectOptions): Kysely<Database> {
+export function connect({ url, pool, hasTimeLimits = true, log }: ConnectOptions): Kysely<Database> {
   const open = () =>
     postgres(url, {
       max: pool,
       connect_timeout: 10,
-      // Whoever asks is told at once that the database is gone, and may ask again.
+      // If the database is down, a statement fails at once and the client may retry.
       backoff: () => 0,
       connection: { application_name: "slotkeeper", TimeZone: "UTC" },
-      // Ids and counts stay far below 2^53, where numbers are exact.
+      // Ids and counts stay far below 2^53, so a number holds them exactly.
       types: { bigint: { to: 20, from: [20], parse: Number, serialize: String } },
-      // postgres.js would ask for them on each new connection, and end the process when that breaks meanwhile: nobody awaits
-      // its answer. Without them arrays are sent and read as text.
+      // postgres.js does not await this query. If the connection breaks meanwhile, the rejection ends the process.
+      // Without the types it sends and reads arrays as text.
       fetch_types: false,
       onnotice: () => {},
     });
   return new Kysely<Database>({
-    dialect: new PoolDialect(open, isPatient ? undefined : timeLimits),
+    dialect: new PoolDialect(open, hasTimeLimits ? timeLimits : undefined),
     ...(log === undefined ? {} : { log }),
   });
 }

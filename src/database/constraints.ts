@@ -1,3 +1,3 @@
-/** Names of constraints and indexes that the migrations give and that queries turn into problems. */
+/** Names of constraints and indexes in the migrations. A violation of one becomes a problem. */
 export const liveTimeslotKey = "bookings_live_timeslot_key";
 export const bookingTimeslotForeignKey = "bookings_timeslot_fkey";

@@ -1,13 +1,11 @@
 /**
- * Kysely's dialect for postgres.js, with two differences from the one of `kysely-postgres-js`:
+ * Kysely's dialect for postgres.js, with two differences from `kysely-postgres-js`:
  *
- * - A statement of its own goes to a pool that sends it down any connection without waiting for one to be free
- *   (pipelining). Transactions have a pool of their own. In postgres.js 3.4 a transaction that begins on a connection with
- *   other statements under way can be mixed up with them: `reserve()` may hand out one on which a statement is half
- *   described, and `begin()` loses its connection when that has no room for more.
- * - When a connection breaks, the whole pool is replaced. A connection of postgres.js 3.4 that broke while something was
- *   waiting to be written can never write again, and using a reserved one that broke ends the process
- *   (porsager/postgres#1066, #1208).
+ * - Statements outside transactions are pipelined: the pool sends them on any connection without waiting for a free one.
+ *   Transactions have a pool of their own. In postgres.js 3.4 they can be mixed up with statements in flight. `reserve()`
+ *   may return a connection on which a statement is half described. `begin()` loses a connection that has no room left.
+ * - If a connection breaks, the whole pool is replaced. A connection of postgres.js 3.4 that broke with unsent data never
+ *   writes again. Using a reserved connection that broke ends the process (porsager/postgres#1066, #1208).
  */
 import type { CompiledQuery, DatabaseConnection, Driver, QueryResult, TransactionSettings } from "kysely";
 import { PostgresJSDialect } from "kysely-postgres-js";
@@ -16,10 +14,10 @@ import { isConnectionLost } from "./failures.ts";
 
 type Client = postgres.Sql;
 
-/** Seconds that statements on a pool that is given up, or closed, still have. */
+/** Seconds for the statements in flight of a pool that is replaced or closed. */
 const graceSeconds = 5;
 
-/** Holds the client that is in use. */
+/** Holds the current client. */
 class Pool {
   client: Client;
 
@@ -27,21 +25,21 @@ class Pool {
     this.client = open();
   }
 
-  /** Replaces the client, unless another statement has seen it break before. */
+  /** Replaces the client, unless another statement already did. */
   replace(broken: Client): void {
     if (broken !== this.client) return;
     this.client = this.open();
-    // Its statements end within the grace; that it cannot say goodbye to a server that is gone is no news.
+    // Closing fails if the server is gone, which is known already.
     broken.end({ timeout: graceSeconds }).catch(() => {});
   }
 }
 
-/** A transaction that is open on a connection of its own. */
+/** An open transaction on its own connection. */
 interface OpenTransaction {
   sql: postgres.TransactionSql;
-  /** Lets it be committed, or rolled back when it is given a failure. */
+  /** Resolving it commits, rejecting it rolls back. */
   finish: PromiseWithResolvers<void>;
-  /** Resolves when it is committed, rejects when it is rolled back. */
+  /** Resolves after the commit, rejects after the rollback. */
   ended: Promise<void>;
 }
 
@@ -50,7 +48,7 @@ const rollback = new Error("rolled back");
 class PoolConnection implements DatabaseConnection {
   private transaction: OpenTransaction | undefined;
   private broken: unknown;
-  /** The pool's at the beginning; the pool may have another by the time that this one breaks. */
+  /** The pool's client at the start. The pool may have replaced it by the time this connection breaks. */
   private client: Client;
 
   constructor(
@@ -61,14 +59,14 @@ class PoolConnection implements DatabaseConnection {
     this.client = pool.client;
   }
 
-  /** Begins a transaction, with options such as `isolation level serializable`. */
+  /** Begins a transaction. `options` are text such as `isolation level serializable`. */
   async begin(options: string): Promise<void> {
     this.pool = this.transactions;
     this.client = this.pool.client;
     const opened = Promise.withResolvers<postgres.TransactionSql>();
     const finish = Promise.withResolvers<void>();
     const ended = this.client.begin(options, (sql) => {
-      // Sent ahead of the first statement. If it fails, so will that.
+      // Sent before the first statement. If it fails, the first statement fails too.
       if (this.timeLimits !== undefined) sql.unsafe(this.timeLimits, [], { prepare: true }).catch(() => {});
       opened.resolve(sql);
       return finish.promise;
@@ -88,7 +86,7 @@ class PoolConnection implements DatabaseConnection {
   async rollback(): Promise<void> {
     const { transaction } = this;
     this.transaction = undefined;
-    // A connection that broke has rolled back, and nothing may be sent to it any more.
+    // Postgres rolled back when the connection broke. Nothing may be sent on it.
     if (this.broken !== undefined) return;
     transaction?.finish.reject(rollback);
     await transaction?.ended.catch((failure: unknown) => {
@@ -98,7 +96,7 @@ class PoolConnection implements DatabaseConnection {
 
   async executeQuery<Row>({ sql, parameters }: CompiledQuery): Promise<QueryResult<Row>> {
     if (this.broken !== undefined) throw this.broken;
-    // postgres.js types parameters more narrowly than it takes them, and rows as it cannot know them.
+    // postgres.js accepts more parameters than its types say, and it cannot know the type of a row.
     const values = [...parameters] as postgres.ParameterOrJSON<never>[];
     const result = await this.watched((client) =>
       (this.transaction?.sql ?? client).unsafe(sql, values, { prepare: true })
@@ -106,7 +104,7 @@ class PoolConnection implements DatabaseConnection {
     return { rows: [...result] as Row[], numAffectedRows: BigInt(result.count ?? 0) };
   }
 
-  // deno-lint-ignore require-yield -- Kysely asks for a generator; nothing here streams.
+  // deno-lint-ignore require-yield -- Kysely's interface wants a generator, but nothing here streams.
   async *streamQuery<Row>(): AsyncIterableIterator<QueryResult<Row>> {
     throw new Error("streaming is not supported");
   }
@@ -161,15 +159,16 @@ class PoolDriver implements Driver {
 }
 
 /**
- * The dialect over clients that `open` makes, one for statements and one for transactions, and makes again when their
- * connections broke. Only a transaction stays on one connection; Kysely's `connection()` does not. Of the parent it takes
- * adapter, introspector and compiler, which never use the client that it is given.
+ * The dialect over two clients of `open`, one for statements and one for transactions. It calls `open` again if a
+ * connection breaks. A transaction stays on one connection, but Kysely's `connection()` does not.
+ *
+ * The parent gives the adapter, introspector and compiler. They never use its client.
  */
 export class PoolDialect extends PostgresJSDialect {
   private readonly statements: Pool;
   private readonly transactions: Pool;
 
-  /** `timeLimits` is a statement that sets the time limits of a transaction, sent when it begins. */
+  /** `timeLimits` is a statement that sets the time limits of a transaction. It is sent when a transaction begins. */
   constructor(open: () => Client, private readonly timeLimits?: string) {
     const statements = new Pool(open);
     super({ postgres: statements.client });

@@ -8,7 +8,7 @@ import * as m0002 from "./migrations/0002_events.ts";
 import * as m0003 from "./migrations/0003_payments.ts";
 import * as m0004 from "./migrations/0004_access.ts";
 
-/** By name. A migration that has landed is never edited; a change is a new one. */
+/** By name. Never edit the SQL of a migration that has landed. Add a new one. */
 export const migrations: Record<string, Migration> = {
   "0001_rooms_timeslots_bookings": m0001,
   "0002_events": m0002,
@@ -16,7 +16,10 @@ export const migrations: Record<string, Migration> = {
   "0004_access": m0004,
 };
 
-/** Whether the database answers and has every migration. They run in order, so one query for the last one is enough. */
+/**
+ * Returns whether the database has every migration. They run in order, so the query looks for the last one only. Throws if
+ * the database does not answer.
+ */
 export async function isMigrated(db: Kysely<Database>): Promise<boolean> {
   const last = Object.keys(migrations).at(-1) ?? "";
   try {

@@ -1,6 +1,6 @@
 /**
- * How many rows there are on all pages, when the page itself tells: the last one does, unless it is empty. Undefined means
- * that they have to be counted.
+ * Returns the number of rows on all pages if this page is the last one and not empty. Otherwise returns undefined, and the
+ * rows must be counted.
  */
 export function totalFromPage(rows: number, { limit, offset }: { limit: number; offset: number }): number | undefined {
   const isLast = rows < limit && (rows > 0 || offset === 0);

@@ -1,25 +1,27 @@
-/** Statements that are put together once and run with other values each time. For long ones that was measured to pay. */
+/** Statements that Kysely compiles once and runs with new values each time. See the guide on decisions. */
 import type { Compilable, CompiledQuery, Kysely } from "kysely";
 import type { Database } from "./connect.ts";
 
-/** Stands for a value while the statement is put together. */
+/** Replaces a value while the statement is compiled. */
 class Placeholder {
   constructor(readonly name: PropertyKey) {}
 }
 
-/** Gives a placeholder for whatever is asked of it. */
+/** Returns a placeholder for every property. */
 const placeholders = new Proxy({}, { get: (_, name) => new Placeholder(name) });
 
 /**
- * `build` is called once, with placeholders: it must hand the values on as they are, and may not look at them. Dates and
- * numbers, texts and null are alike to it, so what the statement looks like cannot depend on them.
+ * Returns a function that runs the statement of `build` and returns its rows.
+ *
+ * `build` is called once, with placeholders as values. It must pass them on unchanged, so the form of the statement cannot
+ * depend on a value.
  */
 export function prepared<Values extends object, Row>(
   build: (db: Kysely<Database>, values: Values) => Compilable<Row>,
 ): (db: Kysely<Database>, values: Values) => Promise<Row[]> {
   let statement: CompiledQuery<Row> | undefined;
   return async (db, values) => {
-    // A placeholder passes for the value that it stands for, since nobody looks at it.
+    // `build` only passes values on, so a placeholder may have the type of its value.
     statement ??= build(db, placeholders as Values).compile();
     const parameters = statement.parameters.map((each) =>
       each instanceof Placeholder ? Reflect.get(values, each.name) : each

@@ -1,21 +1,21 @@
-/** Handing out work that is done after the transaction, again and again until it succeeds. */
+/** Adds jobs: work after a transaction, retried until it succeeds. */
 import { type RawBuilder, sql } from "kysely";
 
-/** What there is to do, by the name of the task. The payload is the id of a row, which says the rest. */
+/** The name of a task. The payload of a job is `{ id }`, the id of the row that it is about. */
 export type JobName = "refund_payment" | "close_checkout";
 
 /**
- * How often a job is tried. Between two tries lie e to the power of the number of tries so far, in seconds, at most e^10
- * (the rule of graphile-worker): the last try comes a good day after the first.
+ * Attempts of a job. After the n-th attempt graphile-worker waits e^n seconds, at most e^10. The last attempt is more than
+ * a day after the first.
  */
-const tries = 14;
+const maxAttempts = 14;
 
 /**
- * An expression for a statement that changes something: adds the job in the same transaction and gives the job's id.
- * `id` is an expression for the payload.
+ * Returns an SQL expression that adds the job in the transaction of its statement. Its value is the job's id. `id` is an
+ * expression for the id in the payload.
  */
 export function enqueue(job: JobName, id: RawBuilder<string>): RawBuilder<number> {
   return sql<number>`(graphile_worker.add_job(
-    ${sql.lit(job)}, json_build_object('id', ${id}), max_attempts => ${sql.lit(tries)}
+    ${sql.lit(job)}, json_build_object('id', ${id}), max_attempts => ${sql.lit(maxAttempts)}
   )).id`;
 }

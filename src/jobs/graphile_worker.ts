@@ -1,7 +1,7 @@
 /**
- * The package `graphile-worker`, loaded so that it leaves the disk alone: as it loads it looks for a configuration file in
- * the working directory and in every folder above it up to the home, none of which is ours to read in production. So while
- * it loads, the working directory passes for the home.
+ * Imports `graphile-worker` without reads outside the working directory. On import the package looks for a configuration
+ * file in every folder up to the home directory. Production has no permission to read these. So the working directory
+ * replaces the home directory during the import.
  */
 import os from "node:os";
 

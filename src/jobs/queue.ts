@@ -1,8 +1,8 @@
-/** Looking at the queue of jobs. Its times are Postgres's own: how long a job waits has nothing to do with bookings. */
+/** Queries of the job queue. Its times are those of Postgres, not of the sandbox clock. */
 import { type Kysely, sql } from "kysely";
 import type { Database } from "../database/connect.ts";
 
-/** Whether there is a job to do now. */
+/** Returns whether a job is due. */
 export async function hasDueJobs(db: Kysely<Database>): Promise<boolean> {
   const { rows } = await sql<{ due: boolean }>`
     select exists (
@@ -13,8 +13,8 @@ export async function hasDueJobs(db: Kysely<Database>): Promise<boolean> {
 }
 
 /**
- * Frees the jobs of servers that died with a job in their hands, which the queue itself would keep locked for four hours.
- * No job takes nearly as long as a minute: the provider's answers are waited for by seconds.
+ * Unlocks jobs that have been locked for over a minute, because their server died. The queue itself unlocks them after
+ * four hours. No live job takes a minute, because calls of a provider time out after seconds.
  */
 export async function freeAbandonedJobs(db: Kysely<Database>): Promise<void> {
   await sql`
@@ -30,7 +30,7 @@ export interface GivenUpJob {
   lastError: string | null;
 }
 
-/** Jobs that had their last try. */
+/** Lists up to 1,000 jobs whose last attempt failed. */
 export async function listGivenUpJobs(db: Kysely<Database>): Promise<GivenUpJob[]> {
   const { rows } = await sql<GivenUpJob>`
     select id, task_identifier as name, last_error as "lastError" from graphile_worker.jobs

@@ -1,9 +1,12 @@
 import pg from "pg";
 
 /**
- * `DATABASE_URL` for node-postgres, on which the queue of jobs runs. Its options are those of postgres.js, of which only the
- * one for TLS means something here. `require` is then as in libpq, which does not look at the certificate's issuer. What
- * postgres.js tries with TLS first and then without (`prefer`) is tried here once, since node-postgres does not.
+ * Converts `DATABASE_URL` for node-postgres, which the job queue uses. Its options are those of postgres.js. Only the
+ * option for TLS applies here.
+ *
+ * `require` works as in libpq: it does not check the certificate's issuer. The option `prefer` means TLS if the server
+ * supports it. Because node-postgres has no such option, this function connects once with TLS. It throws if that fails for
+ * another reason.
  */
 export async function queueUrl(databaseUrl: string): Promise<string> {
   const tls = tlsOf(databaseUrl);
@@ -25,15 +28,15 @@ type Tls = "disable" | "prefer" | "require" | "verify-full";
 
 function tlsOf(databaseUrl: string): Tls {
   const { searchParams } = new URL(databaseUrl);
-  const written = searchParams.get("sslmode") ?? searchParams.get("ssl") ?? "disable";
-  switch (written) {
+  const mode = searchParams.get("sslmode") ?? searchParams.get("ssl") ?? "disable";
+  switch (mode) {
     case "disable":
     case "false":
     case "":
       return "disable";
     case "prefer":
       return "prefer";
-    // To postgres.js they are the same.
+    // postgres.js treats both alike.
     case "allow":
     case "require":
       return "require";

@@ -1,4 +1,4 @@
-/** Doing jobs, on every server: the queue gives each job to one of them. */
+/** Runs jobs. Every server has a worker, and the queue gives each job to one of them. */
 import type { Kysely } from "kysely";
 import pg from "pg";
 import type { Database } from "../database/connect.ts";
@@ -9,19 +9,19 @@ import { Logger, runTaskListOnce } from "./graphile_worker.ts";
 import { hasDueJobs } from "./queue.ts";
 import { queueUrl } from "./queue_url.ts";
 
-/** Milliseconds between two looks at the queue. */
+/** Milliseconds between two polls of the queue. */
 const intervalMs = 2_000;
 
 const queueOptions = {
   noHandleSignals: true,
-  // A PgBouncer that pools transactions may not keep prepared statements.
+  // A PgBouncer in transaction mode may not support prepared statements.
   noPreparedStatements: true,
-  // Without a batch nobody would wait for the statement that marks a job as done or failed: when it fails, as the database is
-  // gone or the pool closed, the process would end.
+  // Without a batch the package does not await the statement that marks a job as done or failed. If the database is gone or
+  // the pool closed, that rejection would end the process.
   preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
 };
 
-/** Does a job, or fails and is tried again later. `attempt` counts from 1. */
+/** Runs a job for the row `id`. If it rejects, the job is retried later. `attempt` counts from 1. */
 export type Task = (id: string, job: { attempt: number }) => Promise<void>;
 
 export interface WorkerOptions {
@@ -31,7 +31,7 @@ export interface WorkerOptions {
   tasks: Record<JobName, Task>;
 }
 
-/** Looks for jobs when it is told to, so that no connection is held for a queue that is mostly empty. */
+/** Polls the queue, so that no connection is held for a queue that is mostly empty. */
 export class Worker {
   private pool: pg.Pool | undefined;
   private readonly rounds: Repeater;
@@ -40,22 +40,22 @@ export class Worker {
   constructor(private readonly options: WorkerOptions) {
     const { log } = options;
     this.rounds = new Repeater(
-      () => this.work().catch((failure) => log.error("no jobs can be done", { failure: describeFailure(failure) })),
+      () => this.work().catch((failure) => log.error("jobs cannot be run", { failure: describeFailure(failure) })),
       intervalMs,
     );
   }
 
-  /** Works now and again. */
+  /** Begins to poll. */
   start(): void {
     this.rounds.start();
   }
 
-  /** Does all jobs that are due, one after the other. What fails is logged, and left in the queue. */
+  /** Runs all due jobs, one after another. A failed job is logged and stays in the queue. */
   async work(): Promise<void> {
     const { db, log, tasks } = this.options;
     if (!await hasDueJobs(db)) return;
     const client = await (await this.connected()).connect();
-    // That it broke is told to the statement that is under way, or to the next one.
+    // A broken connection also rejects the current statement or the next one.
     const ignore = () => {};
     client.on("error", ignore);
     try {
@@ -66,7 +66,7 @@ export class Worker {
         ]),
       );
       const logger = new Logger(() => (level, message) => {
-        if (level === "error" || level === "warning") log.warn("a job failed", { reason: message.split("\n")[0] });
+        if (level === "error" || level === "warning") log.warn("job failed", { reason: message.split("\n")[0] });
       });
       this.running = runTaskListOnce({ ...queueOptions, logger }, list, client);
       await this.running.promise;
@@ -77,12 +77,12 @@ export class Worker {
     }
   }
 
-  /** Lets the job that is being done end, or breaks it off after 5 seconds, and begins no other. */
+  /** Starts no other job. Waits for the current one to end, and aborts it after 5 seconds. */
   async stop(): Promise<void> {
     const ended = this.rounds.stop();
     const { log } = this.options;
     await Promise.resolve(this.running?.gracefulShutdown("the server stops"))
-      .catch((failure: unknown) => log.warn("a job was broken off", { failure: describeFailure(failure) }));
+      .catch((failure: unknown) => log.warn("job aborted", { failure: describeFailure(failure) }));
     await ended;
     await this.pool?.end();
   }
@@ -91,7 +91,7 @@ export class Worker {
     if (this.pool !== undefined) return this.pool;
     const connectionString = await queueUrl(this.options.url);
     this.pool = new pg.Pool({ connectionString, max: 1, idleTimeoutMillis: 10_000 });
-    // A connection that breaks while nobody uses it. Whoever needs the next one is told if that fails, too.
+    // An idle connection broke. The next job opens another one, and reports if that fails.
     this.pool.on("error", () => {});
     return this.pool;
   }
@@ -99,6 +99,6 @@ export class Worker {
 
 function idOf(payload: unknown): string {
   const id = typeof payload === "object" && payload !== null && "id" in payload ? payload.id : undefined;
-  if (typeof id !== "string") throw new Error("a job without the id of what it is about");
+  if (typeof id !== "string") throw new Error("The payload of the job has no id");
   return id;
 }

@@ -1,32 +1,31 @@
 /**
- * Dates and times as callers write them: a calendar date, or a date-time with or without an offset.
+ * Dates and times of callers: a calendar date, or a date-time with or without an offset.
  *
- * What a wall clock shows is computed here, by Temporal, and never in SQL. The runtime and Postgres each bring their own
- * copy of the IANA data, and these differ whenever one of them is older; Postgres also takes names such as CET for
- * abbreviations without daylight saving.
+ * Temporal computes all wall-clock times, never SQL. See the guide on decisions. Also, Postgres reads a name such as CET
+ * as an abbreviation without daylight saving.
  */
 import { invalidFields } from "../contract/problems.ts";
 
-/** Where a text came from, to say so when it is no date. */
+/** The field of a text, for the error if it is not a date. */
 export interface Field {
   in: "body" | "query";
   path: string;
 }
 
-/** A calendar day; a time on the wall clock of a zone still to be named; or an instant. */
+/** A calendar day, a wall-clock time without a zone, or an instant. */
 export type Moment = Temporal.PlainDate | Temporal.PlainDateTime | Temporal.Instant;
 
-/** Before this year offsets were of odd seconds, and nobody books there. */
+/** Earlier offsets have odd seconds, and nobody books there. */
 const firstYear = 1900;
 /** A day of a later year may end in the year 10000, which many programs cannot write. */
 const lastBookableYear = 9998;
-/** For ranges: "until 9999-12-31" is a common way to say for ever. */
+/** For ranges: "until 9999-12-31" often means without an end. */
 const lastYear = 9999;
 
 /**
- * Reads `text`, of the contract's `DateOrDateTime`.
+ * Parses a `DateOrDateTime` of the contract.
  *
- * @throws {Problem} `validation_failed` when there is no such day or time, or its year is not one of ours.
+ * @throws {Problem} `validation_failed` if the day or time does not exist, or the year is before 1900 or after `last`.
  */
 export function parseMoment(text: string, field: Field, last = lastBookableYear): Moment {
   try {
@@ -43,7 +42,7 @@ export function parseMoment(text: string, field: Field, last = lastBookableYear)
   }
 }
 
-/** Whether `zone` is the name of an IANA time zone; offsets such as `+02:00` are none. */
+/** Returns whether `zone` names an IANA time zone. An offset such as `+02:00` does not. */
 export function isTimeZone(zone: string): boolean {
   if (!/^[A-Za-z]/.test(zone)) return false;
   try {
@@ -54,49 +53,49 @@ export function isTimeZone(zone: string): boolean {
   }
 }
 
-/** The calendar day on which `moment` falls in `zone`. */
+/** Returns the calendar day of `moment` in `zone`. */
 export function dayIn(zone: string, moment: Moment): Temporal.PlainDate {
   if (moment instanceof Temporal.PlainDate) return moment;
   if (moment instanceof Temporal.PlainDateTime) return moment.toPlainDate();
   return moment.toZonedDateTimeISO(zone).toPlainDate();
 }
 
-/** The instant at which `moment` is on the wall clock of `zone`; a day stands for its start. */
+/** Returns the instant of `moment` in `zone`. A day means its start. */
 export function instantIn(zone: string, moment: Moment): Temporal.Instant {
   if (moment instanceof Temporal.Instant) return moment;
   return moment.toZonedDateTime(zone).toInstant();
 }
 
-/** The instants at which `day` begins and ends in `zone`; 23 to 25 hours apart where clocks change. */
+/** Returns the start and end of `day` in `zone`. They are 23 to 25 hours apart if clocks change. */
 export function dayBounds(zone: string, day: Temporal.PlainDate): { from: Temporal.Instant; to: Temporal.Instant } {
   return { from: instantIn(zone, day), to: instantIn(zone, day.add({ days: 1 })) };
 }
 
-/** One end of a range: what lies `>=`, `<=` or `<` a time, on the wall clock or as an instant. */
+/** One end of a range: times `>=`, `<=` or `<` a wall-clock time or an instant. */
 export interface Bound<Time = Temporal.PlainDateTime | Temporal.Instant> {
   operator: ">=" | "<=" | "<";
   at: Time;
 }
 
-/** From `text` on. A day counts from its start. */
+/** Returns the lower end of a range, inclusive. A day counts from its start. Throws like {@link parseMoment}. */
 export function lowerBound(text: string, field: Field): Bound {
   const moment = parseMoment(text, field, lastYear);
   return { operator: ">=", at: moment instanceof Temporal.PlainDate ? moment.toPlainDateTime() : moment };
 }
 
-/** Until `text`. A day counts to its end. */
+/** Returns the upper end of a range, inclusive. A day counts to its end. Throws like {@link parseMoment}. */
 export function upperBound(text: string, field: Field): Bound {
   const moment = parseMoment(text, field, lastYear);
   if (moment instanceof Temporal.PlainDate) return { operator: "<", at: moment.add({ days: 1 }).toPlainDateTime() };
   return { operator: "<=", at: moment };
 }
 
-/** `time` as Postgres reads it: the year 10000, where a range until 9999-12-31 may end, has no sign there. */
+/** Formats `time` for Postgres, which takes no sign before the year 10000. A range until 9999-12-31 may end there. */
 export function toPostgres(time: Temporal.Instant): string {
   return time.toString().replace(/^\+0*/, "");
 }
 
-/** For a person to read, for example `Monday, 9 March 2026 at 10:00 to 11:00 (Europe/Berlin)`. */
+/** Formats a range for people, for example `Monday, 9 March 2026 at 10:00 to 11:00 (Europe/Berlin)`. */
 export function describeTimes(zone: string, { startTime, endTime }: { startTime: string; endTime: string }): string {
   const day: Intl.DateTimeFormatOptions = { weekday: "long", day: "numeric", month: "long", year: "numeric" };
   const time: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit", hour12: false };

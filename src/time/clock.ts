@@ -1,6 +1,6 @@
-/** The only source of "now" for the domain, so that tests and the sandbox can hold it in their hand. */
+/** The domain's only source of the current time, so that tests and the sandbox can set it. */
 export interface Clock {
-  /** The present instant, to the millisecond. */
+  /** The current instant, in milliseconds. */
   now(): Date;
 }
 

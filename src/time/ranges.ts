@@ -1,38 +1,38 @@
-/** Ranges of time in lists and stats. */
+/** Time ranges of lists and stats. */
 import { type RawBuilder, sql } from "kysely";
 import { type Bound, instantIn, lowerBound, toPostgres, upperBound } from "./calendar.ts";
 import { Problem } from "../contract/problems.ts";
 
-/** A range, of instants if not said otherwise. Undefined ends are open. */
+/** A range, by default of instants. An undefined end is open. */
 export interface Range<Time = Temporal.Instant> {
   from: Bound<Time> | undefined;
   to: Bound<Time> | undefined;
 }
 
-/** When a wall clock shows a certain time, by time zone; instants as Postgres reads them. */
+/** The instants of one wall-clock time by time zone, formatted for Postgres. */
 export type InstantByZone = Record<string, string>;
 
-/** The ends that a range has. */
+/** Returns the defined ends of a range. */
 export function endsOf<Time>({ from, to }: Range<Time>): Bound<Time>[] {
   return [from, to].filter((bound) => bound !== undefined);
 }
 
-/** An instant, to its nanoseconds, for a query. */
+/** Returns an SQL expression for an instant. */
 export const instantSql = (at: Temporal.Instant): RawBuilder<Date> => sql<Date>`${toPostgres(at)}::text::timestamptz`;
 
-/** One end of a range as a caller wrote it: the name of the parameter and its value. */
-interface WrittenEnd {
+/** A query parameter with one end of a range: its name and its value. */
+interface EndParameter {
   path: string;
   text: string | undefined;
 }
 
 /**
- * Reads both ends of a range, each optional.
+ * Parses both ends of a range. Each is optional.
  *
- * @throws {Problem} `validation_failed` for what is no date, `invalid_date_range` when it ends before it starts. A
- * wall-clock time and an instant can be compared in a zone only, see {@link rangeIn}.
+ * @throws {Problem} `validation_failed` if an end is not a date, `invalid_date_range` if the range ends before it starts.
+ * Only {@link rangeIn} can compare a wall-clock time with an instant, because that needs a zone.
  */
-export function parseRange(from: WrittenEnd, to: WrittenEnd): Range<Bound["at"]> {
+export function parseRange(from: EndParameter, to: EndParameter): Range<Bound["at"]> {
   const lower = from.text === undefined ? undefined : lowerBound(from.text, { in: "query", path: from.path });
   const upper = to.text === undefined ? undefined : upperBound(to.text, { in: "query", path: to.path });
   const sameKind = lower?.at instanceof Temporal.Instant === upper?.at instanceof Temporal.Instant;
@@ -41,9 +41,9 @@ export function parseRange(from: WrittenEnd, to: WrittenEnd): Range<Bound["at"]>
 }
 
 /**
- * A range of wall-clock times as one of instants in `zone`.
+ * Converts a range of wall-clock times in `zone` to one of instants.
  *
- * @throws {Problem} `invalid_date_range` when it ends before it starts there.
+ * @throws {Problem} `invalid_date_range` if it ends before it starts in `zone`.
  */
 export function rangeIn(zone: string, { from, to }: Range<Bound["at"]>): Range {
   const fixed = (bound: Bound | undefined) => bound && { ...bound, at: instantIn(zone, bound.at) };
@@ -60,7 +60,7 @@ export function hasWallTimes({ from, to }: Range<Bound["at"]>): boolean {
   return [from, to].some((bound) => bound?.at instanceof Temporal.PlainDateTime);
 }
 
-/** A range whose wall-clock times are meant in each of `zones`. */
+/** Converts each wall-clock time of a range to its instants in all `zones`. */
 export function rangeByZone(
   zones: string[],
   { from, to }: Range<Bound["at"]>,

@@ -1,17 +1,17 @@
-/** Something that is done now and again for as long as the server runs. */
+/** Repeats work while the server runs. */
 export class Repeater {
   private readonly stopped = Promise.withResolvers<void>();
   private isStopped = false;
   private running: Promise<void> = Promise.resolve();
 
-  /** `run` deals with its failures; `intervalMs` lies between the end of one run and the beginning of the next. */
+  /** `run` must not reject. The pause between two runs is `intervalMs`. */
   constructor(private readonly run: () => Promise<void>, private readonly intervalMs: number) {}
 
   start(): void {
     this.running = this.repeat();
   }
 
-  /** Resolves when the last run has ended. */
+  /** Starts no other run. Resolves after the last one. */
   async stop(): Promise<void> {
     this.isStopped = true;
     this.stopped.resolve();

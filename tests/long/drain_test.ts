@@ -27,7 +27,7 @@ async function stopDuringSweep(): Promise<void> {
   await using database = await newDatabase();
   await using server = await startServerProcess("serve", { DATABASE_URL: database.url, AUTH_JWT_SECRET: testSecret });
   // A transaction that stays open for longer than usual.
-  const db = connect({ url: database.url, pool: 2, isPatient: true });
+  const db = connect({ url: database.url, pool: 2, hasTimeLimits: false });
   await db.transaction().execute(async (trx) => {
     await sql`lock table bookings in access exclusive mode`.execute(trx);
     await untilWaiting(db, 1);

@@ -111,15 +111,15 @@ Deno.test("a transaction has time limits, a statement of its own and a migration
     return rows[0]?.limits;
   };
   const db = connect({ url: database.url, pool: 1 });
-  const patient = connect({ url: database.url, pool: 1, isPatient: true });
+  const unlimited = connect({ url: database.url, pool: 1, hasTimeLimits: false });
   try {
     assert.equal(await db.transaction().execute(limitsOf), "10s 30s 5s");
     assert.equal(await limitsOf(db), "0 0 0");
-    assert.equal(await patient.transaction().execute(limitsOf), "0 0 0");
+    assert.equal(await unlimited.transaction().execute(limitsOf), "0 0 0");
     // The connection of the first transaction has none left over.
     assert.equal(await db.transaction().execute(limitsOf), "10s 30s 5s");
   } finally {
-    await Promise.all([db.destroy(), patient.destroy()]);
+    await Promise.all([db.destroy(), unlimited.destroy()]);
   }
 });
 

@@ -1,15 +1,15 @@
 import { type Kysely, sql } from "kysely";
 
 /**
- * The first tables. What must never be wrong is said by a constraint, not by code:
+ * The first tables. Constraints, not code, keep the critical rules:
  *
- * - `timeslots_no_overlap`: two timeslots of a room never overlap, whoever generates them, however many at once. Ranges
- *   are half-open, so one may end when the next begins. `btree_gist` lets the room's id stand in a gist index.
- * - `bookings_live_timeslot_key`: one live booking a timeslot. This index decides every race for it.
- * - `bookings_timeslot_fkey` spans timeslot and room, so a booking's room is its timeslot's.
+ * - `timeslots_no_overlap`: two timeslots of a room never overlap, also if requests generate them at the same time.
+ *   Ranges are half-open, so one may end when the next begins. `btree_gist` allows the room's id in a gist index.
+ * - `bookings_live_timeslot_key`: one live booking per timeslot. This index decides every race for it.
+ * - `bookings_timeslot_fkey` spans timeslot and room, so a booking has the room of its timeslot.
  *
- * Instants only: what they are on a wall clock is for the program to say, whose zone data may differ from Postgres's.
- * Every list has an index in its order, and every foreign key one for its checks.
+ * Times are instants only, because the program computes wall-clock times. Its zone data may differ from that of Postgres.
+ * Every list has an index in its order, and every foreign key has one for its checks.
  */
 export async function up(db: Kysely<unknown>): Promise<void> {
   await sql`create extension if not exists btree_gist`.execute(db);

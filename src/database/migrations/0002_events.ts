@@ -1,20 +1,19 @@
 import { type Kysely, sql } from "kysely";
 
 /**
- * The feed of events. Each row is written by the transaction that makes the change which it tells of.
+ * The feed of events. The transaction of a change also writes its events.
  *
- * - The order of the feed is (`transaction_id`, `id`). Ids alone do not do: they are committed out of order, so a reader
- *   that has seen 8 would never see a 7 that is committed later. A reader takes only what lies below the oldest
- *   transaction that still runs; nothing can appear there any more.
- * - It has no foreign keys: its rows are copies of what the same statement changed, and a log is not held by what it
- *   tells of.
- * - `booking_events_user_idx` and `booking_events_room_idx` are for those who come back and read what they missed,
- *   `booking_events_occurred_idx` for finding what is too old to be kept.
- * - `event_feed` has one row: whose feed it is, and up to where it was removed, so that a cursor from before is known
- *   to have missed something. Transaction ids belong to a Postgres cluster, so the feed remembers which one.
- * - `bookings.reminded_at` makes the reminder one a booking, whatever is kept of the feed. `timeslots_start_idx` finds
- *   what starts soon in all rooms.
- * - `socket_tickets` has the hash of a ticket only: who reads this table cannot open a socket with it.
+ * - The order of the feed is (`transaction_id`, `id`). Ids alone are not enough, because they are committed out of order.
+ *   A reader that has seen 8 would never see a 7 that is committed later. So a reader stays below the oldest running
+ *   transaction, where no event can appear later.
+ * - Rows are copies of the changed rows. The feed has no foreign keys, so a log entry can outlive its subject.
+ * - `booking_events_user_idx` and `booking_events_room_idx` serve subscribers that resume. `booking_events_occurred_idx`
+ *   finds the events that are too old.
+ * - `event_feed` has one row: the cluster of the feed, and the position up to which events were removed. An older cursor
+ *   has missed events. Transaction ids belong to a Postgres cluster, so the feed remembers its cluster.
+ * - `bookings.reminded_at` limits reminders to one per booking, also after old events are removed. `timeslots_start_idx`
+ *   finds the timeslots of all rooms that start soon.
+ * - `socket_tickets` has only the hash of a ticket. A reader of this table cannot open a socket with it.
  */
 export async function up(db: Kysely<unknown>): Promise<void> {
   await sql`

@@ -1,23 +1,23 @@
 import { type Kysely, sql } from "kysely";
 
 /**
- * Payments. What a provider tells us are facts that may come in any order, so each is a row or a number that only grows:
+ * Payments. Reports of a provider are facts in any order, so each is a row or a number that only grows:
  *
- * - `checkouts`: where a booking could be paid. `id` is what the provider sends back to us; `reference` is the provider's
- *   own name, unknown until it has answered. The job `close_job_id` tells it that the checkout is closed.
- * - `payments`: one a payment of the provider. A refund may be told before the payment: then `amount` is still null.
- *   `pays_booking` says whether it is the booking's payment; a second one, or one of another amount, is not, and goes back.
- *   `reported_refunded` is what the provider says has been given back in all, whoever asked for it.
- * - `refunds`: what we decided to give back. A row is written by the statement that decides, together with the job
- *   (`job_id`, of graphile-worker) that asks the provider. `target` is what shall have been given back of the payment in
- *   all when it is done, so that what somebody gives back by hand meanwhile is known not to be owed any more.
- * - `payment_events`: which messages of the provider have been dealt with.
+ * - `checkouts`: the places where a booking could be paid. The provider sends `id` back to us. `reference` is the
+ *   provider's own name, unknown until it has answered. The job `close_job_id` closes the checkout at the provider.
+ * - `payments`: one row per payment of the provider. A refund may be reported before its payment. Then `amount` is null.
+ *   `pays_booking` is true for the booking's payment. A second payment, or one with another amount, is refunded.
+ *   `reported_refunded` is the total refund that the provider reports, including refunds that we did not request.
+ * - `refunds`: the refunds that we decided. The deciding statement writes the row and the job (`job_id`, of
+ *   graphile-worker) that asks the provider. `target` is the total refund of the payment after this one. So a manual
+ *   refund in between reduces the rest.
+ * - `payment_events`: the messages of the provider that are settled.
  *
- * Servers of the version before may run on for a while: for them `refund_amount` has a default, and may lie below
+ * Servers of the previous version may still run. For them `refund_amount` has a default, and may lie below
  * `amount_refunded`.
  *
- * `bookings.payment_id` stands on the booking, although `payments` could tell it: a cancellation that waits for a payment
- * to be written sees the booking's new version, but of other tables only what was there before.
+ * `bookings.payment_id` repeats a fact of `payments`. A cancellation may wait for the lock of a booking. Then it sees
+ * the new version of the booking, but an old snapshot of other tables.
  */
 export async function up(db: Kysely<unknown>): Promise<void> {
   await sql`alter type payment_status add value 'refund_pending' after 'paid'`.execute(db);

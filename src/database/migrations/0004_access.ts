@@ -1,22 +1,19 @@
 import { type Kysely, sql } from "kysely";
 
 /**
- * What makes the API safe to call again, and tells who did what.
+ * API keys, idempotency, the audit log and the limit of pending bookings.
  *
- * - `api_keys`: keys of programs. `hash` is all that is kept of a key; a key has 256 bits of chance, so one round of SHA-256
- *   cannot be guessed back. A key acts as a user of its own. A ticket for a WebSocket remembers its key, so that it ends
- *   with it.
- * - `idempotency_keys`: the answers to requests that may be sent again. Neither the key nor the answer can be read from
- *   here: `key_hash` is a hash, and `answer` is sealed with the key. Until `pending_until` the request that made the row
- *   may still finish it, and `answer` is what is given if it does not.
- * - `audit_log`: what admins changed, written together with the change. A trigger lets nobody change or delete it, not even
- *   the role that the server uses.
- * - `may_hold_another` counts the bookings of a user that wait. It does so in a function since each statement in one sees
- *   what was committed before it began: what others that it waited for have written, too. An `INSERT` alone would count as
- *   of its own beginning, and two at once could both find the last place.
+ * - `api_keys`: keys of programs. Only the `hash` of a key is stored. A key has 256 random bits, so one round of SHA-256
+ *   is enough. A key acts as a user of its own. A ticket for a WebSocket remembers its key and expires with it.
+ * - `idempotency_keys`: answers to requests that may be retried. Neither the key nor the answer can be read here:
+ *   `key_hash` is a hash, and `answer` is sealed with the key. Until `pending_until` the first request may still finish.
+ *   If it does not, `answer` is the answer to a retry.
+ * - `audit_log`: changes by admins, written in the transaction of the change. A trigger forbids to change or delete it,
+ *   also for the server's own role.
+ * - `may_hold_another` counts the pending bookings of a user. See the guide on decisions.
  */
 export async function up(db: Kysely<unknown>): Promise<void> {
-  // First, as it takes longest: until the end of the transaction nobody can book, but whatever follows takes no time.
+  // First, because it takes longest. It blocks bookings until the end of the transaction, and the rest is fast.
   await sql`create index bookings_waiting_idx on bookings (user_id) where status = 'pending'`.execute(db);
 
   await sql`
