@@ -7,13 +7,13 @@ import { type EmbeddedServer, startEmbeddedPostgres } from "../src/boot/embedded
 const roomNeeded = 2 ** 30;
 
 /**
- * Where its files are made. Databases are hundreds of files each; memory that serves as a disk makes one in the twentieth
- * part of the time that some disks take.
+ * Makes a folder for the files of a Postgres, in memory where there is enough of it. A database is hundreds of files, which
+ * take 20 times as long on some disks.
  */
-async function temporaryFolder(): Promise<string> {
+export async function makeTemporaryFolder(prefix: string): Promise<string> {
   const memory = "/dev/shm";
   const { bavail, bsize } = await statfs(memory).catch(() => ({ bavail: 0, bsize: 0 }));
-  return await Deno.makeTempDir({ prefix: "slotkeeper_", ...(bavail * bsize < roomNeeded ? {} : { dir: memory }) });
+  return await Deno.makeTempDir({ prefix, ...(bavail * bsize < roomNeeded ? {} : { dir: memory }) });
 }
 
 /** A random password gains nothing from being hashed 4,096 times, and the tests connect thousands of times. */
@@ -28,7 +28,7 @@ async function hastenLogins(url: string): Promise<void> {
 }
 
 export async function startTemporaryPostgres(): Promise<EmbeddedServer> {
-  const directory = await temporaryFolder();
+  const directory = await makeTemporaryFolder("slotkeeper_");
   const settings = { fsync: "off", synchronous_commit: "off", full_page_writes: "off", max_connections: "500" };
   const server = await startEmbeddedPostgres({ directory, settings });
   await hastenLogins(server.url("postgres"));

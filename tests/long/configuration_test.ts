@@ -1,9 +1,9 @@
-/** A server that cannot start says why, in sentences, all at once, and ends with 1. */
+/** A server that cannot start prints every reason in sentences and ends with 1. */
 import assert from "node:assert/strict";
 import { newDataFolder, runTask } from "../support/process.ts";
 import { testSecret } from "../support/server.ts";
 
-/** Runs a server that has to fail, and returns what it said. */
+/** Runs a server that must fail. Returns its standard error. */
 async function failedStart(env: Record<string, string>): Promise<string> {
   const { code, stdout, stderr } = await runTask("serve", { env: { PORT: "0", ...env } });
   assert.equal(code, 1, stdout + stderr);
@@ -12,7 +12,7 @@ async function failedStart(env: Record<string, string>): Promise<string> {
   return stderr;
 }
 
-Deno.test("every fault of the configuration is listed at once", async () => {
+Deno.test("start: 13 invalid variables -> all are listed, no secret", async () => {
   const faults = {
     PORT: "80a",
     DATABASE_URL: "mysql://localhost/slotkeeper",
@@ -28,35 +28,35 @@ Deno.test("every fault of the configuration is listed at once", async () => {
     PUBLIC_URL: "nowhere",
     LOG_LEVEL: "loud",
   };
-  const said = await failedStart(faults);
-  for (const name of Object.keys(faults)) assert.match(said, new RegExp(`^ +${name}: .+$`, "m"));
-  assert.match(said, /AUTH_JWT_SECRET: .*AUTH_JWKS_URL, not both/);
-  assert.doesNotMatch(said, /too short/, "a secret was printed");
+  const stderr = await failedStart(faults);
+  for (const name of Object.keys(faults)) assert.match(stderr, new RegExp(`^ +${name}: .+$`, "m"));
+  assert.match(stderr, /AUTH_JWT_SECRET: .*AUTH_JWKS_URL, not both/);
+  assert.doesNotMatch(stderr, /too short/, "a secret was printed");
 });
 
-const refusals: { of: string; env: Record<string, string>; says: RegExp }[] = [
+const refusals: { of: string; env: Record<string, string>; expected: RegExp }[] = [
   {
-    of: "a shared secret and an issuer's keys at once",
+    of: "AUTH_JWT_SECRET and AUTH_JWKS_URL together",
     env: { AUTH_JWT_SECRET: testSecret, AUTH_JWKS_URL: "https://issuer.example/keys" },
-    says: /AUTH_JWT_SECRET: .*AUTH_JWKS_URL, not both/,
+    expected: /AUTH_JWT_SECRET: .*AUTH_JWKS_URL, not both/,
   },
   {
-    of: "a database without a way to verify tokens",
+    of: "DATABASE_URL without a way to verify tokens",
     env: { DATABASE_URL: "postgres://localhost/slotkeeper" },
-    says: /AUTH_JWT_SECRET: .*AUTH_JWKS_URL/,
+    expected: /AUTH_JWT_SECRET: .*AUTH_JWKS_URL/,
   },
 ];
 
-for (const { of, env, says } of refusals) {
-  Deno.test(`a server refuses ${of}`, async () => {
-    assert.match(await failedStart(env), says);
+for (const { of, env, expected } of refusals) {
+  Deno.test(`start: ${of} -> refused`, async () => {
+    assert.match(await failedStart(env), expected);
   });
 }
 
-Deno.test("a port in use is said in a sentence, and the embedded Postgres does not stay behind", async () => {
-  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+Deno.test("start: port in use -> one sentence, the embedded Postgres ends", async () => {
+  using occupied = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   await using folder = await newDataFolder();
-  const env = { PORT: String(taken.addr.port), DATA_DIR: folder.path };
+  const env = { PORT: String(occupied.addr.port), DATA_DIR: folder.path };
   const { code, stdout, stderr } = await runTask("start", { env });
   assert.equal(code, 1, stdout + stderr);
   assert.match(stderr, /port is in use\. Set another PORT/);
@@ -64,8 +64,8 @@ Deno.test("a port in use is said in a sentence, and the embedded Postgres does n
   assert.equal(await folder.hasPostgres(), false, "Postgres is still running");
 });
 
-Deno.test("a database that cannot be reached ends the start, and its password is not printed", async () => {
-  // A port that is handed out to nobody meanwhile.
+Deno.test("start: unreachable database -> its failure without the password", async () => {
+  // The system hands out no port below 1024.
   const env = {
     DATABASE_URL: "postgres://alice:correct-horse@127.0.0.1:1/slotkeeper",
     AUTH_JWT_SECRET: testSecret,
@@ -77,8 +77,8 @@ Deno.test("a database that cannot be reached ends the start, and its password is
   assert.doesNotMatch(stdout + stderr, /correct-horse/);
 });
 
-Deno.test("a DATABASE_URL that is no URL is refused by name, and its password is not printed", async () => {
-  // Whoever forgets to escape a password makes such a URL.
+Deno.test("start: malformed DATABASE_URL -> named, without the password", async () => {
+  // An unescaped # in a password makes such a URL.
   const DATABASE_URL = "postgres://alice:correct#horse@127.0.0.1/slotkeeper";
   const { code, stdout, stderr } = await runTask("serve", { env: { DATABASE_URL, AUTH_JWT_SECRET: testSecret } });
   assert.equal(code, 1);

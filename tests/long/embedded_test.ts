@@ -1,10 +1,11 @@
-/** The embedded Postgres after a machine that lost its power: the file says that it runs, but its number is another's. */
+/** The embedded Postgres after a power failure: postmaster.pid names a process that is not Postgres. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { makeTemporaryFolder } from "../../scripts/temporary_postgres.ts";
 import { startEmbeddedPostgres } from "../../src/boot/embedded.ts";
 
-Deno.test("a postmaster.pid with the number of another process is cleared away, and that process is left alone", async () => {
-  const directory = await Deno.makeTempDir({ prefix: "slotkeeper_embedded_" });
+Deno.test("embedded Postgres: postmaster.pid of another process -> starts, that process lives", async () => {
+  const directory = await makeTemporaryFolder("slotkeeper_embedded_");
   const other = new Deno.Command("sleep", { args: ["600"] }).spawn();
   try {
     await (await startEmbeddedPostgres({ directory })).stop();

@@ -1,4 +1,4 @@
-/** Production: `deno task serve` on a database of its own, with the least privilege. */
+/** Production: `deno task serve` with a database and least privilege. */
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import { connect } from "../../src/database/connect.ts";
@@ -18,14 +18,14 @@ async function get(url: string): Promise<{ status: number; text: string }> {
   return { status: response.status, text: await response.text() };
 }
 
-/** Names of the rooms, as everybody sees them. */
+/** Names of all rooms. */
 async function roomNames({ url }: ServerProcess): Promise<string[]> {
   const { status, text } = await get(`${url}/api/v1/bookings/rooms?active=false`);
   assert.equal(status, 200);
   return (JSON.parse(text) as { items: { name: string }[] }).items.map(({ name }) => name);
 }
 
-Deno.test("a server with DATABASE_URL prepares an empty database and serves, without demo, tokens or sandbox", async () => {
+Deno.test("serve: empty database -> migrated and served, without demo, tokens or sandbox", async () => {
   await using database = await newDatabase({ migrated: false });
   await using server = await startProduction(database.url);
 
@@ -46,7 +46,7 @@ Deno.test("a server with DATABASE_URL prepares an empty database and serves, wit
   for (const line of stdout.trim().split("\n")) JSON.parse(line);
 });
 
-Deno.test("of five servers that start together on one empty database one migrates and one fills in the demo", async () => {
+Deno.test("serve: five servers start on one empty database -> one migrates, one inserts the demo", async () => {
   await using database = await newDatabase({ migrated: false });
   const starts = Array.from({ length: 5 }, () => startProduction(database.url, { DEMO_DATA: "true" }));
   await using servers = new AsyncDisposableStack();
@@ -58,10 +58,10 @@ Deno.test("of five servers that start together on one empty database one migrate
   const answers = await Promise.all(processes.map(roomNames));
   for (const names of answers) assert.deepEqual(names, answers[0]);
   assert(answers[0] !== undefined && answers[0].length > 0);
-  assert.equal(new Set(answers[0]).size, answers[0].length, "a demo room was made twice");
+  assert.equal(new Set(answers[0]).size, answers[0].length, "a demo room was inserted twice");
 });
 
-Deno.test("demo data never appears beside rooms that are there", async () => {
+Deno.test("serve: DEMO_DATA with rooms in the database -> no demo", async () => {
   await using existing = await startServer();
   const { name } = await newRoom(existing);
   await using server = await startProduction(existing.databaseUrl, { DEMO_DATA: "true", SANDBOX: "true" });
@@ -69,14 +69,14 @@ Deno.test("demo data never appears beside rooms that are there", async () => {
   assert.deepEqual(await existing.db.selectFrom("timeslots").selectAll().execute(), []);
 });
 
-Deno.test("demo data never appears in a database that only has users", async () => {
+Deno.test("serve: DEMO_DATA with users in the database -> no demo", async () => {
   await using existing = await startServer();
   await existing.ok("getMe", { token: await existing.token("alice") });
   await using server = await startProduction(existing.databaseUrl, { DEMO_DATA: "true" });
   assert.deepEqual(await roomNames(server), []);
 });
 
-Deno.test("a server says that it is not ready while the database has not all migrations", async () => {
+Deno.test("getReadiness: migrations missing -> 503, getHealth 200", async () => {
   await using database = await newDatabase();
   await using server = await startProduction(database.url);
   const db = connect({ url: database.url, pool: 1 });
