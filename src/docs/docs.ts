@@ -1,4 +1,4 @@
-/** The interactive docs (Scalar) and the contract itself. Everything a page needs comes from this server. */
+/** The interactive reference (Scalar), the contract and the guides. Pages load nothing from other servers. */
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { Scalar } from "@scalar/hono-api-reference";
 import { compress } from "hono/compress";
@@ -8,10 +8,11 @@ import { codeSamples } from "../../generated/code_samples.ts";
 import openapiYaml from "../../openapi.yaml" with { type: "text" };
 import type { RequestLimiter } from "../http/request_limiter.ts";
 import type { AppEnv } from "../http/context.ts";
+import { addGuides, guidesSection, guidesUrl } from "./guides.ts";
 
-/** Scripts run from this server only, and of inline ones only ours. Scalar styles its elements inline. */
+/** Scripts come from this server, or carry the nonce. Scalar styles its elements inline. */
 const securityHeaders = secureHeaders({
-  // Whether there is TLS is known to the edge, not to us.
+  // Only the edge knows whether there is TLS.
   strictTransportSecurity: false,
   contentSecurityPolicy: {
     defaultSrc: ["'none'"],
@@ -31,15 +32,20 @@ const icon =
   `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#175"/>
 <path d="M3 5h10M3 8h6M3 11h8" stroke="#fff" stroke-width="2"/></svg>`;
 
-/** Where the samples find a server. */
+/** Address of the server in the samples. */
 const sampleUrl = "http://127.0.0.1:8000";
 
-/** Made when it is first asked for: reading so much YAML takes longer than everything else at a start. */
+/** Made at the first request: parsing the YAML takes longer than the rest of a start. */
 let openapiJson: string | undefined;
 
-/** The contract with a sample of the SDK beside each operation, for the docs to show. */
-function withCodeSamples(): string {
-  const document: { paths: Record<string, Record<string, { operationId?: string }>> } = parse(openapiYaml);
+/** The contract as JSON for the reference: each operation with its sample, and links to the guides. */
+function referenceJson(): string {
+  const document: {
+    info: { description: string };
+    paths: Record<string, Record<string, { operationId?: string }>>;
+  } = parse(openapiYaml);
+  document.info.description += guidesSection();
+  Object.assign(document, { externalDocs: { url: guidesUrl, description: "Guides" } });
   const sources = new Map(Object.entries(codeSamples));
   for (const operation of Object.values(document.paths).flatMap((path) => Object.values(path))) {
     const source = sources.get(operation.operationId ?? "");
@@ -50,8 +56,8 @@ function withCodeSamples(): string {
 }
 
 /**
- * Adds `/`, `/docs`, `/openapi.yaml` and `/openapi.json`. `token` is filled in for "try it", and `publicUrl` where samples
- * have an address.
+ * Adds `/`, `/docs`, `/docs/guides`, `/openapi.yaml` and `/openapi.json`. "Try it" sends `token`. The samples name
+ * `publicUrl`.
  */
 export function addDocs(
   app: OpenAPIHono<AppEnv>,
@@ -64,14 +70,14 @@ export function addDocs(
     "/openapi.json",
     limiter.page,
     (c) => {
-      openapiJson ??= withCodeSamples();
-      // As a URL writes it no quote is left that would end a text; as a function nothing in it stands for something else.
+      openapiJson ??= referenceJson();
+      // URL encodes quotes, which would end a JSON string. A function ignores `$` in the address.
       const url = new URL(publicUrl()).href.replace(/\/$/, "");
       return c.body(openapiJson.replaceAll(sampleUrl, () => url), 200, { "Content-Type": "application/json" });
     },
   );
   app.get("/docs/scalar.js", limiter.page, compress(), async (c) => {
-    // The package does not export its bundle for browsers by name. It is read when first asked for.
+    // The package does not export its browser bundle by name. It is read at the first request.
     const { default: bundle } = await import("../../node_modules/@scalar/api-reference/dist/browser/standalone.js", {
       with: { type: "text" },
     });
@@ -99,4 +105,5 @@ export function addDocs(
       },
     })),
   );
+  addGuides(app, { publicUrl, limiter });
 }

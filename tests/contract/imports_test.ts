@@ -56,6 +56,21 @@ Deno.test("imports: any two folders -> no circle", () => {
   assert.equal(findCircle(folders)?.join(" -> "), undefined);
 });
 
+Deno.test("imports: each folder -> only folders below it in the table of the guide on architecture", async () => {
+  const guide = await readFile(new URL("../../src/docs/guides/architecture.md", import.meta.url), "utf8");
+  const rows = [...guide.matchAll(/^\| (`src\/[^|]+)\|/gm)].map(([, cell = ""]) =>
+    [...cell.matchAll(/`src\/([\w.]+)\/?`/g)].map(([, name = ""]) => name)
+  );
+  const rank = (folder: string) => rows.findIndex((row) => row.includes(folder));
+  for (const [file, targets] of imports) {
+    const from = folderOf(file);
+    assert.notEqual(rank(from), -1, `${from} is missing in the table`);
+    for (const target of targets.filter((target) => imports.has(target)).map(folderOf)) {
+      assert(target === from || rank(target) > rank(from), `${file} imports ${target}, which is not below ${from}`);
+    }
+  }
+});
+
 Deno.test("imports: rules and queries -> no HTTP", () => {
   /** Files that put something on HTTP: the pipeline itself, pages, and what connects all of it. */
   const onHttp = /^(http\/|docs\/|main\.ts$|app\.ts$|sandbox\/checkout_page\.ts$)/;

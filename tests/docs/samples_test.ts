@@ -1,4 +1,4 @@
-/** Every sample of the docs compiles and does what it is there for. */
+/** Every sample of the reference, the guides and the READMEs compiles and does what its text says. */
 import assert from "node:assert/strict";
 import { type Kysely, sql } from "kysely";
 import { codeSamples } from "../../generated/code_samples.ts";
@@ -9,32 +9,40 @@ import { newExampleRows } from "../contract/example_calls.ts";
 import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
 import { type OperationId, startServer, type TestServer } from "../support/server.ts";
 import { parse } from "yaml";
-import { fileBlocks, filledIn, guideBlocks, root, run, type Sample, type Surroundings } from "./samples.ts";
+import {
+  documents,
+  fileBlocks,
+  fillIn,
+  referenceBlocks,
+  root,
+  run,
+  type Sample,
+  type Surroundings,
+} from "./samples.ts";
 
 const isTypeScript = ({ language }: Sample) => language === "ts";
-const guides = await guideBlocks();
+const ofReference = await referenceBlocks();
 const ofOperations = Object.entries(codeSamples).map(([name, code]) => ({ name, language: "ts", code }));
-const ofFiles = [...await fileBlocks("README.md"), ...await fileBlocks("src/client/README.md")];
+const ofFiles = (await Promise.all(documents.map(fileBlocks))).flat();
 
-Deno.test("no sample escapes: what is fenced anywhere in the contract and the READMEs is found, and in a language that is run", async () => {
-  const files = { "openapi.yaml": guides, "README.md": [], "src/client/README.md": [] };
-  for (const [file, blocks] of Object.entries(files)) {
+Deno.test("samples: all fenced blocks of all documents -> found, in a language that a test runs", async () => {
+  for (const file of ["openapi.yaml", ...documents]) {
     const text = await Deno.readTextFile(new URL(file, root));
-    const found = file.endsWith(".md") ? ofFiles.filter(({ name }) => name.startsWith(file)) : blocks;
-    assert.equal(text.match(/^\s*```/gm)?.length, 2 * found.length, file);
+    const samples = file === "openapi.yaml" ? ofReference : ofFiles.filter(({ name }) => name.startsWith(file));
+    assert.equal(text.match(/^\s*```/gm)?.length ?? 0, 2 * samples.length, file);
   }
-  // Frames of WebSockets, and drawings, are no programs.
-  const languages = new Set([...guides, ...ofFiles].map(({ language }) => language));
-  assert.deepEqual([...languages].sort(), ["", "js", "mermaid", "sh", "ts"]);
+  // Blocks without a language are frames of a WebSocket.
+  const languages = new Set([...ofReference, ...ofFiles].map(({ language }) => language));
+  assert.deepEqual([...languages].sort(), ["", "js", "sh", "ts"]);
 });
 
-Deno.test("every sample in TypeScript compiles, as strictly as we do", async () => {
+Deno.test("samples: each one in TypeScript, compiled as strictly as the server -> no error", async () => {
   const folder = await Deno.makeTempDir({ prefix: "slotkeeper_samples_" });
   try {
-    const samples = [...ofOperations, ...guides, ...ofFiles].filter(isTypeScript);
+    const samples = [...ofOperations, ...ofReference, ...ofFiles].filter(isTypeScript);
     assert(samples.length > ofOperations.length + 5);
     for (const [index, { code, name }] of samples.entries()) {
-      // Each is a module of its own, also one that imports nothing.
+      // The export makes a module of a sample without imports.
       await Deno.writeTextFile(`${folder}/${index}.ts`, `// ${name}\n${code}\nexport {};\n`);
     }
     const config = new URL("deno.json", root).pathname;
@@ -49,7 +57,7 @@ Deno.test("every sample in TypeScript compiles, as strictly as we do", async () 
   }
 });
 
-/** Empties the tables, and lets the rows that come next have the ids of the contract's examples. */
+/** Empties the tables. The next rows get the ids of the examples in the contract. */
 async function startOver(db: Kysely<Database>): Promise<void> {
   await sql`truncate rooms restart identity cascade`.execute(db);
   await sql`delete from api_keys`.execute(db);
@@ -62,7 +70,7 @@ async function surroundingsOf(server: TestServer): Promise<Surroundings> {
   return { url: server.url, userToken: await server.token("alice"), adminToken: await server.token("admin", "admin") };
 }
 
-/** The rows that the examples are about, under their ids. */
+/** Creates the rows of the examples, under their ids. */
 async function newSampleRows(server: TestServer): Promise<void> {
   await startOver(server.db);
   const { roomId, bookingId, timeslotId, apiKeyId } = await newExampleRows(server);
@@ -74,7 +82,7 @@ async function newSampleRows(server: TestServer): Promise<void> {
   });
 }
 
-Deno.test("each operation but that of the payment provider has a sample, which succeeds", async (t) => {
+Deno.test("samples: the one of each operation, except the webhook -> succeeds", async (t) => {
   const raw = Object.values(operations).filter(({ bodyKind }) => bodyKind === "raw").map(({ id }) => id);
   const ids: OperationId[] = Object.values(operations).map(({ id }) => id);
   assert.deepEqual([...Object.keys(codeSamples), ...raw].sort(), ids.sort());
@@ -83,17 +91,17 @@ Deno.test("each operation but that of the payment provider has a sample, which s
   for (const { name, code } of ofOperations) {
     await t.step(name, async () => {
       await newSampleRows(server);
-      const sample = run(filledIn(code, await surroundingsOf(server)));
+      const sample = run(fillIn(code, await surroundingsOf(server)));
       if (name === "openSocket") await letSomethingHappen(server, () => sample.printed(/booking_update/));
       sample.timeOut();
       const output = await sample.ended;
-      // A list may be empty; everything else has something to show.
+      // Only a list may print nothing.
       if (!code.includes("client.items(")) assert.match(output, /\S/);
     });
   }
 });
 
-/** Has Alice book as soon as the sample follows the feed, and waits until it was seen. Begins before the sample can. */
+/** Books for Alice after the sample listens to the feed, and waits until the sample has printed it. */
 async function letSomethingHappen(server: TestServer, seen: () => Promise<void>): Promise<void> {
   const { promise: isFollowed, resolve } = Promise.withResolvers<void>();
   const listen = server.feed.listen.bind(server.feed);
@@ -102,7 +110,7 @@ async function letSomethingHappen(server: TestServer, seen: () => Promise<void>)
     return listen(filter, listener);
   };
   const isSeen = seen();
-  // A sample that ends before is told by what it lacks.
+  // If the sample ends first, `seen` fails with its output.
   await Promise.race([isFollowed, isSeen]);
   const [slot] = await newTimeslots(server, await newRoom(server), { date: "2026-12-15" });
   assert(slot);
@@ -110,40 +118,39 @@ async function letSomethingHappen(server: TestServer, seen: () => Promise<void>)
   await isSeen;
 }
 
-/** What each sample of a guide prints, by the heading above it. */
+/** The output of each sample, by its file and heading. */
 const printed: Record<string, RegExp> = {
-  "A first booking": /Complete payment to confirm\. http:\/\/127\.0\.0\.1:\d+\/sandbox\/checkout\//,
-  "Errors": /^booking_not_found Booking not found: there is no booking 99\.\n$/,
-  "Idempotency": /^first (\d+)\nsecond \1\n$/,
-  "Conditional requests": /^2026-03-20T09:00:00\.000Z\n0\n$/,
-  "Lists": /^42 Test room 2026-03-20T09:00:00\.000Z\n$/,
-  "Payments": /^Pay at http:\S+\/sandbox\/checkout\/\S+\n0 EUR \S+\n$/,
-  "With the SDK": /^connecting \nlive \n(.*\n)*created \d+ \S+\n/,
-  "Events": /booking_update \S+\n/,
-  "@slotkeeper/client": /booking_update \S+\n/,
+  "reference, A first booking": /Complete payment to confirm\. http:\/\/127\.0\.0\.1:\d+\/sandbox\/checkout\//,
+  "reference, Errors": /^booking_not_found Booking not found: there is no booking 99\.\n$/,
+  "reference, Idempotency": /^first (\d+)\nsecond \1\n$/,
+  "reference, Conditional requests": /^2026-03-20T09:00:00\.000Z\n0\n$/,
+  "reference, Lists": /^42 Test room 2026-03-20T09:00:00\.000Z\n$/,
+  "reference, Payments": /^Pay at http:\S+\/sandbox\/checkout\/\S+\n0 EUR \S+\n$/,
+  "reference, Events, With the SDK": /^connecting \nlive \n(.*\n)*created \d+ \S+\n/,
+  "src/client/README.md, @slotkeeper/client": /booking_update \S+\n/,
+  "src/docs/guides/events.md, With the SDK": /booking_update \S+\n/,
+  "src/docs/guides/sdk.md, Call an operation": /^alice\npending\n$/,
+  "src/docs/guides/sdk.md, Lists": /^42 2026-03-20T09:00:00\.000Z\n$/,
 };
 
-const headingOf = ({ name }: Sample) => name.replace(/^.*?, /, "").replace(/ \(\d+\)$/, "");
-
-Deno.test("each sample of a guide prints what it is there for", async (t) => {
-  // The other one in the README, which does without the SDK, has a test of its own.
-  const samples = [...guides, ...ofFiles].filter((each) =>
+Deno.test("samples: each one of the reference and the guides -> prints what its text says", async (t) => {
+  // tests/long/subscriber_sample_test.ts runs the subscriber without the SDK.
+  const samples = [...ofReference, ...ofFiles].filter((each) =>
     isTypeScript(each) && each.code.includes("@slotkeeper/client")
   );
-  assert.deepEqual(samples.map(headingOf).sort(), Object.keys(printed).sort());
+  assert.deepEqual(samples.map(({ name }) => name).sort(), Object.keys(printed).sort());
   for (const sample of samples) {
     await t.step(sample.name, async () => {
-      const heading = headingOf(sample);
-      const isOfToday = sample.code.includes("Date.now()");
-      const now = isOfToday ? { now: Temporal.Now.instant().toString() } : {};
+      const readsClock = sample.code.includes("Date.now()");
+      const now = readsClock ? { now: Temporal.Now.instant().toString() } : {};
       await using server = await startServer({ ...now, env: { PAYMENT_PROVIDER: "sandbox" } });
-      if (isOfToday) {
+      if (readsClock) {
         await newTimeslots(server, await newRoom(server), {
           date: Temporal.Now.plainDateISO("UTC").add({ days: 2 }).toString(),
         });
       } else await newSampleRows(server);
-      const running = run(filledIn(sample.code, await surroundingsOf(server)));
-      const pattern = printed[heading] ?? assert.fail(heading);
+      const running = run(fillIn(sample.code, await surroundingsOf(server)));
+      const pattern = printed[sample.name] ?? assert.fail(sample.name);
       if (sample.code.includes("client.subscribe(")) await letSomethingHappen(server, () => running.printed(pattern));
       running.timeOut();
       assert.match(await running.ended, pattern);
@@ -151,8 +158,8 @@ Deno.test("each sample of a guide prints what it is there for", async (t) => {
   }
 });
 
-Deno.test("the frames in the guide on events are frames of the contract", () => {
-  const frames = guides.filter(({ language }) => language === "").flatMap(({ code }) => code.split(/^(?=[<>] )/m));
+Deno.test("samples: the frames in the reference -> frames of the contract", () => {
+  const frames = ofReference.filter(({ language }) => language === "").flatMap(({ code }) => code.split(/^(?=[<>] )/m));
   const known: Record<string, unknown[]> = {
     "<": ServerFrame.options.map((frame) => frame.shape.event.value),
     ">": ClientFrame.options.map((frame) => frame.shape.action.value),
@@ -160,14 +167,14 @@ Deno.test("the frames in the guide on events are frames of the contract", () => 
   assert(frames.length >= 10);
   for (const frame of frames) {
     const sign = frame.charAt(0);
-    // What is left out is marked as such.
+    // An ellipsis marks omitted fields.
     const { event, action, ...rest } = JSON.parse(frame.slice(2).replaceAll(/, …\}/g, "}"));
     assert(known[sign]?.includes(sign === "<" ? event : action), frame);
     if (sign === ">") ClientFrame.parse({ action, ...rest });
   }
 });
 
-Deno.test("the guide explains every code, under its status", async () => {
+Deno.test("reference: the list of error codes -> every code, with its status", async () => {
   const { info } = parse(await Deno.readTextFile(new URL("openapi.yaml", root)));
   const entries = info.description.matchAll(/^- `(\w+)` \((\d+)\): ./gm);
   const rows = [...entries].map(([, code, status]: string[]) => [code, Number(status)]);

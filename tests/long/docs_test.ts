@@ -4,6 +4,7 @@ import type { Page } from "playwright-core";
 import { parse } from "yaml";
 import { codeSamples } from "../../generated/code_samples.ts";
 import { operations } from "../../generated/contract.ts";
+import { guideNames } from "../../src/docs/guides.ts";
 import { startBeside } from "../support/app.ts";
 import { hasBrowser, launchBrowser, openPage } from "../support/browser.ts";
 import { newRoomWithTimeslot } from "../support/builders.ts";
@@ -92,7 +93,7 @@ Deno.test({
   },
 });
 
-Deno.test("docs: GET / and the contract -> redirect to /docs, openapi.yaml as written, the same as JSON", async () => {
+Deno.test("docs: GET / and the contract -> redirect to /docs, openapi.yaml as written, as JSON with samples and guides", async () => {
   await using server = await startServer();
   const home = await fetch(`${server.url}/`, { redirect: "manual" });
   await home.body?.cancel();
@@ -108,8 +109,11 @@ Deno.test("docs: GET / and the contract -> redirect to /docs, openapi.yaml as wr
   // Samples name the server that serves the docs.
   const text = await json.text();
   assert(!text.includes("http://127.0.0.1:8000"));
-  const { paths, ...served } = JSON.parse(text.replaceAll(server.url, "http://127.0.0.1:8000"));
+  const { paths, externalDocs, ...served } = JSON.parse(text.replaceAll(server.url, "http://127.0.0.1:8000"));
   const { paths: writtenPaths, ...rest } = parse(new TextDecoder().decode(written));
+  // Added for the reference: samples, and links to the guides. tests/docs/links_test.ts checks the links.
+  assert.equal(externalDocs.url, "/docs/guides");
+  [served.info.description] = served.info.description.split("\n## Guides\n");
   assert.deepEqual(served, rest);
   const expected = Object.entries(codeSamples).map((
     [id, source],
@@ -149,4 +153,32 @@ Deno.test("docs: Content-Security-Policy -> loads from this server only, one non
     assert.doesNotMatch(html, /https?:\/\//, "an address elsewhere");
   }
   assert.equal(nonces.size, 2, "a nonce was used twice");
+});
+
+Deno.test({
+  name: "guides: each page on a phone and a desk, light and dark -> no fault, and nothing wider than the screen",
+  ignore: !hasBrowser,
+  fn: async () => {
+    await using server = await startServer();
+    await using browser = await launchBrowser();
+    for (const [width, colorScheme] of [[390, "light"], [1400, "dark"]] as const) {
+      await using tab = await openPage(browser, {
+        origins: [server.url],
+        viewport: { width, height: 900 },
+        colorScheme,
+      });
+      for (const path of ["", ...guideNames.map((name) => `/${name}`)]) {
+        await tab.page.goto(`${server.url}/docs/guides${path}`, { waitUntil: "load" });
+        // A text, since the types of a browser's globals are not loaded.
+        const page = await tab.page.evaluate(`({
+          isWide: document.documentElement.scrollWidth > document.documentElement.clientWidth,
+          background: getComputedStyle(document.body).backgroundColor,
+          images: [...document.images].every(({ naturalWidth }) => naturalWidth > 0),
+        })`);
+        const background = colorScheme === "dark" ? "rgb(15, 22, 19)" : "rgb(255, 255, 255)";
+        assert.deepEqual(page, { isWide: false, background, images: true }, `${path} at ${width}`);
+      }
+      assert.deepEqual(tab.faults, []);
+    }
+  },
 });

@@ -39,7 +39,16 @@ Deno.test("the image's one file serves the API and the docs, and has no embedded
       if (url !== "") break;
     }
     assert(url, printed);
-    for (const path of ["/readyz", "/api/v1/bookings/rooms", "/docs", "/docs/scalar.js", "/openapi.yaml"]) {
+    for (
+      const path of [
+        "/readyz",
+        "/api/v1/bookings/rooms",
+        "/docs",
+        "/docs/scalar.js",
+        "/docs/guides/operating",
+        "/openapi.yaml",
+      ]
+    ) {
       const response = await fetch(url + path);
       await response.body?.cancel();
       assert.equal(response.status, 200, path);

@@ -1,19 +1,20 @@
-/** The subscriber of the README, as it stands there. */
+/** The subscriber of the guide on events that uses no SDK. */
 import assert from "node:assert/strict";
-import { fileBlocks } from "./samples.ts";
+import { fileBlocks } from "../docs/samples.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
 import { freePort, startServerProcess } from "../support/process.ts";
 import { send, startServer, testSecret } from "../support/server.ts";
 
-Deno.test("the README's subscriber prints what happens, and goes on where it was after the server was killed", async () => {
-  // The processes live by the machine's clock.
+Deno.test("guide on events: server killed and started again -> the subscriber without the SDK resumes, and prints each event once", async () => {
+  // The processes use the real clock.
   const today = Temporal.Now.instant();
   await using base = await startServer({ now: today.toString() });
   const port = freePort();
   const env = { DATABASE_URL: base.databaseUrl, AUTH_JWT_SECRET: testSecret, PORT: `${port}`, RATE_LIMIT: "off" };
-  const { code = "" } = (await fileBlocks("README.md")).find(({ code }) => code.includes("ws://127.0.0.1:8000")) ?? {};
+  const { code = "" } =
+    (await fileBlocks("src/docs/guides/events.md")).find(({ code }) => code.includes("ws://127.0.0.1:8000")) ?? {};
   assert.equal(code.trimEnd().split("\n").length, 10);
-  const folder = await Deno.makeTempDir({ prefix: "slotkeeper_readme_" });
+  const folder = await Deno.makeTempDir({ prefix: "slotkeeper_subscriber_" });
   await Deno.writeTextFile(`${folder}/subscribe.ts`, code.replace("127.0.0.1:8000", `127.0.0.1:${port}`));
   const token = await base.token("alice");
 
@@ -34,7 +35,7 @@ Deno.test("the README's subscriber prints what happens, and goes on where it was
   };
   const date = today.toZonedDateTimeISO("UTC").toPlainDate().add({ days: 30 }).toString();
   const slots = await newTimeslots(base, await newRoom(base), { date });
-  /** Books at a server of which the subscriber knows nothing. */
+  /** Books at another server with the same database. */
   const book = async (): Promise<number> => {
     const slot = slots.pop();
     const body = { roomId: slot?.roomId, timeslotId: slot?.id };
