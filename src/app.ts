@@ -1,4 +1,4 @@
-/** Puts the features together into one app. The tests build it in the same way. */
+/** Composes the features into one app. Tests build it in the same way. */
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { Kysely } from "kysely";
 import { rateLimits as contractLimits } from "../generated/contract.ts";
@@ -6,17 +6,16 @@ import { auditHandlers } from "./audit/handlers.ts";
 import { createAuthenticator } from "./auth/callers.ts";
 import { authHandlers } from "./auth/handlers.ts";
 import type { VerifyToken } from "./auth/tokens.ts";
-import { bookingHandlers, counts } from "./bookings/handlers.ts";
+import { bookingHandlers } from "./bookings/handlers.ts";
 import type { Clock } from "./time/clock.ts";
 import type { Config } from "./config.ts";
 import type { Database } from "./database/connect.ts";
 import { addDocs } from "./docs/docs.ts";
 import type { EventFeed } from "./events/feed.ts";
-import { eventHandlers } from "./subscriptions/handlers.ts";
+import { subscriptionHandlers } from "./subscriptions/handlers.ts";
 import { type SocketLimits, Sockets } from "./subscriptions/sockets.ts";
 import { redeemTicket } from "./subscriptions/tickets.ts";
 import { Deadlines } from "./http/deadlines.ts";
-import type { Scope } from "./execution/execution.ts";
 import type { Handlers } from "./contract/handlers.ts";
 import { Intake } from "./http/intake.ts";
 import type { Log } from "./log.ts";
@@ -26,8 +25,8 @@ import type { AppEnv } from "./http/context.ts";
 import { createRouter } from "./http/router.ts";
 import type { WorkerOptions } from "./jobs/worker.ts";
 import { operationsHandlers } from "./operations/handlers.ts";
-import { paymentHandlers } from "./settlement/handlers.ts";
-import { paymentTasks } from "./settlement/payments.ts";
+import { settlementHandlers } from "./settlement/handlers.ts";
+import { paymentTasks } from "./settlement/jobs.ts";
 import type { PaymentProvider } from "./payments/provider.ts";
 import { openPaymentProvider, paymentLinks } from "./payments/providers.ts";
 import { isSandboxPayments } from "./payments/sandbox.ts";
@@ -36,40 +35,39 @@ import { addCheckoutPage } from "./sandbox/checkout_page.ts";
 import { SandboxClock } from "./sandbox/clock.ts";
 import { sandboxHandlers } from "./sandbox/handlers.ts";
 import { sweep } from "./sweeps.ts";
-import { searches, timeslotHandlers } from "./timeslots/handlers.ts";
-import { turns } from "./turns.ts";
+import { timeslotHandlers } from "./timeslots/handlers.ts";
 
 export interface AppOptions {
   config: Config;
   db: Kysely<Database>;
-  /** One of the sandbox can be moved by an admin. */
+  /** A sandbox clock can be moved by an admin. */
   clock: Clock;
   log: Log;
   verify: VerifyToken;
-  /** Followed by the sockets; whoever starts it closes it. */
+  /** The sockets follow it. The caller starts and closes it. */
   feed: EventFeed;
-  /** Where the outside reaches this server, once it listens. */
+  /** The public URL of this server, known once it listens. */
   publicUrl: () => string;
-  /** A token that the docs fill in for "try it"; undefined outside of the sandbox. */
+  /** The token that the docs use for "try it"; undefined outside the sandbox. */
   docsToken: string | undefined;
-  /** For whoever shuts the server down. */
+  /** Needed to drain the server. */
   intake?: Intake;
   socketLimits?: SocketLimits;
-  /** Other limits than those of the contract. */
+  /** Limits instead of those of the contract. */
   rateLimits?: Record<RateLimitClass, RateLimit>;
 }
 
 export interface App {
   fetch: OpenAPIHono<AppEnv>["fetch"];
-  /** Does what time has made due. For whoever runs it now and again. */
+  /** Does the work that has become due. The caller runs it regularly. */
   sweep(): Promise<void>;
-  /** What the queue of jobs asks for. */
+  /** The tasks of the job queue. */
   tasks: WorkerOptions["tasks"];
   /** Undefined when payments happen elsewhere. */
   payments: PaymentProvider | undefined;
-  /** For whoever shuts the server down. */
+  /** Needed to drain the server. */
   sockets: Sockets;
-  /** Lets go of what the app itself has opened. */
+  /** Closes the connections that the app itself has opened. */
   close(): Promise<void>;
 }
 
@@ -85,31 +83,25 @@ export function createApp(options: AppOptions): App {
   const limits = config.rateLimit ? new RateLimits({ limits: rateLimits, redisUrl: config.redisUrl, log }) : undefined;
   const limiter = new RequestLimiter({ limits, trustedProxies: config.trustedProxies, log });
   const deadlines = new Deadlines();
-  // Of the app, since each transaction has handlers of its own.
-  const timeZones = new Set<string>();
-  const inSearchTurn = turns(searches);
-  const inCountTurn = turns(counts);
-  const handlersIn = (scope: Scope): Handlers => {
-    const within = { ...rules, ...scope };
-    return {
-      ...authHandlers(within),
-      ...auditHandlers(within),
-      ...roomHandlers(within),
-      ...timeslotHandlers({ ...within, timeZones, inSearchTurn }),
-      ...bookingHandlers({ ...within, inCountTurn }),
-      ...paymentHandlers(within),
-      ...eventHandlers({ ...within, feed, sockets, assertCurrent: authenticator.assertCurrent }),
-      ...operationsHandlers(within),
-      ...(clock instanceof SandboxClock ? sandboxHandlers({ ...within, sandboxClock: clock, sweep: sweepAll }) : {}),
-    };
+  const isSandbox = clock instanceof SandboxClock;
+  const handlers: Handlers = {
+    ...authHandlers,
+    ...auditHandlers(rules),
+    ...roomHandlers(rules),
+    ...timeslotHandlers(rules),
+    ...bookingHandlers(rules),
+    ...settlementHandlers(rules),
+    ...subscriptionHandlers({ feed, log, sockets, assertCurrent: authenticator.assertCurrent }),
+    ...operationsHandlers(),
+    ...(isSandbox ? sandboxHandlers({ sandboxClock: clock, sweep: sweepAll }) : {}),
   };
   const app = createRouter({
     ...rules,
     intake,
     authenticator,
     redeemTicket: (ticket) => redeemTicket(db, ticket),
-    handlersIn,
-    isSandbox: clock instanceof SandboxClock,
+    handlers,
+    isSandbox,
     limiter,
     deadlines,
     corsOrigins: config.corsOrigins,

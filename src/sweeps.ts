@@ -1,18 +1,19 @@
 /**
- * What happens because time has passed. Each sweep is safe on every server at once, and what one run misses the next one
- * does, also after a restart.
+ * Work that becomes due with time. Every server may run each sweep at the same time. A later run does what an earlier one has
+ * missed, also after a restart.
  */
 import { type HoldRules, releaseExpiredHolds } from "./bookings/holds.ts";
 import { type BookingReminderRules, sendReminders } from "./bookings/reminders.ts";
 import { removeOldEvents, type RetentionRules } from "./events/retention.ts";
-import { removeOldTickets } from "./subscriptions/tickets.ts";
 import { removeOldKeys } from "./execution/idempotency.ts";
 import { describeFailure } from "./log.ts";
-import { closeStrayCheckouts, type PaymentRules, tendJobs } from "./settlement/payments.ts";
+import { closeStrayCheckouts, tendJobs } from "./settlement/jobs.ts";
+import type { SettlementRules } from "./settlement/rules.ts";
+import { removeOldTickets } from "./subscriptions/tickets.ts";
 
-export type SweepRules = BookingReminderRules & RetentionRules & HoldRules & PaymentRules;
+export type SweepRules = BookingReminderRules & RetentionRules & HoldRules & SettlementRules;
 
-/** Runs every sweep once. One that fails is logged, and does not keep the others. */
+/** Runs every sweep once. A failed sweep is logged and does not stop the others. */
 export async function sweep(rules: SweepRules): Promise<void> {
   const sweeps = {
     releaseExpiredHolds,
@@ -27,7 +28,7 @@ export async function sweep(rules: SweepRules): Promise<void> {
     try {
       await run(rules);
     } catch (failure) {
-      rules.log.error("a sweep failed", { sweep: name, failure: describeFailure(failure) });
+      rules.log.error("sweep failed", { sweep: name, failure: describeFailure(failure) });
     }
   }
 }

@@ -1,7 +1,7 @@
 /** Steady writes, through the API or beside it, and how long after each its events are heard of. */
 import type { BookingEventType } from "../../generated/contract.ts";
 import { connect } from "../../src/database/connect.ts";
-import { cancelBooking } from "../../src/bookings/cancellation_writes.ts";
+import { markCancelled } from "../../src/bookings/cancellation_writes.ts";
 import { insertBooking } from "../../src/bookings/writes.ts";
 import { Hints } from "../../src/events/hints.ts";
 import { createLog } from "../../src/log.ts";
@@ -44,7 +44,7 @@ export async function databaseWriter(client: Client, room: BenchRoom, databaseUr
       return row.id;
     },
     async cancel(id) {
-      const row = await cancelBooking(db, { id, cancellation: { by: "user", userId }, now: new Date() });
+      const row = await markCancelled(db, { id, cancellation: { by: "user", userId }, now: new Date() });
       if (row === undefined) throw new Error(`booking ${id} was not cancelled`);
       hints.send();
     },

@@ -47,13 +47,15 @@ export interface OperationKind extends Pick<Security, "access" | "scope"> {
   bodyKind: BodyKind;
   /** The class of its rate limit, or `none`. */
   rateLimit: string;
+  /** Its class, or `none`. */
+  concurrencyLimit: string;
   takesIdempotencyKey: boolean;
   takesIfMatch: boolean;
 }
 
 /** Returns the problem codes that every operation of this kind can answer. */
 export function impliedProblems(kind: OperationKind): string[] {
-  const { access, scope, bodyKind, rateLimit, takesIdempotencyKey, takesIfMatch } = kind;
+  const { access, scope, bodyKind, rateLimit, concurrencyLimit, takesIdempotencyKey, takesIfMatch } = kind;
   return [
     "validation_failed",
     "internal_error",
@@ -63,6 +65,7 @@ export function impliedProblems(kind: OperationKind): string[] {
     ...(bodyKind === "none" ? [] : ["malformed_json", "body_too_large", "request_timeout"]),
     ...(bodyKind === "json" ? ["unsupported_media_type"] : []),
     ...(rateLimit === "none" ? [] : ["rate_limited"]),
+    ...(concurrencyLimit === "none" ? [] : ["service_unavailable"]),
     ...(takesIdempotencyKey ? ["idempotency_in_progress", "idempotency_key_reused"] : []),
     ...(takesIfMatch ? ["precondition_failed"] : []),
   ];

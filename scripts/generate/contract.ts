@@ -17,7 +17,7 @@ const HEADERS: Record<string, string> = {
   "If-Match": "takesIfMatch",
   "If-None-Match": "isConditional",
 };
-const DOCUMENT = ["openapi", "info", "servers", "tags", "x-rate-limits", "paths", "components"];
+const DOCUMENT = ["openapi", "info", "servers", "tags", "x-rate-limits", "x-concurrency-limits", "paths", "components"];
 const OPERATION = [
   "operationId",
   "tags",
@@ -25,6 +25,7 @@ const OPERATION = [
   "description",
   "security",
   "x-rate-limit",
+  "x-concurrency-limit",
   "x-websocket",
   "x-raw-body",
   "x-sandbox-only",
@@ -45,6 +46,7 @@ export function generateContract(document: Json): string {
   const schemas = node(components.schemas ?? {}, "components.schemas");
   const { named, resolved, schemaCode, parameterSchemaCode, inOrder } = schemaWriter(components);
   const rateLimits = node(node(document, "document")["x-rate-limits"] ?? {}, "x-rate-limits");
+  const concurrencyLimits = node(node(document, "document")["x-concurrency-limits"] ?? {}, "x-concurrency-limits");
   const scopes = node(schemas.ApiKeyScope ?? {}, "ApiKeyScope").enum;
 
   function parametersCode(parameters: Node[], place: string, where: string): string {
@@ -149,6 +151,10 @@ export function generateContract(document: Json): string {
     if (rateLimit !== "none" && !(rateLimit in rateLimits)) {
       fail(where, `x-rate-limit must be none or one of ${Object.keys(rateLimits).join(", ")}`);
     }
+    const concurrencyLimit = String(operation["x-concurrency-limit"] ?? "none");
+    if (concurrencyLimit !== "none" && !(concurrencyLimit in concurrencyLimits)) {
+      fail(where, `x-concurrency-limit must be left out or one of ${Object.keys(concurrencyLimits).join(", ")}`);
+    }
 
     const own = (operation.parameters ?? []) as Node[];
     const parameters = [...pathParameters, ...own].map((each) => resolved("parameters", each, where));
@@ -214,7 +220,7 @@ export function generateContract(document: Json): string {
       return `${status}: ${responseCode(response, at)}`;
     });
     if (successes.length === 0 && !upgrades) fail(where, "needs a success");
-    const kind = { access, scope, bodyKind, rateLimit, takesIdempotencyKey, takesIfMatch } as const;
+    const kind = { access, scope, bodyKind, rateLimit, concurrencyLimit, takesIdempotencyKey, takesIfMatch } as const;
     const missing = impliedProblems(kind).find((code) => !problems.includes(code));
     if (missing !== undefined) fail(where, `can answer ${missing}, so it has to say so`);
 
@@ -239,7 +245,9 @@ export function generateContract(document: Json): string {
     const flags = Object.entries(HEADERS).map(([name, flag]) => `${flag}: ${inHeader.includes(name)}`).join(", ");
     operations.push(`${id}: {
       id: ${text(id)}, access: ${text(access)}, scope: ${text(scope)}, takesTicket: ${takesTicket},
-      rateLimit: ${text(rateLimit)}, ${flags}, hasEntityTag: ${hasEntityTag},
+      rateLimit: ${text(rateLimit)}, concurrencyLimit: ${
+      text(concurrencyLimit)
+    }, ${flags}, hasEntityTag: ${hasEntityTag},
       bodyKind: ${text(bodyKind)}, upgrades: ${upgrades}, isSandboxOnly: ${isSandboxOnly}, problems: ${text(problems)},
       answers: { ${successes.map(([status, schema]) => `${status}: ${schema}`).join(", ")} }, route: routes.${id},
     },`);
@@ -281,7 +289,10 @@ const routes = { ${allRoutes} };
 /** Requests that a caller may make, by class: the quota and its window in seconds. */
 export const rateLimits = ${text(rateLimits)};
 
-/** Every operation of the contract: its access, rate-limit class, answers, problems and route. */
+/** Requests of a class that run at once in a server, and those that may wait. */
+export const concurrencyLimits = ${text(concurrencyLimits)};
+
+/** Every operation of the contract: its access, limits, answers, problems and route. */
 export const operations = { ${operations.join("\n")} } as const;
 
 /** The input of each operation's handler, decoded and validated, and its possible answers. */

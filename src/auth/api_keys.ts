@@ -4,7 +4,7 @@
  */
 import type { Kysely } from "kysely";
 import type { ApiKey, ApiKeyCreated, CreateApiKey } from "../../generated/contract.ts";
-import type { Audit } from "../audit/audit.ts";
+import type { Audit } from "../contract/handlers.ts";
 import type { Database } from "../database/connect.ts";
 import { invalidFields, Problem } from "../contract/problems.ts";
 import { toScopes } from "../contract/access.ts";

@@ -1,28 +1,26 @@
 import type { Handlers } from "../contract/handlers.ts";
 import { listApiKeys } from "./api_key_queries.ts";
-import { type AuthRules, createApiKey, revokeApiKey, toApiKey } from "./api_keys.ts";
+import { createApiKey, revokeApiKey, toApiKey } from "./api_keys.ts";
 
 type AuthOperations = "getMe" | "listApiKeys" | "createApiKey" | "revokeApiKey";
 
-export function authHandlers(rules: AuthRules): Pick<Handlers, AuthOperations> {
-  return {
-    getMe({ caller }) {
-      const { userId: id, subject, role, apiKey, name, email } = caller;
-      return Promise.resolve({ status: 200, body: { id, subject, role, scopes: apiKey?.scopes ?? null, name, email } });
-    },
+export const authHandlers: Pick<Handlers, AuthOperations> = {
+  getMe({ caller }) {
+    const { userId: id, subject, role, apiKey, name, email } = caller;
+    return Promise.resolve({ status: 200, body: { id, subject, role, scopes: apiKey?.scopes ?? null, name, email } });
+  },
 
-    async listApiKeys({ query: { page, limit } }) {
-      const { rows, total } = await listApiKeys(rules.db, { limit, offset: (page - 1) * limit });
-      return { status: 200, body: { items: rows.map(toApiKey), total, page, limit } };
-    },
+  async listApiKeys({ query: { page, limit } }, { db }) {
+    const { rows, total } = await listApiKeys(db, { limit, offset: (page - 1) * limit });
+    return { status: 200, body: { items: rows.map(toApiKey), total, page, limit } };
+  },
 
-    async createApiKey({ caller, body }) {
-      return { status: 201, body: await createApiKey(rules, caller, body) };
-    },
+  async createApiKey({ caller, body }, scope) {
+    return { status: 201, body: await createApiKey(scope, caller, body) };
+  },
 
-    async revokeApiKey({ params: { apiKeyId } }) {
-      await revokeApiKey(rules, apiKeyId);
-      return { status: 200, body: { message: "API key revoked" } };
-    },
-  };
-}
+  async revokeApiKey({ params: { apiKeyId } }, scope) {
+    await revokeApiKey(scope, apiKeyId);
+    return { status: 200, body: { message: "API key revoked" } };
+  },
+};

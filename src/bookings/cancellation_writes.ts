@@ -20,20 +20,20 @@ export type CancelledRow = BookingRow & { refund: string };
  * its start, refunded by its tiers; or, for an admin, any live booking, refunded in full. What was paid online goes back by
  * a job; what was paid elsewhere is the operator's to pay back and counts as refunded.
  */
-export async function cancelBooking(
+export async function markCancelled(
   db: Kysely<Database>,
   { id, cancellation, now }: { id: number; cancellation: Cancellation; now: Date },
 ): Promise<CancelledRow | undefined> {
   const rows = cancellation.by === "admin"
-    ? await adminCancellation(db, { id, now })
-    : await ownCancellation(db, { id, now, userId: cancellation.userId });
+    ? await adminStatement(db, { id, now })
+    : await userStatement(db, { id, now, userId: cancellation.userId });
   return rows[0];
 }
 
-const adminCancellation = prepared((db, values: { id: number; now: Date }) =>
+const adminStatement = prepared((db, values: { id: number; now: Date }) =>
   cancel(db, { id: values.id, now: values.now, cancellation: { by: "admin" } })
 );
-const ownCancellation = prepared((db, values: { id: number; now: Date; userId: number }) =>
+const userStatement = prepared((db, values: { id: number; now: Date; userId: number }) =>
   cancel(db, { id: values.id, now: values.now, cancellation: { by: "user", userId: values.userId } })
 );
 
@@ -114,8 +114,8 @@ export interface RefundQuote {
   nextPercent: string | null;
 }
 
-/** What a cancellation by its user would refund now, as {@link cancelBooking} would decide it. */
-export async function quoteRefund(
+/** What a cancellation by its user would refund now, as {@link markCancelled} would decide it. */
+export async function findRefundQuote(
   db: Kysely<Database>,
   { id, now }: { id: number; now: Date },
 ): Promise<RefundQuote | undefined> {

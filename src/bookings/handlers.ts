@@ -1,21 +1,14 @@
 import type { Booking, BookingCreated } from "../../generated/contract.ts";
-import type { Audit } from "../audit/audit.ts";
 import type { Handlers } from "../contract/handlers.ts";
 import type { OpenedCheckout } from "../payments/checkouts.ts";
 import { hasWallTimes, parseRange, rangeByZone, rangeIn } from "../time/ranges.ts";
-import type { InTurn } from "../turns.ts";
-import {
-  book,
-  type BookingRules,
-  cancelOwn,
-  decide,
-  getBooking,
-  quoteCancellation,
-  reschedule,
-  toBooking,
-} from "./bookings.ts";
+import { type BookingOptions, getBooking, toBooking } from "./booking.ts";
+import { cancelBooking, getCancellation } from "./cancel_booking.ts";
+import { createBooking } from "./create_booking.ts";
+import { getBookingStats } from "./get_booking_stats.ts";
 import { listBookings, listTimeZones } from "./queries.ts";
-import { bookingStats } from "./stats.ts";
+import { rescheduleBooking } from "./reschedule_booking.ts";
+import { updateBookingStatus } from "./update_booking_status.ts";
 
 type BookingOperations =
   | "createBooking"
@@ -28,18 +21,13 @@ type BookingOperations =
   | "updateBookingStatus"
   | "getBookingStats";
 
-/** Counting years takes seconds, and leaves the database to all other requests. */
-export const counts = { atOnce: 1, mostWaiting: 20 };
-
 const always = { from: undefined, to: undefined };
 
-export function bookingHandlers(
-  rules: BookingRules & { audit: Audit; inCountTurn: InTurn },
-): Pick<Handlers, BookingOperations> {
-  const { db, config } = rules;
+export function bookingHandlers(options: BookingOptions): Pick<Handlers, BookingOperations> {
+  const { clock, config } = options;
   return {
-    async createBooking({ caller, body }) {
-      const { booking, openCheckout } = await book(rules, caller, body);
+    async createBooking({ caller, body }, scope) {
+      const { booking, openCheckout } = await createBooking({ ...options, ...scope }, caller, body);
       if (openCheckout === undefined) return created(booking, undefined);
       return {
         soFar: created(booking, { url: null, because: "unavailable" }),
@@ -47,7 +35,7 @@ export function bookingHandlers(
       };
     },
 
-    async listBookings({ caller, query: { status, from_date, to_date, page, limit } }) {
+    async listBookings({ caller, query: { status, from_date, to_date, page, limit } }, { db }) {
       const range = parseRange({ path: "from_date", text: from_date }, { path: "to_date", text: to_date });
       const startRange = rangeByZone(hasWallTimes(range) ? await listTimeZones(db) : [], range);
       const filter = { status, userId: caller.userId, roomId: undefined, startRange, createdRange: always };
@@ -55,25 +43,26 @@ export function bookingHandlers(
       return { status: 200, body: { items: rows.map(toBooking), total, page, limit } };
     },
 
-    async getBooking({ caller, params: { bookingId } }) {
-      return { status: 200, body: await getBooking(rules, caller, bookingId) };
+    async getBooking({ caller, params: { bookingId } }, scope) {
+      return { status: 200, body: await getBooking(scope, caller, bookingId) };
     },
 
-    async getCancellation({ caller, params: { bookingId } }) {
-      return { status: 200, body: await quoteCancellation(rules, caller, bookingId) };
+    async getCancellation({ caller, params: { bookingId } }, { db }) {
+      return { status: 200, body: await getCancellation({ db, clock }, caller, bookingId) };
     },
 
-    async cancelBooking({ caller, params: { bookingId: id }, headers: { "if-match": ifMatch } }) {
-      const cancelled = await cancelOwn(rules, caller, { id, ifMatch });
+    async cancelBooking({ caller, params: { bookingId: id }, headers: { "if-match": ifMatch } }, scope) {
+      const cancelled = await cancelBooking({ ...options, ...scope }, caller, { id, ifMatch });
       return { status: 200, body: { ...cancelled, message: "Booking cancelled successfully" } };
     },
 
-    async rescheduleBooking({ caller, params, headers: { "if-match": ifMatch }, body: { newTimeslotId } }) {
-      const booking = await reschedule(rules, caller, { id: params.bookingId, newTimeslotId, ifMatch });
+    async rescheduleBooking({ caller, params, headers: { "if-match": ifMatch }, body: { newTimeslotId } }, scope) {
+      const own = { id: params.bookingId, ifMatch };
+      const booking = await rescheduleBooking({ ...options, ...scope }, caller, { ...own, newTimeslotId });
       return { status: 200, body: { booking, message: "Booking rescheduled successfully" } };
     },
 
-    async listAllBookings({ query: { status, roomId, userId, fromDate, toDate, page, limit } }) {
+    async listAllBookings({ query: { status, roomId, userId, fromDate, toDate, page, limit } }, { db }) {
       const range = parseRange({ path: "fromDate", text: fromDate }, { path: "toDate", text: toDate });
       const createdRange = rangeIn(config.defaultTimeZone, range);
       const filter = { status, roomId, userId, startRange: always, createdRange };
@@ -81,13 +70,14 @@ export function bookingHandlers(
       return { status: 200, body: { items: rows.map(toBooking), total, page, limit } };
     },
 
-    async updateBookingStatus({ params: { bookingId: id }, headers: { "if-match": ifMatch }, body: { status } }) {
-      return { status: 200, body: await decide(rules, { id, status, ifMatch }) };
+    async updateBookingStatus({ params, headers: { "if-match": ifMatch }, body: { status } }, scope) {
+      const change = { id: params.bookingId, status, ifMatch };
+      return { status: 200, body: await updateBookingStatus({ ...options, ...scope }, change) };
     },
 
-    async getBookingStats({ query: { fromDate, toDate, roomId } }) {
+    async getBookingStats({ query: { fromDate, toDate, roomId } }, { db }) {
       const range = parseRange({ path: "fromDate", text: fromDate }, { path: "toDate", text: toDate });
-      return { status: 200, body: await rules.inCountTurn(() => bookingStats(rules, { range, roomId })) };
+      return { status: 200, body: await getBookingStats({ db, clock, config }, { range, roomId }) };
     },
   };
 }

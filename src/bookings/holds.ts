@@ -1,10 +1,11 @@
-/** Holds that expire: what is not paid in time is free again. */
+/** Releases holds that were not paid in time. */
 import type { Kysely } from "kysely";
-import type { Clock } from "../time/clock.ts";
 import type { Database } from "../database/connect.ts";
-import { retryConflicts } from "../database/failures.ts";
+import { sweepInChunks } from "../database/sweep.ts";
+import { retryConflicts } from "../database/transactions.ts";
+import type { Clock } from "../time/clock.ts";
 import { listExpiredHolds } from "./queries.ts";
-import { expireHolds } from "./writes.ts";
+import { markHoldsExpired } from "./writes.ts";
 
 export interface HoldRules {
   db: Kysely<Database>;
@@ -12,17 +13,18 @@ export interface HoldRules {
   announce: () => void;
 }
 
-/** Bookings a statement. */
+/** Bookings in a statement. */
 const chunkSize = 100;
 
 /** Cancels each booking whose hold has expired, and frees its timeslot. */
 export async function releaseExpiredHolds({ db, clock, announce }: HoldRules): Promise<void> {
   const now = clock.now();
-  for (;;) {
-    // Mostly there are none, and reading is cheaper than being ready to write.
-    const ids = await listExpiredHolds(db, { now, limit: chunkSize });
-    const count = ids.length === 0 ? 0 : await retryConflicts(() => expireHolds(db, { ids, now }));
-    if (count === 0) return;
-    announce();
-  }
+  await sweepInChunks(chunkSize, async (limit) => {
+    // Mostly there are none, and a read is cheaper than an empty write.
+    const ids = await listExpiredHolds(db, { now, limit });
+    if (ids.length === 0) return 0;
+    const count = await retryConflicts(db, () => markHoldsExpired(db, { ids, now }));
+    if (count > 0) announce();
+    return count;
+  });
 }

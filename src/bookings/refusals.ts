@@ -13,7 +13,7 @@ export function bookingNotFound(id: number): Problem {
 }
 
 /** `alternatives` can be had instead. */
-export function taken(timeslotId: number, alternatives: Timeslot[]): Problem {
+export function timeslotTaken(timeslotId: number, alternatives: Timeslot[]): Problem {
   return unavailable(`Timeslot ${timeslotId} is taken. Choose another one.`, alternatives);
 }
 
@@ -26,7 +26,7 @@ export function assertOwner(row: BookingRow, caller: Caller): void {
   throw new Problem("not_booking_owner", "Access denied: the booking belongs to another user.");
 }
 
-export function notLive(
+export function notLiveRefusal(
   row: BookingRow,
   now: Date,
   { code, verb }: { code: "booking_not_cancellable" | "booking_not_reschedulable"; verb: string },
@@ -61,7 +61,7 @@ export async function timeslotRefusal(db: Kysely<Database>, wish: BookingWish | 
   if (timeslotId === booking?.timeslot_id) {
     return unavailable(`The booking is in timeslot ${timeslotId} already.`, alternatives);
   }
-  if (slot.isTaken) return taken(timeslotId, alternatives);
+  if (slot.isTaken) return timeslotTaken(timeslotId, alternatives);
   const costsTheSame = slot.price === booking?.price && slot.currency === booking.currency;
   if (booking?.status === "confirmed" && !costsTheSame) {
     const prices =
@@ -78,7 +78,7 @@ function moved({ timeslotId, booking, now }: Move): MovingWish {
 }
 
 /** Why a user may hold no more timeslots; undefined when they may. */
-export async function waitingRefusal(
+export async function pendingLimitRefusal(
   db: Kysely<Database>,
   { userId, maxPendingBookings, now }: { userId: number; maxPendingBookings: number; now: Date },
 ): Promise<Problem | undefined> {

@@ -3,8 +3,9 @@ import type { Kysely } from "kysely";
 import type { Clock } from "../time/clock.ts";
 import type { Config } from "../config.ts";
 import type { Database } from "../database/connect.ts";
-import { retryConflicts } from "../database/failures.ts";
-import { remindOfBookings } from "./writes.ts";
+import { sweepInChunks } from "../database/sweep.ts";
+import { retryConflicts } from "../database/transactions.ts";
+import { insertReminders } from "./writes.ts";
 
 export interface BookingReminderRules {
   db: Kysely<Database>;
@@ -24,9 +25,9 @@ export async function sendReminders({ db, clock, config, announce }: BookingRemi
   const now = clock.now();
   const until = new Date(now.getTime() + config.reminderLeadMinutes * 60_000);
   if (config.reminderLeadMinutes === 0) return;
-  for (;;) {
-    const count = await retryConflicts(() => remindOfBookings(db, { now, until, limit: chunkSize }));
+  await sweepInChunks(chunkSize, async (limit) => {
+    const count = await retryConflicts(db, () => insertReminders(db, { now, until, limit }));
     if (count > 0) announce();
-    if (count < chunkSize) return;
-  }
+    return count;
+  });
 }

@@ -41,20 +41,20 @@ export interface NewBooking {
 export async function insertBooking(db: Kysely<Database>, booking: NewBooking): Promise<BookingRow | undefined> {
   const { checkout, ...terms } = booking;
   const rows = checkout === null
-    ? await insertion(db, terms)
-    : await insertionWithCheckout(db, { ...terms, ...checkout, checkoutId: checkout.id });
+    ? await insertStatement(db, terms)
+    : await insertWithCheckoutStatement(db, { ...terms, ...checkout, checkoutId: checkout.id });
   return rows[0];
 }
 
 type Terms = Omit<NewBooking, "checkout">;
 type OnlineTerms = Terms & { checkoutId: string; provider: string; holdExpiresAt: Date };
 
-const insertion = prepared((db, terms: Terms) => {
+const insertStatement = prepared((db, terms: Terms) => {
   const changes = insertInto(db, terms, sql`null::timestamptz`);
   return answered(changes, creationEvents(terms.now));
 });
 
-const insertionWithCheckout = prepared((db, terms: OnlineTerms) => {
+const insertWithCheckoutStatement = prepared((db, terms: OnlineTerms) => {
   const { checkoutId, provider, holdExpiresAt, now } = terms;
   const changes = insertInto(db, terms, sql`case when slot.price > 0 then ${holdExpiresAt}::timestamptz end`)
     .with("checkout", () =>
@@ -159,11 +159,11 @@ export interface Move {
  * each other until Postgres ends the deadlock. A rival in the same instant is still refused by
  * `bookings_live_timeslot_key`.
  */
-export async function moveBooking(db: Kysely<Database>, move: Move): Promise<BookingRow | undefined> {
-  return (await moving(db, move))[0];
+export async function moveToTimeslot(db: Kysely<Database>, move: Move): Promise<BookingRow | undefined> {
+  return (await moveStatement(db, move))[0];
 }
 
-const moving = prepared((db, { id, userId, newTimeslotId, holdExpiresAt, now }: Move) => {
+const moveStatement = prepared((db, { id, userId, newTimeslotId, holdExpiresAt, now }: Move) => {
   const price = priceOf("n");
   const changes = db.with(
     "locked",
@@ -229,14 +229,14 @@ const moving = prepared((db, { id, userId, newTimeslotId, holdExpiresAt, now }: 
 });
 
 /** Confirms a pending booking; its price counts as paid. Undefined when it is not pending. */
-export async function confirmBooking(
+export async function markConfirmed(
   db: Kysely<Database>,
   values: { id: number; now: Date },
 ): Promise<BookingRow | undefined> {
-  return (await confirmation(db, values))[0];
+  return (await confirmStatement(db, values))[0];
 }
 
-const confirmation = prepared((db, { id, now }: { id: number; now: Date }) => {
+const confirmStatement = prepared((db, { id, now }: { id: number; now: Date }) => {
   const changes = db.with(
     "locked",
     (cte) =>
@@ -260,16 +260,16 @@ const confirmation = prepared((db, { id, now }: { id: number; now: Date }) => {
 });
 
 /** Closes a confirmed booking whose timeslot has started. Undefined when it is another. */
-export async function closeBooking(
+export async function markClosed(
   db: Kysely<Database>,
   { status, ...values }: { id: number; status: "completed" | "no_show"; now: Date },
 ): Promise<BookingRow | undefined> {
-  return (await closings[status](db, values))[0];
+  return (await closeStatements[status](db, values))[0];
 }
 
-const closings = { completed: closing("completed"), no_show: closing("no_show") };
+const closeStatements = { completed: closeStatement("completed"), no_show: closeStatement("no_show") };
 
-function closing(status: "completed" | "no_show") {
+function closeStatement(status: "completed" | "no_show") {
   return prepared((db, { id, now }: { id: number; now: Date }) => {
     const changes = db.with(
       "locked",
@@ -293,7 +293,7 @@ function closing(status: "completed" | "no_show") {
  * Reminds of confirmed bookings that start after `now` and until `until`, each once, at most `limit` of them, and says how
  * many. What another server is dealing with is left to it.
  */
-export async function remindOfBookings(
+export async function insertReminders(
   db: Kysely<Database>,
   { now, until, limit }: { now: Date; until: Date; limit: number },
 ): Promise<number> {
@@ -324,7 +324,10 @@ export async function remindOfBookings(
  * Cancels those of the bookings whose hold has expired by `now`, frees their timeslots, and says how many. What another
  * server is dealing with is left to it.
  */
-export async function expireHolds(db: Kysely<Database>, { ids, now }: { ids: number[]; now: Date }): Promise<number> {
+export async function markHoldsExpired(
+  db: Kysely<Database>,
+  { ids, now }: { ids: number[]; now: Date },
+): Promise<number> {
   const changes = db.with(
     "locked",
     (cte) =>

@@ -1,30 +1,54 @@
-/** What a handler is: HTTP decoded and validated on the way in, an answer of the contract on the way out. */
+/** Handlers: decoded and validated input of an operation in, an answer of the contract out. */
 import type { Kysely } from "kysely";
-import type { Operations, operations } from "../../generated/contract.ts";
-import type { Caller } from "./caller.ts";
+import type { AuditResource, Operations, operations } from "../../generated/contract.ts";
 import type { Database } from "../database/connect.ts";
+import type { Caller } from "./caller.ts";
 
 type OperationId = keyof Operations;
 
-/** What the contract says of an operation. */
+/** The declaration of an operation in the contract. */
 export type Operation = typeof operations[OperationId];
 
 type CallerOf<Access> = Access extends "public" ? { caller?: undefined } : { caller: Caller };
 
-/** The request itself, for an operation that turns it into a WebSocket, or whose body is signed in a header. */
+/** The raw request, for an operation that opens a WebSocket or verifies the signature of its body. */
 type RequestOf<Operation extends Operations[OperationId]> = Operation["bodyKind"] extends "raw" ? { request: Request }
   : Extract<Operation["answer"], { status: 101 }> extends never ? unknown
   : { request: Request };
 
-/** What the handler of an operation is given. `caller` is there wherever the contract asks for a token. */
+/** The input of an operation. `caller` is present unless the operation is public. */
 export type Input<Id extends OperationId> =
   & Pick<Operations[Id], "params" | "query" | "headers" | "body">
   & CallerOf<Operations[Id]["access"]>
   & RequestOf<Operations[Id]>;
 
+/** A change by an admin, with the resource as the API answers it before and after. */
+export interface AuditChange {
+  resource: AuditResource;
+  /** Null for a resource that exists once. */
+  resourceId: number | null;
+  /** Null when it was created. */
+  before: object | null;
+  /** Null when it was deleted. */
+  after: object | null;
+}
+
+/** Writes an entry of the audit log in the transaction of the change. */
+export type Audit = (change: AuditChange) => Promise<void>;
+
+/** The surroundings of one execution of a handler. */
+export interface Scope {
+  /** The pool, or the transaction that the handler is a part of. */
+  db: Kysely<Database>;
+  /** Call it after a change: the feed of events may have something new. */
+  announce: () => void;
+  /** Only in a transaction. */
+  audit: Audit;
+}
+
 /**
- * What is answered when there is something left to do outside of the transaction that `soFar` belongs to, such as asking a
- * payment provider. `soFar` is the answer if it never gets to `finish`; undefined when there is none then.
+ * An answer with work left that must run outside the transaction, such as a call to a payment provider. `soFar` is the answer
+ * if `finish` never runs; undefined when there is none before it.
  */
 export interface Unfinished<Answer> {
   soFar: Answer | undefined;
@@ -33,12 +57,13 @@ export interface Unfinished<Answer> {
 
 type Handler<Id extends OperationId> = (
   input: Input<Id>,
+  scope: Scope,
 ) => Promise<Operations[Id]["answer"] | Unfinished<Operations[Id]["answer"]>>;
 type SandboxOperation = { [Id in OperationId]: Operations[Id]["isSandboxOnly"] extends true ? Id : never }[OperationId];
 
 /**
- * One handler per operationId. A missing one, a wrong body or a status that the contract does not declare fails the type
- * check. A refusal is thrown as a `Problem`. Outside of the sandbox those of the sandbox are left out.
+ * One handler per operationId. A missing handler, a wrong body or an undeclared status fails the type check. A handler throws a
+ * `Problem` to refuse. Handlers of the sandbox are optional.
  */
 export type Handlers =
   & { [Id in Exclude<OperationId, SandboxOperation>]: Handler<Id> }

@@ -47,9 +47,9 @@ export function isUnavailable(failure: unknown): boolean {
   return isConnectionLost(failure) || refused.has(codeOf(failure) ?? "");
 }
 
-/** Whether Postgres gave a transaction up for another one, or it left itself for one. Another attempt may get through. */
+/** Whether a transaction lost against another one, by Postgres or by a {@link Conflict}. Another attempt may get through. */
 export function isConflict(failure: unknown): boolean {
-  return failure instanceof BeginAgain || conflicts.has(codeOf(failure) ?? "");
+  return failure instanceof Conflict || conflicts.has(codeOf(failure) ?? "");
 }
 
 /** Whether a statement failed because there is no such table. */
@@ -62,22 +62,7 @@ export function violates(failure: unknown, constraint: string): boolean {
   return failure instanceof Error && "constraint_name" in failure && failure.constraint_name === constraint;
 }
 
-/** Thrown within a transaction that has to begin again, since what it found is no longer so. */
-export class BeginAgain extends Error {
-  override name = "BeginAgain";
-}
-
-/**
- * Runs a transaction or statement again when Postgres gave it up for another one (serialization failure or deadlock), or
- * when it was left with {@link BeginAgain}. Nothing of the attempt has stayed, so running it again is safe. After `attempts`
- * the failure goes through.
- */
-export async function retryConflicts<T>(run: () => Promise<T>, attempts = 10): Promise<T> {
-  for (let attempt = 1;; attempt++) {
-    try {
-      return await run();
-    } catch (failure) {
-      if (attempt === attempts || !isConflict(failure)) throw failure;
-    }
-  }
+/** Thrown when what a transaction or statement has read is no longer so, and it must run again. See `retryConflicts`. */
+export class Conflict extends Error {
+  override name = "Conflict";
 }

@@ -3,7 +3,8 @@ import type { Kysely } from "kysely";
 import type { Clock } from "../time/clock.ts";
 import type { Config } from "../config.ts";
 import type { Database } from "../database/connect.ts";
-import { retryConflicts } from "../database/failures.ts";
+import { sweepInChunks } from "../database/sweep.ts";
+import { retryConflicts } from "../database/transactions.ts";
 import { removeEvents } from "./queries.ts";
 
 export interface RetentionRules {
@@ -18,5 +19,5 @@ const chunkSize = 5_000;
 /** Removes events that are older than `EVENT_RETENTION_DAYS`. */
 export async function removeOldEvents({ db, clock, config }: RetentionRules): Promise<void> {
   const before = new Date(clock.now().getTime() - config.eventRetentionDays * 24 * 3_600_000);
-  while (await retryConflicts(() => removeEvents(db, { before, limit: chunkSize })) === chunkSize);
+  await sweepInChunks(chunkSize, (limit) => retryConflicts(db, () => removeEvents(db, { before, limit })));
 }

@@ -11,6 +11,8 @@ import { Buffer } from "node:buffer";
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto";
 import { type Kysely, sql, type Transaction } from "kysely";
 import type { Database } from "../database/connect.ts";
+import { sweepInChunks } from "../database/sweep.ts";
+import { retryConflicts } from "../database/transactions.ts";
 import { Problem } from "../contract/problems.ts";
 import {
   findKey,
@@ -24,7 +26,7 @@ import {
 } from "./idempotency_queries.ts";
 
 /** An answer as it goes out. */
-export interface WrittenAnswer {
+export interface SerializedAnswer {
   status: number;
   /** JSON. */
   text: string;
@@ -69,7 +71,7 @@ const sealOf = ({ userId, key }: KeyedRequest) => digest("seal", String(userId),
 export async function claimKey(
   trx: Transaction<Database>,
   request: KeyedRequest,
-): Promise<WrittenAnswer | undefined> {
+): Promise<SerializedAnswer | undefined> {
   const now = new Date();
   const id = idOf(request);
   const lock = new DataView(digest("lock", String(request.userId), request.key).buffer).getBigInt64(0);
@@ -105,7 +107,7 @@ export async function undoAttempt(trx: Transaction<Database>): Promise<void> {
 export async function keepAnswer(
   trx: Transaction<Database>,
   request: KeyedRequest,
-  { answer, isFinal }: { answer: WrittenAnswer | undefined; isFinal: boolean },
+  { answer, isFinal }: { answer: SerializedAnswer | undefined; isFinal: boolean },
 ): Promise<Date | null> {
   // From here on it is timed, however long it has waited before.
   const now = new Date();
@@ -127,7 +129,7 @@ export async function keepAnswer(
 export async function finish(
   db: Kysely<Database>,
   request: KeyedRequest,
-  { answer, pendingUntil }: { answer: WrittenAnswer | undefined; pendingUntil: Date },
+  { answer, pendingUntil }: { answer: SerializedAnswer | undefined; pendingUntil: Date },
 ): Promise<void> {
   const attempt = { ...idOf(request), pending_until: pendingUntil };
   if (answer === undefined) await releaseKey(db, attempt);
@@ -137,7 +139,7 @@ export async function finish(
 /** Removes keys that have had their time. */
 export async function removeOldKeys(db: Kysely<Database>): Promise<void> {
   const before = new Date(Date.now() - lifetimeMs);
-  while (await removeKeys(db, { before, limit: chunkSize }) === chunkSize);
+  await sweepInChunks(chunkSize, (limit) => retryConflicts(db, () => removeKeys(db, { before, limit })));
 }
 
 function inProgress(): Problem {
@@ -149,7 +151,7 @@ const cipher = "aes-256-gcm";
 const nonceBytes = 12;
 const tagBytes = 16;
 
-function sealed(answer: WrittenAnswer | undefined, request: KeyedRequest) {
+function sealed(answer: SerializedAnswer | undefined, request: KeyedRequest) {
   if (answer === undefined) return { status: null, answer: null };
   const nonce = randomBytes(nonceBytes);
   const seal = createCipheriv(cipher, sealOf(request), nonce);

@@ -1,4 +1,4 @@
-/** Puts the contract's operations on HTTP: limits, authorization, decoding, the handler, and how its answer goes out. */
+/** Serves the contract's operations on HTTP: limits, authentication, decoding, execution, and the answer. */
 import { createRoute, OpenAPIHono, type RouteConfig } from "@hono/zod-openapi";
 import type { Context, MiddlewareHandler } from "hono";
 import { except } from "hono/combine";
@@ -12,11 +12,12 @@ import type { Authenticator } from "../auth/callers.ts";
 import type { Caller } from "../contract/caller.ts";
 import { Problem } from "../contract/problems.ts";
 import type { AppEnv } from "./context.ts";
+import { createConcurrencyLimiter, type RunLimited } from "./concurrency.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { entityTagOf, namesTag } from "../contract/entity_tags.ts";
 import { createExecutor, type ExecutionRules } from "../execution/execution.ts";
 import type { Operation } from "../contract/handlers.ts";
-import type { WrittenAnswer } from "../execution/idempotency.ts";
+import type { SerializedAnswer } from "../execution/idempotency.ts";
 import type { Intake } from "./intake.ts";
 import { assertStorableQuery, readJsonBody, readText } from "./json_body.ts";
 import type { Log } from "../log.ts";
@@ -26,26 +27,26 @@ import { validationProblem } from "../contract/validation.ts";
 
 export interface RouterOptions extends ExecutionRules {
   authenticator: Authenticator;
-  /** Whom a ticket stands for, where the contract takes one in the place of a token. */
+  /** Returns the ticket's caller, for an operation that accepts a ticket instead of a token. */
   redeemTicket: (ticket: string) => Promise<Caller>;
   limiter: RequestLimiter;
   deadlines: Deadlines;
-  /** Whether there are the operations of the sandbox. */
+  /** Whether to serve the operations of the sandbox. */
   isSandbox: boolean;
-  /** Origins of pages elsewhere that may call the API. */
+  /** Origins of other pages that may call the API. */
   corsOrigins: string[];
   log: Log;
   intake: Intake;
 }
 
-/** Milliseconds that an operation may take. The longest one that is meant to waits 30 s for an event. */
+/** Longest time of an operation in ms. The longest intended one waits 30 s for an event. */
 const answerLimitMs = 60_000;
 
 const apiHeaders = secureHeaders({
   contentSecurityPolicy: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
-  // Whether there is TLS is known to the edge, not to us.
+  // The edge sends it, because only the edge knows whether there is TLS.
   strictTransportSecurity: false,
-  // They mean something to pages only, and each header costs every answer.
+  // These matter to pages only, and every header costs time on each answer.
   crossOriginOpenerPolicy: false,
   originAgentCluster: false,
   xDnsPrefetchControl: false,
@@ -56,7 +57,7 @@ const apiHeaders = secureHeaders({
 
 const done = () => Promise.resolve();
 
-/** The app with every operation of the contract. Routes of another kind (the docs) are added to it by the caller. */
+/** Creates the app with every operation of the contract. The caller adds other routes, such as the docs. */
 export function createRouter(options: RouterOptions): OpenAPIHono<AppEnv> {
   const { log, intake, limiter, corsOrigins } = options;
   const app = new OpenAPIHono<AppEnv>({
@@ -67,10 +68,10 @@ export function createRouter(options: RouterOptions): OpenAPIHono<AppEnv> {
   app.use(requestId(), logRequests(log));
   app.use(async (c, next) => {
     await next();
-    // What makes a WebSocket of the connection cannot be changed. Pages have a policy of their own, for they load something.
+    // The answer that opens a WebSocket is immutable. Pages have their own policy.
     if (c.res.status !== 101 && !c.res.headers.has("Content-Security-Policy")) await apiHeaders(c, done);
   });
-  // A WebSocket has a rule of its own for origins, and nothing may be added to the answer that opens it.
+  // openSocket checks origins itself, and its answer is immutable.
   if (corsOrigins.length > 0) app.use(except(operations.openSocket.route.path, crossOrigin(corsOrigins)));
   app.use(async (_c, next) => {
     intake.assertOpen();
@@ -81,16 +82,16 @@ export function createRouter(options: RouterOptions): OpenAPIHono<AppEnv> {
     await limiter.admit(c, "public");
     const methods = methodsOf(app, c.req.path);
     if (methods.length === 0) {
-      return problemResponse(c, new Problem("route_not_found", `There is nothing at ${c.req.path}.`));
+      return problemResponse(c, new Problem("route_not_found", `No route matches ${c.req.path}.`));
     }
     c.header("Allow", methods.join(", "));
     return problemResponse(c, new Problem("method_not_allowed", `Use ${methods.join(" or ")} at ${c.req.path}.`));
   });
   const execute = createExecutor(options);
+  const runLimited = createConcurrencyLimiter();
   for (const operation of Object.values(operations)) {
-    // Outside of the sandbox there is nothing where its operations are.
     if (!operation.isSandboxOnly || options.isSandbox) {
-      addOperation(app, operation, { ...options, execute });
+      addOperation(app, operation, { ...options, execute, runLimited });
     }
   }
   return app;
@@ -124,8 +125,9 @@ function crossOrigin(origins: string[]): MiddlewareHandler {
 function addOperation(
   app: OpenAPIHono<AppEnv>,
   operation: Operation,
-  { authenticator, redeemTicket, limiter, deadlines, intake, execute }: RouterOptions & {
+  { authenticator, redeemTicket, limiter, deadlines, intake, execute, runLimited }: RouterOptions & {
     execute: ReturnType<typeof createExecutor>;
+    runLimited: RunLimited;
   },
 ): void {
   const identify = (c: Context<AppEnv>): Promise<Caller> => {
@@ -156,13 +158,13 @@ function addOperation(
   const route = createRoute({ ...operation.route as RouteConfig, middleware: beforeValidation });
 
   app.openapi(route, async (c) => {
-    // Which parts a route has is lost with its type: one operation's types say nothing about the next one's.
+    // Shared by all operations, so TypeScript cannot know which parts exist.
     const valid = (part: string): unknown => c.req.valid(part as never);
     const { caller, requestId, bodyText = "" } = c.var;
-    // Of the headers that the contract may declare, each is a text.
+    // Every header that the contract may declare is a string.
     const headers = ("headers" in operation.route.request ? valid("header") : {}) as Record<string, string | undefined>;
     const { "idempotency-key": key, "if-match": ifMatch } = headers;
-    // Not by `URL`, which does not take every Host that HTTP lets through.
+    // Not parsed by `URL`, which rejects some hosts that HTTP allows.
     const target = c.req.url.slice(c.req.url.indexOf("/", c.req.url.indexOf("://") + 3));
     const execution = {
       operation,
@@ -181,7 +183,10 @@ function addOperation(
         : { userId: caller.userId, key, content: [c.req.method, target, ifMatch ?? "", bodyText] },
       ifMatch,
     };
-    const answer = await deadlines.within(execute(execution), { limitMs: answerLimitMs, late: answerIsLate });
+    const answer = await deadlines.within(runLimited(operation, () => execute(execution)), {
+      limitMs: answerLimitMs,
+      late: answerIsLate,
+    });
     if (answer instanceof Response) return answer;
     if (answer.isReplay) c.header("Idempotency-Replayed", "true");
     return answer.status >= 400 ? problemBody(c, answer.text, answer.status) : respond(c, answer, {
@@ -192,10 +197,10 @@ function addOperation(
   });
 }
 
-/** Sends an answer, or says that the caller has it already: one with a tag that is `known`, the `If-None-Match`. */
+/** Sends an answer, or 304 if its entity tag is `known`, the `If-None-Match` of the request. */
 function respond(
   c: Context<AppEnv>,
-  { status, text }: WrittenAnswer,
+  { status, text }: SerializedAnswer,
   { hasEntityTag, isPublic, known }: { hasEntityTag: boolean; isPublic: boolean; known: string | undefined },
 ): Response {
   if (!hasEntityTag) {
@@ -203,15 +208,15 @@ function respond(
   } else {
     const tag = entityTagOf(text);
     c.header("ETag", tag);
-    // It may be kept, but has to be asked for each time.
+    // Clients may store it, but must revalidate it each time.
     c.header("Cache-Control", isPublic ? "no-cache" : "private, no-cache");
     if (known !== undefined && namesTag(known, tag)) return c.body(null, 304);
   }
-  // Statuses of the contract that are no problem have a body.
+  // Every success of the contract has a body.
   return c.body(text, status as ContentfulStatusCode, { "Content-Type": "application/json" });
 }
 
-/** What takes too long is let go of. It may still come to its end; who sent an Idempotency-Key finds out by sending it again. */
+/** The work may still finish later. A client with an Idempotency-Key learns the result by a retry. */
 function answerIsLate(): Problem {
   return new Problem("service_unavailable", "The request took too long. It may or may not have been done.");
 }
@@ -232,7 +237,7 @@ function logRequests(log: Log): MiddlewareHandler<AppEnv> {
   };
 }
 
-/** The methods that `path` does have; GET brings HEAD with it. */
+/** The methods of `path`. GET includes HEAD. */
 function methodsOf(app: OpenAPIHono<AppEnv>, path: string): string[] {
   const methods = new Set<string>();
   for (const route of app.routes) {
@@ -243,9 +248,9 @@ function methodsOf(app: OpenAPIHono<AppEnv>, path: string): string[] {
   return [...methods].sort();
 }
 
-/** Whether `path` is one of `pattern`, in which a part `:name` stands for any. */
+/** Whether `path` matches `pattern`, where a segment `:name` matches any text. */
 function matches(pattern: string, path: string): boolean {
-  const [parts, given] = [pattern.split("/"), path.split("/")];
-  return parts.length === given.length &&
-    parts.every((part, index) => part.startsWith(":") ? given[index] !== "" : part === given[index]);
+  const [parts, segments] = [pattern.split("/"), path.split("/")];
+  return parts.length === segments.length &&
+    parts.every((part, index) => part.startsWith(":") ? segments[index] !== "" : part === segments[index]);
 }

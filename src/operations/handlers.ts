@@ -1,21 +1,19 @@
-import type { Kysely } from "kysely";
-import type { Database } from "../database/connect.ts";
-import { isMigrated } from "../database/migrations.ts";
 import type { Handlers } from "../contract/handlers.ts";
 import { Problem } from "../contract/problems.ts";
+import { isMigrated } from "../database/migrations.ts";
 
-/** The probes for whoever runs the server. */
-export function operationsHandlers({ db }: { db: Kysely<Database> }): Pick<Handlers, "getHealth" | "getReadiness"> {
-  /** However many ask at once, one look is enough. */
-  let look: Promise<boolean> | undefined;
+/** The probes for operators and orchestrators. */
+export function operationsHandlers(): Pick<Handlers, "getHealth" | "getReadiness"> {
+  /** Simultaneous probes share one query. */
+  let check: Promise<boolean> | undefined;
   return {
     getHealth() {
       return Promise.resolve({ status: 200, body: { status: "ok" } });
     },
 
-    async getReadiness() {
-      look ??= isMigrated(db).finally(() => look = undefined);
-      if (!await look) throw new Problem("service_unavailable", "The database is not migrated.");
+    async getReadiness(_input, { db }) {
+      check ??= isMigrated(db).finally(() => check = undefined);
+      if (!await check) throw new Problem("service_unavailable", "The database is not migrated.");
       return { status: 200, body: { status: "ready" } };
     },
   };

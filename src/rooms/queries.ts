@@ -41,7 +41,7 @@ export function insertRoom(db: Kysely<Database>, room: NewRoom): Promise<RoomRow
   return db.insertInto("rooms").values(room).returningAll().executeTakeFirstOrThrow();
 }
 
-export function updateRoom(
+export function updateRoomRow(
   db: Kysely<Database>,
   id: number,
   { change, now }: { change: RoomChange; now: Date },
@@ -55,7 +55,7 @@ export function updateRoom(
 }
 
 /** Undefined for a room that is deactivated already, and stays as it is. */
-export function deactivateRoom(db: Kysely<Database>, id: number, now: Date): Promise<RoomRow | undefined> {
+export function markInactive(db: Kysely<Database>, id: number, now: Date): Promise<RoomRow | undefined> {
   return db.with(
     "locked",
     (cte) => cte.selectFrom("rooms").selectAll().where("id", "=", id).forNoKeyUpdate(),

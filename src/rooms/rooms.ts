@@ -1,7 +1,7 @@
 /** The rules of rooms. */
 import type { Kysely } from "kysely";
 import { type CreateRoom, type FieldError, Room, type UpdateRoom } from "../../generated/contract.ts";
-import type { Audit } from "../audit/audit.ts";
+import type { Scope } from "../contract/handlers.ts";
 import type { Clock } from "../time/clock.ts";
 import type { Config } from "../config.ts";
 import type { Database } from "../database/connect.ts";
@@ -9,22 +9,17 @@ import { assertMatches } from "../contract/entity_tags.ts";
 import { isCurrency } from "../money.ts";
 import { isTimeZone } from "../time/calendar.ts";
 import { invalidFields, Problem } from "../contract/problems.ts";
-import { deactivateRoom, insertRoom, lockRoom, type RoomRow, updateRoom } from "./queries.ts";
+import { insertRoom, lockRoom, markInactive, type RoomRow, updateRoomRow } from "./queries.ts";
 
 export type { RoomRow };
 
-export interface RoomRules {
-  db: Kysely<Database>;
+export interface RoomOptions {
   clock: Clock;
   config: Pick<Config, "defaultTimeZone" | "defaultCurrency">;
-  /** Called after a change: there may be something new in the feed of events. */
-  announce: () => void;
 }
 
-/** Changes are made in a transaction, together with their entry in the audit log. */
-export interface RoomChangeRules extends RoomRules {
-  audit: Audit;
-}
+/** Changes run in a transaction, together with their entry in the audit log. */
+export type RoomRules = RoomOptions & Scope;
 
 export const roomNotFound = (id: number): Problem =>
   new Problem("room_not_found", `Room not found: there is no room ${id}.`);
@@ -34,7 +29,7 @@ export const roomNotFound = (id: number): Problem =>
  *
  * @throws {Problem} `validation_failed` when nobody knows the currency or the time zone.
  */
-export async function createRoom({ db, clock, config, audit }: RoomChangeRules, room: CreateRoom): Promise<Room> {
+export async function createRoom({ db, clock, config, audit }: RoomRules, room: CreateRoom): Promise<Room> {
   const made = await addRoom({ db, clock, config }, room);
   await audit({ resource: "room", resourceId: made.id, before: null, after: made });
   return made;
@@ -42,7 +37,7 @@ export async function createRoom({ db, clock, config, audit }: RoomChangeRules, 
 
 /** {@link createRoom} without a trace in the audit log, for rooms that nobody in particular makes. */
 export async function addRoom(
-  { db, clock, config }: Omit<RoomRules, "announce">,
+  { db, clock, config }: RoomOptions & Pick<Scope, "db">,
   room: CreateRoom,
 ): Promise<Room> {
   const now = clock.now();
@@ -80,8 +75,8 @@ async function roomToChange(db: Kysely<Database>, id: number, ifMatch: string | 
  * @throws {Problem} `room_not_found`, `precondition_failed`, or `validation_failed` when nobody knows the currency or the
  * time zone.
  */
-export async function changeRoom(
-  { db, clock, announce, audit }: RoomChangeRules,
+export async function updateRoom(
+  { db, clock, announce, audit }: RoomRules,
   id: number,
   { change, ifMatch }: { change: UpdateRoom; ifMatch: string | undefined },
 ): Promise<Room> {
@@ -100,7 +95,7 @@ export async function changeRoom(
     metadata: change.metadata,
   };
   const sent = Object.fromEntries(Object.entries(columns).filter(([, value]) => value !== undefined));
-  const row = await updateRoom(db, id, { change: sent, now: clock.now() });
+  const row = await updateRoomRow(db, id, { change: sent, now: clock.now() });
   if (row === undefined) throw roomNotFound(id);
   const after = toRoom(row);
   await audit({ resource: "room", resourceId: id, before, after });
@@ -113,13 +108,13 @@ export async function changeRoom(
  *
  * @throws {Problem} `room_not_found` or `precondition_failed`.
  */
-export async function closeRoom(
-  { db, clock, announce, audit }: RoomChangeRules,
+export async function deleteRoom(
+  { db, clock, announce, audit }: RoomRules,
   id: number,
   ifMatch: string | undefined,
 ): Promise<void> {
   const before = await roomToChange(db, id, ifMatch);
-  const row = await deactivateRoom(db, id, clock.now());
+  const row = await markInactive(db, id, clock.now());
   if (row === undefined) return;
   await audit({ resource: "room", resourceId: id, before, after: toRoom(row) });
   announce();

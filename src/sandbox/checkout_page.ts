@@ -13,11 +13,12 @@ import type { Deadlines } from "../http/deadlines.ts";
 import type { RequestLimiter } from "../http/request_limiter.ts";
 import type { AppEnv } from "../http/context.ts";
 import { formatMoney, toCents } from "../money.ts";
-import { findCheckoutPage, type PaymentRules } from "../settlement/payments.ts";
+import { findCheckoutPage } from "../settlement/create_checkout.ts";
+import type { SettlementRules } from "../settlement/rules.ts";
 import type { PaymentLinks } from "../payments/provider.ts";
 import type { SandboxPayments } from "../payments/sandbox.ts";
 
-export interface CheckoutPageOptions extends PaymentRules {
+export interface CheckoutPageOptions extends SettlementRules {
   limiter: RequestLimiter;
   deadlines: Deadlines;
   payments: SandboxPayments;

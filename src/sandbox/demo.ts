@@ -2,7 +2,7 @@
 import { type Kysely, sql } from "kysely";
 import type { CreateRoom } from "../../generated/contract.ts";
 import type { Database } from "../database/connect.ts";
-import { addRoom, type RoomRules } from "../rooms/rooms.ts";
+import { addRoom, type RoomOptions } from "../rooms/rooms.ts";
 import { isTaken } from "../timeslots/taken.ts";
 import { addTimeslots } from "../timeslots/timeslots.ts";
 
@@ -56,7 +56,7 @@ const rooms: (Pick<CreateRoom, "name" | "description" | "roomType" | "capacity" 
  * Makes the demo rooms if the database is empty, and gives the demo rooms that there are timeslots for the next
  * {@link demoDays} days. The demo's rooms are those that say `demo: true` in their metadata; others are never touched.
  */
-export async function fillInDemo({ db, clock, config }: Omit<RoomRules, "announce">): Promise<void> {
+export async function fillInDemo({ db, clock, config }: RoomOptions & { db: Kysely<Database> }): Promise<void> {
   await db.transaction().execute(async (trx) => {
     await sql`select pg_advisory_xact_lock(${demoLock})`.execute(trx);
     if (await isEmptyDatabase(trx)) {

@@ -1,19 +1,17 @@
-import type { Audit } from "../audit/audit.ts";
-import type { Handlers } from "../contract/handlers.ts";
+import type { Audit, Handlers } from "../contract/handlers.ts";
 import type { ClockPlan, SandboxClock } from "./clock.ts";
 
 type SandboxOperations = "getSandboxClock" | "setSandboxClock" | "resetSandboxClock";
 
-export interface SandboxClockRules {
+export interface SandboxOptions {
   sandboxClock: SandboxClock;
-  /** Does what time has made due. */
+  /** Does the work that has become due. */
   sweep: () => Promise<void>;
-  audit: Audit;
 }
 
-export function sandboxHandlers({ sandboxClock, sweep, audit }: SandboxClockRules): Pick<Handlers, SandboxOperations> {
-  /** The clock is no part of the transaction, so it is moved when that is committed. */
-  const audited = async ({ state: after, go }: ClockPlan, then = () => Promise.resolve()) => {
+export function sandboxHandlers({ sandboxClock, sweep }: SandboxOptions): Pick<Handlers, SandboxOperations> {
+  /** The clock is not part of the transaction, so it moves after the commit. */
+  const audited = async (audit: Audit, { state: after, go }: ClockPlan, then = () => Promise.resolve()) => {
     const before = sandboxClock.state();
     if (before.isMoved || after.isMoved) await audit({ resource: "clock", resourceId: null, before, after });
     const finish = async () => {
@@ -28,12 +26,12 @@ export function sandboxHandlers({ sandboxClock, sweep, audit }: SandboxClockRule
       return Promise.resolve({ status: 200, body: sandboxClock.state() });
     },
 
-    async setSandboxClock({ body: { now } }) {
-      return await audited(sandboxClock.plan(new Date(now)), sweep);
+    async setSandboxClock({ body: { now } }, { audit }) {
+      return await audited(audit, sandboxClock.plan(new Date(now)), sweep);
     },
 
-    async resetSandboxClock() {
-      return await audited(sandboxClock.planReset());
+    async resetSandboxClock(_input, { audit }) {
+      return await audited(audit, sandboxClock.planReset());
     },
   };
 }

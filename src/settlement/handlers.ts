@@ -1,26 +1,28 @@
-import type { Audit } from "../audit/audit.ts";
 import type { Handlers } from "../contract/handlers.ts";
-import { createCheckout, type PaymentRules, receive, retryRefund } from "./payments.ts";
+import { createCheckout } from "./create_checkout.ts";
+import { receivePaymentEvent } from "./receive_payment_event.ts";
+import { retryRefund } from "./retry_refund.ts";
+import type { SettlementOptions } from "./rules.ts";
 
-type PaymentOperations = "createCheckout" | "receivePaymentEvent" | "retryRefund";
+type SettlementOperations = "createCheckout" | "receivePaymentEvent" | "retryRefund";
 
-export function paymentHandlers(rules: PaymentRules & { audit: Audit }): Pick<Handlers, PaymentOperations> {
+export function settlementHandlers(options: SettlementOptions): Pick<Handlers, SettlementOperations> {
   return {
-    async createCheckout({ caller, params: { bookingId } }) {
-      const open = await createCheckout(rules, caller, bookingId);
+    async createCheckout({ caller, params: { bookingId } }, scope) {
+      const open = await createCheckout({ ...options, ...scope }, caller, bookingId);
       return {
         soFar: undefined,
         finish: async (db) => ({ status: 201, body: { ...await open(db), message: "Complete payment to confirm." } }),
       };
     },
 
-    async receivePaymentEvent({ params: { provider }, body, request: { headers } }) {
-      await receive(rules, provider, { body, headers });
+    async receivePaymentEvent({ params: { provider }, body, request: { headers } }, scope) {
+      await receivePaymentEvent({ ...options, ...scope }, provider, { body, headers });
       return { status: 200, body: { message: "Event received" } };
     },
 
-    async retryRefund({ params: { bookingId } }) {
-      const retried = await retryRefund(rules, bookingId);
+    async retryRefund({ params: { bookingId } }, scope) {
+      const retried = await retryRefund({ ...options, ...scope }, bookingId);
       return { status: 200, body: { ...retried, message: "The refund is tried again." } };
     },
   };

@@ -32,10 +32,10 @@ export async function insertCheckout(
   trx: Transaction<Database>,
   checkout: NewCheckout,
 ): Promise<BookingRow | undefined> {
-  return (await checkoutInsertion(trx, checkout))[0];
+  return (await insertCheckoutStatement(trx, checkout))[0];
 }
 
-const checkoutInsertion = prepared((db, { id, bookingId, userId, provider, now }: NewCheckout) => {
+const insertCheckoutStatement = prepared((db, { id, bookingId, userId, provider, now }: NewCheckout) => {
   const changes = db.with("b", (cte) =>
     cte.selectFrom("bookings").selectAll()
       .where("id", "=", bookingId)
@@ -92,7 +92,7 @@ export async function wasOvertaken(trx: Transaction<Database>, bookingId: number
 }
 
 /** A message of the provider about a booking. */
-export interface Told {
+export interface ProviderMessage {
   bookingId: number;
   checkoutId: string;
   provider: string;
@@ -103,7 +103,7 @@ export interface Told {
 /** `insert into payment_events …`, for a `with`: a row if the message is new. */
 export function newEvent(
   kind: RawBuilder<unknown>,
-  { provider, eventId, bookingId, now }: Told,
+  { provider, eventId, bookingId, now }: ProviderMessage,
 ): RawBuilder<{ id: number }> {
   return sql<{ id: number }>`(
     insert into payment_events (provider, event_id, kind, booking_id, received_at)
@@ -112,7 +112,7 @@ export function newEvent(
   )`;
 }
 
-export type ToldPayment = Told & { payment: string; cents: number; currency: string };
+export type PaymentMessage = ProviderMessage & { payment: string; cents: number; currency: string };
 
 /** What became of a payment. */
 export interface PaymentOutcome {
@@ -131,14 +131,14 @@ export interface PaymentOutcome {
  */
 export async function recordPayment(
   trx: Transaction<Database>,
-  told: ToldPayment,
+  message: PaymentMessage,
 ): Promise<PaymentOutcome | undefined> {
-  return (await payment(trx, told))[0];
+  return (await paymentStatement(trx, message))[0];
 }
 
-const payment = prepared((db, told: ToldPayment) => {
-  const { checkoutId, provider, payment: reference, cents, currency, now } = told;
-  const changes = db.with("fresh", () => newEvent(sql`'paid'`, told))
+const paymentStatement = prepared((db, message: PaymentMessage) => {
+  const { checkoutId, provider, payment: reference, cents, currency, now } = message;
+  const changes = db.with("fresh", () => newEvent(sql`'paid'`, message))
     .with("target", () =>
       sql`(
         select b.id, b.status, b.price = ${cents}::numeric / 100 and b.currency = ${currency}::text and b.amount_paid = 0
@@ -202,14 +202,14 @@ const payment = prepared((db, told: ToldPayment) => {
 /** Writes that an attempt to pay failed, or that a checkout has expired. The booking, which has to be locked, waits on. */
 export async function recordFailure(
   trx: Transaction<Database>,
-  told: Told & { kind: "failed" | "expired" },
+  message: ProviderMessage & { kind: "failed" | "expired" },
 ): Promise<void> {
-  await failure(trx, told);
+  await failureStatement(trx, message);
 }
 
-const failure = prepared((db, told: Told & { kind: "failed" | "expired" }) => {
-  const { kind, checkoutId, now } = told;
-  const changes = db.with("fresh", () => newEvent(sql`${kind}::payment_event_kind`, told))
+const failureStatement = prepared((db, message: ProviderMessage & { kind: "failed" | "expired" }) => {
+  const { kind, checkoutId, now } = message;
+  const changes = db.with("fresh", () => newEvent(sql`${kind}::payment_event_kind`, message))
     .with("closed", () =>
       sql`(
         update checkouts set closed_at = ${now}

@@ -8,7 +8,7 @@ import { prepared } from "../database/prepared.ts";
 import { bookingEvent } from "../events/record.ts";
 import { paidStatus } from "../payments/checkout_writes.ts";
 import { enqueue } from "../jobs/enqueue.ts";
-import { newEvent, type ToldPayment } from "./payment_writes.ts";
+import { newEvent, type PaymentMessage } from "./payment_writes.ts";
 
 type Booking = Selectable<Bookings>;
 
@@ -23,14 +23,14 @@ export async function lockBookingOfRefund(trx: Transaction<Database>, refundId: 
  * Writes how much of a payment the provider says has been given back in all, by us or by the operator's own hand. A refund of
  * ours that has failed is done when that is enough. The booking has to be locked; its status stays.
  */
-export async function recordReportedRefund(trx: Transaction<Database>, told: ToldPayment): Promise<void> {
-  await reportedRefund(trx, told);
+export async function recordReportedRefund(trx: Transaction<Database>, message: PaymentMessage): Promise<void> {
+  await reportedRefundStatement(trx, message);
 }
 
-const reportedRefund = prepared((db, told: ToldPayment) => {
-  const { bookingId, checkoutId, provider, payment: reference, cents, currency, now } = told;
+const reportedRefundStatement = prepared((db, message: PaymentMessage) => {
+  const { bookingId, checkoutId, provider, payment: reference, cents, currency, now } = message;
   const refunded = refundedOf(sql`payment.reported_refunded`);
-  const changes = db.with("fresh", () => newEvent(sql`'refunded'`, told))
+  const changes = db.with("fresh", () => newEvent(sql`'refunded'`, message))
     .with("payment", () =>
       sql`(
         insert into payments (provider, reference, checkout_id, booking_id, currency, pays_booking, reported_refunded)
@@ -92,10 +92,10 @@ export interface SettledRefund {
 
 /** Writes that the provider has taken a pending refund on. The booking has to be locked. */
 export async function settleRefund(trx: Transaction<Database>, refund: SettledRefund): Promise<void> {
-  await settlement(trx, refund);
+  await settleStatement(trx, refund);
 }
 
-const settlement = prepared((db, { id, reference, now }: SettledRefund) => {
+const settleStatement = prepared((db, { id, reference, now }: SettledRefund) => {
   const refunded = refundedOf(sql`greatest(payment.reported_refunded, payment.target)`);
   const changes = db.with("refund", () =>
     sql`(
@@ -144,10 +144,10 @@ export async function retryFailedRefunds(
   trx: Transaction<Database>,
   { bookingId, now }: { bookingId: number; now: Date },
 ): Promise<RetriedRow | undefined> {
-  return (await retrial(trx, { bookingId, now }))[0];
+  return (await retryStatement(trx, { bookingId, now }))[0];
 }
 
-const retrial = prepared((db, { bookingId, now }: { bookingId: number; now: Date }) => {
+const retryStatement = prepared((db, { bookingId, now }: { bookingId: number; now: Date }) => {
   const changes = db.with("refund", () =>
     sql<{ amount: string }>`(
       update refunds set status = 'pending', settled_at = null, failure = null,

@@ -5,7 +5,7 @@ import {
   type TimeslotChange,
   TimeslotChangeType,
 } from "../../generated/contract.ts";
-import { bookingFromJson } from "../bookings/bookings.ts";
+import { bookingFromJson } from "../bookings/booking.ts";
 import { formatCursor } from "../events/cursors.ts";
 import type { EventRow } from "../events/queries.ts";
 

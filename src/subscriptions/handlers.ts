@@ -1,38 +1,33 @@
-import type { Kysely } from "kysely";
 import type { Authenticator } from "../auth/callers.ts";
-import type { Database } from "../database/connect.ts";
 import type { Handlers } from "../contract/handlers.ts";
-import type { Log } from "../log.ts";
-import { listEvents } from "./event_pages.ts";
 import type { EventFeed } from "../events/feed.ts";
+import type { Log } from "../log.ts";
+import { listEvents } from "./list_events.ts";
 import type { Sockets } from "./sockets.ts";
-import { createTicket } from "./tickets.ts";
+import { createSocketTicket } from "./tickets.ts";
 
-type EventOperations = "listEvents" | "createSocketTicket" | "openSocket";
+type SubscriptionOperations = "listEvents" | "createSocketTicket" | "openSocket";
 
-export interface EventHandlerOptions {
-  db: Kysely<Database>;
+export interface SubscriptionOptions {
   feed: EventFeed;
   log: Log;
   sockets: Sockets;
   assertCurrent: Authenticator["assertCurrent"];
 }
 
-export function eventHandlers(
-  { db, feed, log, sockets, assertCurrent }: EventHandlerOptions,
-): Pick<Handlers, EventOperations> {
-  const rules = { db, feed, log, assertCurrent };
+export function subscriptionHandlers(options: SubscriptionOptions): Pick<Handlers, SubscriptionOperations> {
   return {
-    async listEvents({ caller, query: { after, limit, wait, userId, roomId } }) {
-      return { status: 200, body: await listEvents(rules, caller, { after, limit, wait, userId, roomId }) };
+    async listEvents({ caller, query: { after, limit, wait, userId, roomId } }, { db }) {
+      const query = { after, limit, wait, userId, roomId };
+      return { status: 200, body: await listEvents({ ...options, db }, caller, query) };
     },
 
-    async createSocketTicket({ caller }) {
-      return { status: 201, body: await createTicket(db, caller) };
+    async createSocketTicket({ caller }, { db }) {
+      return { status: 201, body: await createSocketTicket(db, caller) };
     },
 
     openSocket({ caller, request }) {
-      return Promise.resolve({ status: 101, body: sockets.open(request, caller) });
+      return Promise.resolve({ status: 101, body: options.sockets.openSocket(request, caller) });
     },
   };
 }

@@ -52,7 +52,7 @@ export class Sockets {
    * @throws {Problem} `origin_not_allowed`, `upgrade_required`, `too_many_sockets`, or `service_unavailable` when there is
    * no room for more.
    */
-  open(request: Request, caller: Caller): Response {
+  openSocket(request: Request, caller: Caller): Response {
     this.assertOrigin(request);
     if (!asksForWebSocket(request)) throw upgradeRequired();
     const { perUser, total } = this.limits;

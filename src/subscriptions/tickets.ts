@@ -15,7 +15,7 @@ import { insertTicket, removeTickets, takeTicket } from "./ticket_queries.ts";
 const lifetimeMs = 30_000;
 
 /** A ticket that stands for `caller`, once. */
-export async function createTicket(
+export async function createSocketTicket(
   db: Kysely<Database>,
   { userId, role, expiresAt, apiKey }: Caller,
 ): Promise<SocketTicket> {

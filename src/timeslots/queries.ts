@@ -94,7 +94,7 @@ export async function recordGeneration(
 export type DeletedTimeslot = Selectable<Timeslots>;
 
 /** The timeslot that was there, if there was one. Fails on `bookings_timeslot_fkey` when it has bookings. */
-export function deleteTimeslot(db: Kysely<Database>, id: number, now: Date): Promise<DeletedTimeslot | undefined> {
+export function deleteTimeslotRow(db: Kysely<Database>, id: number, now: Date): Promise<DeletedTimeslot | undefined> {
   const event = timeslotEvent({
     type: "deleted",
     roomId: sql`gone.room_id`,

@@ -1,7 +1,7 @@
 /** The rules of timeslots. */
 import type { Kysely } from "kysely";
 import type { FreeTimeslots, GenerateTimeslots, Timeslot, TimeslotsGenerated } from "../../generated/contract.ts";
-import type { Audit } from "../audit/audit.ts";
+import type { Scope } from "../contract/handlers.ts";
 import { dayBounds, dayIn, instantIn, type Moment, parseMoment } from "../time/calendar.ts";
 import type { Clock } from "../time/clock.ts";
 import { bookingTimeslotForeignKey } from "../database/constraints.ts";
@@ -12,7 +12,7 @@ import { roomNotFound, timeZoneForTimeslots, toRoom } from "../rooms/rooms.ts";
 import { timeslotStarts } from "./generation.ts";
 import {
   type DeletedTimeslot,
-  deleteTimeslot,
+  deleteTimeslotRow,
   findRoomWithFreeTimeslots,
   insertTimeslots,
   recordGeneration,
@@ -21,16 +21,9 @@ import {
 
 export type { TimeslotRow };
 
-export interface TimeslotRules {
-  db: Kysely<Database>;
+/** Changes run in a transaction, together with their entry in the audit log. */
+export interface TimeslotRules extends Scope {
   clock: Clock;
-  /** Called after a change: there is something new in the feed of events. */
-  announce: () => void;
-}
-
-/** Changes are made in a transaction, together with their entry in the audit log. */
-export interface TimeslotChangeRules extends TimeslotRules {
-  audit: Audit;
 }
 
 export interface FreeTimeslotQuery {
@@ -45,7 +38,7 @@ export interface FreeTimeslotQuery {
  *
  * @throws {Problem} `room_not_found`.
  */
-export async function freeTimeslots(
+export async function listFreeTimeslots(
   { db, clock }: Pick<TimeslotRules, "db" | "clock">,
   { roomId, moment, minimumMinutes }: FreeTimeslotQuery,
 ): Promise<FreeTimeslots> {
@@ -80,7 +73,7 @@ const chunkSize = 10_000;
  * not exist or a break that ends as it starts.
  */
 export async function generateTimeslots(
-  { db, clock, announce, audit }: TimeslotChangeRules,
+  { db, clock, announce, audit }: TimeslotRules,
   request: GenerateTimeslots,
 ): Promise<TimeslotsGenerated> {
   const generated = await addTimeslots(db, request, { now: clock.now() });
@@ -143,11 +136,11 @@ export async function addTimeslots(
  *
  * @throws {Problem} `timeslot_not_found`, or `timeslot_has_bookings` when it has any, cancelled ones included.
  */
-export async function withdrawTimeslot(
-  { db, clock, announce, audit }: TimeslotChangeRules,
+export async function deleteTimeslot(
+  { db, clock, announce, audit }: TimeslotRules,
   id: number,
 ): Promise<void> {
-  const row = await deleteTimeslot(db, id, clock.now()).catch((failure) => {
+  const row = await deleteTimeslotRow(db, id, clock.now()).catch((failure) => {
     if (!violates(failure, bookingTimeslotForeignKey)) throw failure;
     throw new Problem("timeslot_has_bookings", "Cannot delete timeslot with existing bookings");
   });

@@ -9,6 +9,7 @@ const common: string[] = impliedProblems({
   scope: "rooms:write",
   bodyKind: "json",
   rateLimit: "admin",
+  concurrencyLimit: "none",
   takesIdempotencyKey: true,
   takesIfMatch: true,
 });

@@ -153,7 +153,7 @@ Deno.test("a failure answers 500 without a word about it, and is in the log with
 
   await t.step("an answer that breaks the contract", async () => {
     await server.db.updateTable("rooms").set({ capacity: 0 }).execute();
-    await assertHidden("listRooms", /listRooms gave an answer that breaks its contract.*capacity/);
+    await assertHidden("listRooms", /listRooms returned an answer that breaks its contract.*capacity/);
   });
   await t.step("a statement that fails", async () => {
     await sql`alter table rooms rename to elsewhere`.execute(server.db);

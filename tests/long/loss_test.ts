@@ -1,8 +1,8 @@
 /** No event is lost, none comes twice, and those of a booking come in the order of its changes, whatever happens meanwhile. */
 import assert from "node:assert/strict";
 import { type Kysely, sql } from "kysely";
-import { cancelBooking } from "../../src/bookings/cancellation_writes.ts";
-import { confirmBooking, insertBooking } from "../../src/bookings/writes.ts";
+import { markCancelled } from "../../src/bookings/cancellation_writes.ts";
+import { insertBooking, markConfirmed } from "../../src/bookings/writes.ts";
 import { connect, type Database } from "../../src/database/connect.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
 import { startServer, type TestServer } from "../support/server.ts";
@@ -60,8 +60,8 @@ async function write(server: TestServer, db: Kysely<Database>, work: Work): Prom
       const rest = { notes: null, bookingType: null, ...terms, now };
       return insertBooking(trx, { userId, roomId, timeslotId, ...rest });
     }
-    if (random(2) === 0) return confirmBooking(trx, { id, now });
-    return cancelBooking(trx, { id, cancellation: { by: "admin" }, now });
+    if (random(2) === 0) return markConfirmed(trx, { id, now });
+    return markCancelled(trx, { id, cancellation: { by: "admin" }, now });
   };
   for (let left = changes / writers; left > 0;) {
     const id = live[random(live.length)];

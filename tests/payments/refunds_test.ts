@@ -228,7 +228,7 @@ Deno.test("after its last try a refund has failed, where an admin sees it, and c
   const query = { roomId: paid.room.id };
   assert.deepEqual((await server.ok("listAllBookings", { token, query })).items, [failed]);
   assert.deepEqual(await server.ok("getBooking", { token: await server.token("alice"), params }), failed);
-  const failures = server.logged.slice(logged).filter((line) => line.includes("a refund has failed"));
+  const failures = server.logged.slice(logged).filter((line) => line.includes("refund failed"));
   assert.equal(failures.length, 1);
 
   stripe.fault = undefined;

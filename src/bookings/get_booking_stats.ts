@@ -2,7 +2,7 @@
 import type { BookingStats } from "../../generated/contract.ts";
 import { type Bound, instantIn } from "../time/calendar.ts";
 import { toCents } from "../money.ts";
-import type { BookingRules } from "./bookings.ts";
+import type { BookingRules } from "./booking.ts";
 import { type Range, rangeIn } from "../time/ranges.ts";
 import { type BookingCount, countBookings, type Counts, type MinuteCount } from "./stats_queries.ts";
 
@@ -10,8 +10,8 @@ import { type BookingCount, countBookings, type Counts, type MinuteCount } from 
 const mostDays = 366;
 
 /** Bookings made in `range`, counted. Without an end: until now. Without a start: since the month began in which it ends. */
-export async function bookingStats(
-  { db, clock, config }: BookingRules,
+export async function getBookingStats(
+  { db, clock, config }: Pick<BookingRules, "db" | "clock" | "config">,
   { range, roomId }: { range: Range<Bound["at"]>; roomId: number | undefined },
 ): Promise<BookingStats> {
   const zone = config.defaultTimeZone;

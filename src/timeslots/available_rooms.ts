@@ -6,7 +6,7 @@ import type { Clock } from "../time/clock.ts";
 import type { Database } from "../database/connect.ts";
 import { Problem } from "../contract/problems.ts";
 import { toRoom } from "../rooms/rooms.ts";
-import { type AvailableRoomRow, listAvailableRooms } from "./search_queries.ts";
+import { type AvailableRoomRow, findAvailableRooms } from "./available_room_queries.ts";
 
 export interface SearchRules {
   db: Kysely<Database>;
@@ -77,7 +77,7 @@ export interface AvailableRoomQuery {
 }
 
 /** One page of active rooms that have timeslots which can be booked now, and how many there are on all pages. */
-export async function searchRooms(
+export async function listAvailableRooms(
   { db, clock, timeZones }: SearchRules,
   { range: { from, to }, ...query }: AvailableRoomQuery,
 ): Promise<{ items: AvailableRoom[]; total: number }> {
@@ -86,7 +86,7 @@ export async function searchRooms(
     // room is met in a zone for the first time.
     const zones = Object.fromEntries([...timeZones].map((zone) => [zone, boundsIn(zone, { from, to })]));
     const endsWithin = !(to instanceof Temporal.PlainDate);
-    const [found] = await listAvailableRooms(db, { ...query, zones, endsWithin, now: clock.now() });
+    const [found] = await findAvailableRooms(db, { ...query, zones, endsWithin, now: clock.now() });
     if (found === undefined) throw new Error("a search answers one row");
     if (found.unknownZones.length === 0) return { items: found.rooms.map(toAvailableRoom), total: found.total };
     for (const zone of found.unknownZones) timeZones.add(zone);

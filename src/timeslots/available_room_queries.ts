@@ -41,7 +41,7 @@ export interface AvailableRooms {
  * One page of active rooms with their free timeslots, rooms by name. All rooms are asked for one free timeslot, and only
  * those of the page for all of them. As lists of numbers these took 0.71 to 0.83 of the time of an object for each.
  */
-export const listAvailableRooms = prepared<RoomSearch, AvailableRooms>((db, search) => {
+export const findAvailableRooms = prepared<RoomSearch, AvailableRooms>((db, search) => {
   const { zones, endsWithin, minimumMinutes, type, capacity, now, limit, offset } = search;
   const end = (name: "from" | "to") =>
     sql<Date | null>`(${zones}::jsonb -> r.time_zone ->> ${sql.lit(name)})::timestamptz`;

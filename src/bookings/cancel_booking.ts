@@ -1,0 +1,62 @@
+/** Cancels the caller's own booking, and quotes the refund before. */
+import type { Booking, Cancellation } from "../../generated/contract.ts";
+import type { Caller } from "../contract/caller.ts";
+import { assertUnchanged, type BookingRules, changeBooking, type OwnBooking, toBooking } from "./booking.ts";
+import { findRefundQuote, markCancelled } from "./cancellation_writes.ts";
+import { findBooking } from "./queries.ts";
+import { assertOwner, bookingNotFound, notLiveRefusal } from "./refusals.ts";
+
+const notCancellable = { code: "booking_not_cancellable", verb: "cancelled" } as const;
+
+/**
+ * Cancels the caller's own booking before it starts. Its cancellation tiers decide the refund.
+ *
+ * @throws {Problem} `booking_not_found`, `not_booking_owner`, `precondition_failed` or `booking_not_cancellable`.
+ */
+export async function cancelBooking(
+  rules: BookingRules,
+  caller: Caller,
+  own: OwnBooking,
+): Promise<{ booking: Booking; refundAmount: number }> {
+  const { db, clock } = rules;
+  const { id } = own;
+  const now = clock.now();
+  await assertUnchanged(db, caller, own);
+  const row = await changeBooking(rules, id, {
+    attempt: () => markCancelled(db, { id, cancellation: { by: "user", userId: caller.userId }, now }),
+    refusal: (row) => {
+      assertOwner(row, caller);
+      return notLiveRefusal(row, now, notCancellable);
+    },
+  });
+  return { booking: toBooking(row), refundAmount: Number(row.refund) };
+}
+
+/**
+ * Quotes the refund of {@link cancelBooking} now, and when it changes. For the caller's own booking, or any for an admin.
+ *
+ * @throws {Problem} `booking_not_found`, `not_booking_owner` or `booking_not_cancellable`.
+ */
+export async function getCancellation(
+  { db, clock }: Pick<BookingRules, "db" | "clock">,
+  caller: Caller,
+  id: number,
+): Promise<Cancellation> {
+  const now = clock.now();
+  const [row, quote] = await Promise.all([findBooking(db, id), findRefundQuote(db, { id, now })]);
+  if (row === undefined || quote === undefined) throw bookingNotFound(id);
+  if (caller.role !== "admin") assertOwner(row, caller);
+  const problem = notLiveRefusal(row, now, notCancellable);
+  if (problem !== undefined) throw problem;
+  const tierHours = quote.hours === null ? null : Number(quote.hours);
+  const changes = tierHours !== null && tierHours > 0;
+  return {
+    bookingId: id,
+    refundAmount: Number(quote.refund),
+    currency: row.currency,
+    refundPercent: Number(quote.percent ?? 0),
+    tierHours,
+    nextTierAt: changes ? new Date(row.starts_at.getTime() - tierHours * 3_600_000).toISOString() : null,
+    nextRefundPercent: changes ? Number(quote.nextPercent ?? 0) : null,
+  };
+}

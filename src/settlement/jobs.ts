@@ -1,0 +1,112 @@
+/** Jobs about payments: refunds and closed checkouts, until the provider has accepted them. */
+import type { Transaction } from "kysely";
+import type { Database } from "../database/connect.ts";
+import { sweepInChunks } from "../database/sweep.ts";
+import { inTransaction, retryConflicts } from "../database/transactions.ts";
+import { freeAbandonedJobs, listGivenUpJobs, removeJob } from "../jobs/queue.ts";
+import type { WorkerOptions } from "../jobs/worker.ts";
+import { toCents } from "../money.ts";
+import { askProvider } from "../payments/ask.ts";
+import { closeCheckoutsOf } from "../payments/checkout_writes.ts";
+import { ProviderRefusal } from "../payments/provider.ts";
+import { findCheckout, findRefund, findRefundOfJob, listStrayCheckouts } from "../payments/queries.ts";
+import { storeNotice } from "./receive_payment_event.ts";
+import { failRefund, lockBookingOfRefund, settleRefund } from "./refund_writes.ts";
+import type { SettlementRules } from "./rules.ts";
+
+/** The tasks of the job queue. A task may run twice, because a server may die before it has reported its success. */
+export function paymentTasks(rules: SettlementRules): WorkerOptions["tasks"] {
+  return {
+    refund_payment: (id) => refundPayment(rules, id),
+    close_checkout: (id, { attempt }) => closeCheckout(rules, id, attempt),
+  };
+}
+
+async function refundPayment(rules: SettlementRules, id: string): Promise<void> {
+  const { db, payments } = rules;
+  const row = await findRefund(db, id);
+  if (row?.status !== "pending") return;
+  const { payment, currency, idempotencyKey } = row;
+  const cents = toCents(row.owed);
+  if (cents === 0) return await settle(rules, id, null);
+  if (payments?.name !== row.provider) throw new Error(`the payment provider ${row.provider} is not configured`);
+  try {
+    // Another amount is another request.
+    const request = { id, idempotencyKey: `${idempotencyKey}-${cents}`, payment, cents, currency };
+    const reference = await askProvider(() => payments.refund(request));
+    await settle(rules, id, reference);
+  } catch (failure) {
+    if (!(failure instanceof ProviderRefusal)) throw failure;
+    await giveUp(rules, { id, jobId: row.jobId, failure: failure.message });
+  }
+}
+
+async function settle(rules: SettlementRules, id: string, reference: string | null): Promise<void> {
+  await withLockedRefund(rules, id, (trx, now) => settleRefund(trx, { id, reference, now }));
+}
+
+interface GivenUpRefund {
+  id: string;
+  jobId: number;
+  failure: string;
+}
+
+async function giveUp(rules: SettlementRules, refund: GivenUpRefund): Promise<void> {
+  await withLockedRefund(rules, refund.id, (trx, now) => failRefund(trx, { ...refund, now }));
+  rules.log.error("refund failed", { refundId: refund.id, failure: refund.failure });
+}
+
+/** Changes a refund that is still pending after its booking was locked. */
+async function withLockedRefund(
+  { db, clock, announce }: SettlementRules,
+  id: string,
+  change: (trx: Transaction<Database>, now: Date) => Promise<void>,
+): Promise<void> {
+  await inTransaction(db, async (trx) => {
+    if (await lockBookingOfRefund(trx, id) !== undefined) await change(trx, clock.now());
+  });
+  announce();
+}
+
+/** After this many attempts the provider has answered the request for a checkout, or never will. */
+const maxAttemptsForReference = 4;
+
+async function closeCheckout(rules: SettlementRules, id: string, attempt: number): Promise<void> {
+  const { db, payments } = rules;
+  const row = await findCheckout(db, id);
+  // The provider was replaced, so nobody can close the checkout. It expires by itself.
+  if (row === undefined || payments?.name !== row.provider) return;
+  const { reference } = row;
+  if (reference !== null) {
+    const paid = await askProvider(() => payments.closeCheckout(reference));
+    return paid === undefined ? undefined : await storeNotice(rules, row.provider, paid);
+  }
+  if (attempt < maxAttemptsForReference) throw new Error("the provider has not named the checkout yet");
+}
+
+/** Checkouts in a statement. */
+const chunkSize = 100;
+
+/**
+ * Closes open checkouts of bookings that are confirmed, cancelled or expired. A payment that arrives earlier is refunded. So
+ * this need not be part of the change itself, and it also finds a checkout that was opened at the same moment.
+ */
+export async function closeStrayCheckouts({ db, clock }: SettlementRules): Promise<void> {
+  await sweepInChunks(chunkSize, async (limit) => {
+    const ids = await listStrayCheckouts(db, { limit });
+    return ids.length === 0 ? 0 : await retryConflicts(db, () => closeCheckoutsOf(db, { ids, now: clock.now() }));
+  });
+}
+
+/** Frees jobs of servers that died, and ends jobs after their last attempt. A refund among them has failed. */
+export async function tendJobs(rules: SettlementRules): Promise<void> {
+  const { db, log } = rules;
+  await freeAbandonedJobs(db);
+  const jobs = await listGivenUpJobs(db);
+  for (const { id, name, lastError } of jobs) {
+    const refund = await findRefundOfJob(db, id);
+    if (refund !== undefined) await giveUp(rules, { id: refund.id, jobId: id, failure: lastError ?? "no answer" });
+    else log.warn("job failed for good", { name, lastError });
+    await removeJob(db, id);
+  }
+}

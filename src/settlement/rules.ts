@@ -1,0 +1,14 @@
+import type { Scope } from "../contract/handlers.ts";
+import type { Log } from "../log.ts";
+import type { PaymentProvider } from "../payments/provider.ts";
+import type { Clock } from "../time/clock.ts";
+
+export interface SettlementOptions {
+  clock: Clock;
+  log: Log;
+  /** Undefined when payments happen elsewhere. */
+  payments: PaymentProvider | undefined;
+}
+
+/** What jobs, sweeps and webhooks need. An operation of an admin needs `audit`, too. */
+export type SettlementRules = SettlementOptions & Pick<Scope, "db" | "announce">;
