@@ -10,7 +10,7 @@ export type ApiKeyRow = Selectable<ApiKeys>;
 export interface NewApiKey {
   hash: string;
   prefix: string;
-  /** Of the user that the key acts as. */
+  /** The subject of the key's own user. */
   subject: string;
   name: string;
   scopes: ApiKeyScope[];
@@ -19,7 +19,7 @@ export interface NewApiKey {
   now: Date;
 }
 
-/** Makes a key and its user together. Undefined when there is a user of this subject already: a key shares none. */
+/** Inserts a key and its user. Returns undefined if the subject already has a user, because a key never shares one. */
 export function insertApiKey(db: Kysely<Database>, key: NewApiKey): Promise<ApiKeyRow | undefined> {
   const { hash, prefix, subject, name, scopes, createdBy, expiresAt, now } = key;
   return db.with("owner", (cte) =>
@@ -42,7 +42,7 @@ export function insertApiKey(db: Kysely<Database>, key: NewApiKey): Promise<ApiK
     .returningAll().executeTakeFirst();
 }
 
-/** One page of keys, newest first, and how many there are on all pages. */
+/** Returns one page of keys, newest first, and the number on all pages. */
 export async function listApiKeys(
   db: Kysely<Database>,
   { limit, offset }: { limit: number; offset: number },
@@ -54,7 +54,7 @@ export async function listApiKeys(
   return { rows, total };
 }
 
-/** The key. Until the transaction ends, others that change it wait. */
+/** Returns the key. Other changes of it wait until the transaction ends. */
 export function lockApiKey(db: Kysely<Database>, id: number): Promise<ApiKeyRow | undefined> {
   return db.selectFrom("api_keys").selectAll().where("id", "=", id).forNoKeyUpdate().executeTakeFirst();
 }
@@ -64,7 +64,7 @@ export function markRevoked(db: Kysely<Database>, id: number, now: Date): Promis
     .executeTakeFirstOrThrow();
 }
 
-/** A key that somebody sent, with the user that it acts as. */
+/** A key of a request, with its user. */
 export type SentKey =
   & Pick<ApiKeyRow, "id" | "scopes" | "expires_at" | "revoked_at" | "user_id">
   & Pick<Selectable<Users>, "subject" | "name" | "email">;
@@ -72,17 +72,17 @@ export type SentKey =
 export interface KeyUse {
   hash: string;
   now: Date;
-  /** When its last use that was written down lies before this, the one now is written down. */
+  /** The use is stored only if the last stored one is before this. */
   recordedBefore: Date;
 }
 
-/** Looks up a key that somebody uses. */
+/** Finds the key of a request and stores its use. */
 export async function useApiKey(db: Kysely<Database>, use: KeyUse): Promise<SentKey | undefined> {
-  return (await lookUp(db, use))[0];
+  return (await useApiKeyStatement(db, use))[0];
 }
 
-const lookUp = prepared((db, { hash, now, recordedBefore }: KeyUse) =>
-  // Whoever finds the key locked leaves its use to another one: nobody waits here, be it for a revocation.
+const useApiKeyStatement = prepared((db, { hash, now, recordedBefore }: KeyUse) =>
+  // A locked key is skipped, so that no request waits. Another request stores the use, or a revocation is running.
   db.with("due", (cte) =>
     cte.selectFrom("api_keys").select("id").where("hash", "=", hash).where("revoked_at", "is", null)
       .where((eb) => eb.or([eb("expires_at", "is", null), eb("expires_at", ">", now)]))
@@ -96,7 +96,7 @@ const lookUp = prepared((db, { hash, now, recordedBefore }: KeyUse) =>
     .where("k.hash", "=", hash)
 );
 
-/** Which of these keys are not revoked. */
+/** Returns the ids of these keys that are not revoked. */
 export async function listLiveApiKeys(db: Kysely<Database>, ids: number[]): Promise<number[]> {
   const rows = await db.selectFrom("api_keys").select("id")
     .where(sql<boolean>`id = any(${`{${ids.join(",")}}`}::text::bigint[])`)

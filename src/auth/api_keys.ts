@@ -1,6 +1,6 @@
 /**
- * The rules of API keys, by which programs call us. They live by the machine's time, as tokens do: whoever moves the clock of
- * the sandbox to see what becomes of a booking is not locked out by it, and brings no expired key back.
+ * Rules of API keys. Programs call us with them. Keys expire by the machine's time, as tokens do. So a change of the
+ * sandbox clock neither expires a key nor revives one.
  */
 import type { Kysely } from "kysely";
 import type { ApiKey, ApiKeyCreated, CreateApiKey } from "../../generated/contract.ts";
@@ -13,18 +13,18 @@ import type { Caller } from "../contract/caller.ts";
 import { hashOf, newApiKey, subjectOfKey } from "./secrets.ts";
 
 export interface AuthRules {
-  /** For a change the transaction in which `audit` writes, too. */
+  /** For a change, the transaction that `audit` writes in. */
   db: Kysely<Database>;
   audit: Audit;
 }
 
-/** Beyond it, and in other time zones a little earlier, some times have no text that the API could write. */
+/** From this time on, and in some time zones a little earlier, the API cannot format every time. */
 const end = new Date("9999-01-01T00:00:00Z");
 
 /**
- * Makes a key, and a user of its own that it acts as.
+ * Creates a key, and a user of its own that it acts as.
  *
- * @throws {Problem} `validation_failed` when it would have expired already, or would do so in the year 9999 or later.
+ * @throws {Problem} `validation_failed` if the expiry is in the past, or in the year 9999 or later.
  */
 export async function createApiKey(
   { db, audit }: AuthRules,
@@ -42,7 +42,7 @@ export async function createApiKey(
   for (;;) {
     const { key, prefix } = newApiKey();
     const row = await insertApiKey(db, { hash: await hashOf(key), prefix, subject: subjectOfKey(prefix), ...terms });
-    // By chance there may be a key that begins in the same way.
+    // Another key may have the same random prefix.
     if (row === undefined) continue;
     const apiKey = toApiKey(row);
     await audit({ resource: "api_key", resourceId: row.id, before: null, after: apiKey });
@@ -51,7 +51,7 @@ export async function createApiKey(
 }
 
 /**
- * Revokes a key for good. One that is revoked already stays as it is.
+ * Revokes a key for good. A revoked key stays as it is.
  *
  * @throws {Problem} `api_key_not_found`.
  */

@@ -1,5 +1,6 @@
-/** From what is sent as a bearer token, a JSON Web Token or an API key, to the user of ours who is calling. */
+/** Authenticates the caller of a request by a JSON Web Token or an API key in the Authorization header. */
 import type { Kysely } from "kysely";
+import { LRUCache } from "lru-cache";
 import type { Caller } from "../contract/caller.ts";
 import type { Database } from "../database/connect.ts";
 import { Problem } from "../contract/problems.ts";
@@ -9,29 +10,29 @@ import { looksLikeApiKey } from "./secrets.ts";
 import type { VerifyToken } from "./tokens.ts";
 
 export interface Authenticator {
-  /** Takes the Authorization header. Throws `token_missing`, `token_invalid` or `token_expired`. */
+  /** Returns the caller of an Authorization header. Throws `token_missing`, `token_invalid` or `token_expired`. */
   authenticate(authorization: string | undefined): Promise<Caller>;
-  /** What the header has, or pretends to have. */
+  /** Returns the kind of credential by its form, valid or not. */
   kindOf(authorization: string | undefined): "token" | "key";
   /**
-   * Whether the header has a token or key that was found good before and has not expired since. A key may have been revoked
-   * since: that is for `authenticate` to find out.
+   * Returns whether the header has a token or key that was valid before and has not expired. A key may have been revoked
+   * since. Only `authenticate` notices that.
    */
   remembers(authorization: string | undefined): boolean;
-  /** Throws `token_expired` or `token_invalid` when the caller may no longer act. */
+  /** Throws `token_expired` or `token_invalid` if the caller may no longer act. */
   assertCurrent(caller: Caller): Promise<void>;
 }
 
-/** Tokens, and keys, remembered at most; the one that came in first goes first. */
+/** Most callers in each cache. The least recently used one is removed first. */
 const cacheLimit = 5_000;
 
 /**
- * Verification costs several times the rest of a request, and knowing the user costs a round trip. Both are done once a
- * token and remembered until it expires. Only verified tokens are remembered, so nobody can fill the cache with rubbish.
- * Keys can be revoked, so they are looked up again and again; see {@link KeyCallers}.
+ * Verification costs several times the rest of a request, and finding the user costs a round trip. So the caller of a
+ * token is cached until the token expires. Only verified tokens are cached, so bad ones cannot fill the cache. Keys can be
+ * revoked, so they are looked up again. See {@link KeyCallers}.
  */
 export function createAuthenticator({ db, verify }: { db: Kysely<Database>; verify: VerifyToken }): Authenticator {
-  const tokens = new Map<string, Caller>();
+  const tokens = new LRUCache<string, Caller>({ max: cacheLimit });
   const keys = new KeyCallers(db, cacheLimit);
 
   return {
@@ -41,15 +42,13 @@ export function createAuthenticator({ db, verify }: { db: Kysely<Database>; veri
         throw new Problem("token_missing", "Send a token in the header `Authorization: Bearer <token>`.");
       }
       if (looksLikeApiKey(token)) return await keys.find(token);
-      const remembered = tokens.get(token);
-      if (remembered !== undefined && !hasExpired(remembered)) return remembered;
+      const cached = tokens.get(token);
+      if (cached !== undefined && !hasExpired(cached)) return cached;
       tokens.delete(token);
 
       const { subject, role, name, email, expiresAt } = await verify(token);
-      const user = await upsertUser(db, { subject, name, email });
-      const known = { name: user.name, email: user.email };
-      const caller = { userId: user.id, subject, role, ...known, expiresAt, apiKey: undefined };
-      if (tokens.size >= cacheLimit) tokens.delete(tokens.keys().next().value ?? "");
+      const { id: userId, ...known } = await upsertUser(db, { subject, name, email });
+      const caller = { userId, subject, role, ...known, expiresAt, apiKey: undefined };
       tokens.set(token, caller);
       return caller;
     },
@@ -58,12 +57,14 @@ export function createAuthenticator({ db, verify }: { db: Kysely<Database>; veri
 
     remembers(authorization) {
       const token = tokenOf(authorization) ?? "";
-      const remembered = tokens.get(token);
-      return remembered === undefined ? keys.remembers(token) : !hasExpired(remembered);
+      const cached = tokens.peek(token);
+      return cached === undefined ? keys.remembers(token) : !hasExpired(cached);
     },
 
     async assertCurrent(caller) {
-      if (hasExpired(caller)) throw new Problem("token_expired", "What you sent has expired meanwhile. Get a new one.");
+      if (hasExpired(caller)) {
+        throw new Problem("token_expired", "The token or API key expired during the request. Get a new one.");
+      }
       if (caller.apiKey !== undefined) await keys.assertLive(caller.apiKey.id);
     },
   };

@@ -1,5 +1,6 @@
-/** From an API key to the caller. */
+/** Authenticates the caller of an API key. */
 import type { Kysely } from "kysely";
+import { LRUCache } from "lru-cache";
 import type { Database } from "../database/connect.ts";
 import { Problem } from "../contract/problems.ts";
 import { toScopes } from "../contract/access.ts";
@@ -7,18 +8,18 @@ import { listLiveApiKeys, useApiKey } from "./api_key_queries.ts";
 import type { Caller } from "../contract/caller.ts";
 import { hashOf, isApiKey } from "./secrets.ts";
 
-/** Milliseconds for which a key that was found good is taken without a look. A revocation may take effect that much later. */
+/** Milliseconds for which a lookup is valid. A revocation may take effect that much later. */
 const trustMs = 500;
-/** Milliseconds. The last use of a key is written down so exactly. */
+/** Milliseconds. The last use of a key is stored with this precision. */
 const usePrecisionMs = 60_000;
-/** Seconds since 1970. Until when a key may act that does not expire: further than any that does. */
+/** Seconds since 1970. The expiry of a key without one, later than any other. */
 const never = Date.UTC(9999, 0) / 1_000;
 
 const invalid = () => new Problem("token_invalid", "The API key is not valid: it was revoked, or is unknown.");
 const expired = () => new Problem("token_expired", "The API key has expired. Get a new one from an admin.");
 
-interface Look {
-  /** By a clock that is never set back. */
+interface Lookup {
+  /** Milliseconds of a monotonic clock. */
   startedAt: number;
   caller: Promise<Caller>;
 }
@@ -26,55 +27,58 @@ interface Look {
 const isFresh = ({ startedAt }: { startedAt: number }): boolean => performance.now() - startedAt < trustMs;
 
 /**
- * Callers by the keys that they send. Only good keys are remembered, so nobody can fill the memory with rubbish. What a look
- * found counts from its beginning, since a revocation may overtake a slow one.
+ * Callers by API key. Only valid keys are cached, so bad ones cannot fill the cache. A lookup is as old as its start,
+ * because a key may be revoked while a slow one runs.
  */
 export class KeyCallers {
-  private readonly known = new Map<string, { startedAt: number; caller: Caller }>();
-  private readonly looks = new Map<string, Look>();
+  private readonly found: LRUCache<string, { startedAt: number; caller: Caller }>;
+  private readonly lookups = new Map<string, Lookup>();
 
-  constructor(private readonly db: Kysely<Database>, private readonly limit: number) {}
+  /** `limit` is the most keys in the cache. The least recently used one is removed first. */
+  constructor(private readonly db: Kysely<Database>, limit: number) {
+    this.found = new LRUCache({ max: limit });
+  }
 
   /** @throws {Problem} `token_invalid` or `token_expired`. */
   async find(key: string): Promise<Caller> {
     if (!isApiKey(key)) throw invalid();
-    const known = this.known.get(key);
-    if (known === undefined || !isFresh(known)) return await this.look(key);
-    assertUnexpired(known.caller.expiresAt);
-    return known.caller;
+    const found = this.found.get(key);
+    if (found === undefined || !isFresh(found)) return await this.lookUp(key);
+    assertUnexpired(found.caller.expiresAt);
+    return found.caller;
   }
 
-  /** Whether the key was good when it was looked at last, and has not expired. */
+  /** Returns whether the last lookup found the key, and it has not expired. */
   remembers(key: string): boolean {
-    const known = this.known.get(key);
-    return known !== undefined && Date.now() < known.caller.expiresAt * 1_000;
+    const found = this.found.peek(key);
+    return found !== undefined && Date.now() < found.caller.expiresAt * 1_000;
   }
 
-  /** @throws {Problem} `token_invalid` when the key is no longer good. */
+  /** @throws {Problem} `token_invalid` if the key is revoked. */
   async assertLive(id: number): Promise<void> {
     if (!(await listLiveApiKeys(this.db, [id])).includes(id)) throw invalid();
   }
 
-  /** Those who send the same key at once share a look. */
-  private look(key: string): Promise<Caller> {
-    const running = this.looks.get(key);
+  /** Simultaneous requests with the same key share a lookup. */
+  private lookUp(key: string): Promise<Caller> {
+    const running = this.lookups.get(key);
     if (running !== undefined && isFresh(running)) return running.caller;
     const startedAt = performance.now();
-    const caller = this.lookUp(key).then((found) => {
-      this.remember(key, { startedAt, caller: found });
-      return found;
+    const caller = this.readCaller(key).then((caller) => {
+      this.found.set(key, { startedAt, caller });
+      return caller;
     }, (failure: unknown) => {
-      if (failure instanceof Problem) this.known.delete(key);
+      if (failure instanceof Problem) this.found.delete(key);
       throw failure;
     }).finally(() => {
-      if (this.looks.get(key) === look) this.looks.delete(key);
+      if (this.lookups.get(key) === lookup) this.lookups.delete(key);
     });
-    const look = { startedAt, caller };
-    this.looks.set(key, look);
+    const lookup = { startedAt, caller };
+    this.lookups.set(key, lookup);
     return caller;
   }
 
-  private async lookUp(key: string): Promise<Caller> {
+  private async readCaller(key: string): Promise<Caller> {
     const now = new Date();
     const recordedBefore = new Date(now.getTime() - usePrecisionMs);
     const row = await useApiKey(this.db, { hash: await hashOf(key), now, recordedBefore });
@@ -83,11 +87,6 @@ export class KeyCallers {
     assertUnexpired(expiresAt);
     const { id, scopes, user_id: userId, subject, name, email } = row;
     return { userId, subject, role: "admin", name, email, expiresAt, apiKey: { id, scopes: toScopes(scopes) } };
-  }
-
-  private remember(key: string, found: { startedAt: number; caller: Caller }): void {
-    if (!this.known.has(key) && this.known.size >= this.limit) this.known.delete(this.known.keys().next().value ?? "");
-    this.known.set(key, found);
   }
 }
 

@@ -1,21 +1,21 @@
-/** Ends what was opened with an API key, such as a WebSocket, soon after the key is revoked, on whatever server. */
+/** Closes the WebSockets of an API key soon after any server revokes the key. */
 import type { Kysely } from "kysely";
 import type { Database } from "../database/connect.ts";
 import { describeFailure, type Log } from "../log.ts";
 import { listLiveApiKeys } from "./api_key_queries.ts";
 
-/** Milliseconds between two looks at the keys that are watched. */
+/** Milliseconds between two polls of the watched keys. */
 const intervalMs = 500;
 
 export class KeyWatch {
   private readonly watched = new Map<number, Set<() => void>>();
   private timer: ReturnType<typeof setTimeout> | undefined;
-  private isLooking = false;
+  private isPolling = false;
   private isFailing = false;
 
   constructor(private readonly options: { db: Kysely<Database>; log: Log }) {}
 
-  /** Calls `onEnd` once the key is found to be revoked, unless the returned function was called before. */
+  /** Calls `onEnd` after the key is revoked, unless the returned function is called first. */
   watch(keyId: number, onEnd: () => void): () => void {
     const ends = this.watched.get(keyId) ?? new Set();
     this.watched.set(keyId, ends.add(onEnd));
@@ -27,10 +27,10 @@ export class KeyWatch {
     };
   }
 
-  /** The next look, unless there is nothing to look at, or one is under way that will see to it. */
+  /** Schedules the next poll, unless no key is watched. A running poll schedules the next one itself. */
   private schedule(): void {
-    if (this.isLooking || this.watched.size === 0) return;
-    this.timer ??= setTimeout(() => this.look(), intervalMs);
+    if (this.isPolling || this.watched.size === 0) return;
+    this.timer ??= setTimeout(() => this.poll(), intervalMs);
   }
 
   private pause(): void {
@@ -38,22 +38,22 @@ export class KeyWatch {
     this.timer = undefined;
   }
 
-  private async look(): Promise<void> {
+  private async poll(): Promise<void> {
     this.timer = undefined;
-    this.isLooking = true;
+    this.isPolling = true;
     try {
       const ids = [...this.watched.keys()];
       const live = new Set(await listLiveApiKeys(this.options.db, ids));
       this.isFailing = false;
       for (const id of ids) if (!live.has(id)) this.end(id);
     } catch (failure) {
-      // Nobody is let go, and the next look sees what this one did not.
+      // No socket is closed. The next poll also finds the keys that this one missed.
       if (!this.isFailing && this.watched.size > 0) {
-        this.options.log.error("API keys cannot be looked at", { failure: describeFailure(failure) });
+        this.options.log.error("API keys cannot be polled", { failure: describeFailure(failure) });
         this.isFailing = true;
       }
     } finally {
-      this.isLooking = false;
+      this.isPolling = false;
       this.schedule();
     }
   }

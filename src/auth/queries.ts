@@ -1,7 +1,7 @@
 import { type Kysely, sql } from "kysely";
 import type { Database } from "../database/connect.ts";
 
-/** The user of this subject, made on first sight. A token without name or email leaves what is known. */
+/** Returns the user of a subject, created if missing. A token without name or email keeps the stored ones. */
 export function upsertUser(
   db: Kysely<Database>,
   user: { subject: string; name: string | null; email: string | null },

@@ -14,7 +14,7 @@ import { Problem } from "../contract/problems.ts";
 import type { Role } from "../contract/caller.ts";
 import { isSubjectOfKey } from "./secrets.ts";
 
-/** What we take from a verified token. `expiresAt` is in seconds since 1970, as in the token. */
+/** The claims of a verified token. `expiresAt` is in seconds since 1970, as in the token. */
 export interface Claims {
   subject: string;
   role: Role;
@@ -25,23 +25,23 @@ export interface Claims {
 
 export type VerifyToken = (token: string) => Promise<Claims>;
 
-/** Characters. Longer tokens are refused unread. */
+/** Characters. Longer tokens are refused without parsing. */
 const tokenLimit = 8_192;
 const textLimit = 255;
-/** Seconds since 1970 of the year 9999, the last that a date can be written of everywhere. */
+/** Seconds since 1970 of the start of 9999, the last year that every program can format. */
 const latestExpiry = 253_370_764_800;
-/** `typ` of a token to call us with. Issuers sign other things with the same keys, logout tokens say (RFC 8725, 3.11). */
+/** `typ` of an access token. Issuers sign other tokens with the same keys, such as logout tokens (RFC 8725, 3.11). */
 const tokenType = /^(application\/)?(at\+)?jwt$/i;
-/** A public key must never be taken for an HMAC secret, so each way of verifying has algorithms of its own. */
+/** A verifier must never use a public key as an HMAC secret. So each kind of key has its own algorithms. */
 const publicKeyAlgorithms = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
 
 const invalid = () =>
   new Problem("token_invalid", "The token is not valid: it is malformed, not signed by us, or not meant for us.");
 
 /**
- * Makes the verifier for this configuration. The key is imported once. Time is the machine's, never the domain's clock.
+ * Returns the verifier for this configuration. It imports the key once, and uses the machine's time.
  *
- * The verifier throws {@link Problem} `token_expired` or `token_invalid`, or `service_unavailable` when the issuer cannot be
+ * The verifier throws {@link Problem} `token_expired` or `token_invalid`, or `service_unavailable` if the issuer cannot be
  * reached.
  */
 export async function createTokenVerifier(auth: AuthConfig): Promise<VerifyToken> {
@@ -64,7 +64,7 @@ export async function createTokenVerifier(auth: AuthConfig): Promise<VerifyToken
     });
     if (typeof typ !== "string" || !tokenType.test(typ) || !isCanonical(token)) throw invalid();
     const subject = storableText(payload.sub);
-    // Else a token could pass for an API key's user.
+    // Otherwise a token could act as the user of an API key.
     if (subject === null || isSubjectOfKey(subject) || payload.exp === undefined) throw invalid();
     return {
       subject,
@@ -76,7 +76,7 @@ export async function createTokenVerifier(auth: AuthConfig): Promise<VerifyToken
   };
 }
 
-/** Whether a verified token is written in the one way of RFC 7515. jose reads signatures with padding, tabs and stray bits. */
+/** Returns whether the signature has the one form of RFC 7515. jose also accepts padding, tabs and stray bits. */
 function isCanonical(token: string): boolean {
   const signature = token.slice(token.lastIndexOf(".") + 1);
   return base64url.encode(base64url.decode(signature)) === signature;
@@ -95,11 +95,11 @@ function issuerVerifier(url: URL, options: JWTVerifyOptions): JoseVerify {
     try {
       return await keySet(header, token);
     } catch (failure) {
-      // A key that the issuer does not have is the token's fault, everything else is not.
+      // An unknown key is a fault of the token. Other failures are not.
       if (failure instanceof errors.JWKSNoMatchingKey || failure instanceof errors.JWKSMultipleMatchingKeys) {
         throw failure;
       }
-      const detail = "The token cannot be verified right now, because its issuer's keys cannot be fetched. Try again.";
+      const detail = "The token cannot be verified now, because its issuer's keys cannot be fetched. Try again.";
       throw new Problem("service_unavailable", detail, { cause: failure });
     }
   };
@@ -130,7 +130,7 @@ export async function mintToken(
   auth: AuthConfig,
   { subject, role, name, email, lifetimeSeconds }: TokenRequest,
 ): Promise<string> {
-  if (auth.secret === undefined) throw new Error("Tokens are minted by the issuer behind AUTH_JWKS_URL, not by us.");
+  if (auth.secret === undefined) throw new Error("With AUTH_JWKS_URL only the issuer can mint tokens. Ask it for one.");
   const now = Math.floor(Date.now() / 1000);
   const token = new SignJWT({
     role,

@@ -100,7 +100,7 @@ Deno.test("while keys cannot be looked at no socket is closed, and one whose key
   const { key: other } = await newApiKey(server, { scopes });
   await using socket = await joinAll(server, { token });
   await using stays = await joinAll(server, { token: other });
-  const complaints = () => server.logged.filter((line) => line.includes("API keys cannot be looked at")).length;
+  const complaints = () => server.logged.filter((line) => line.includes("API keys cannot be polled")).length;
   for (const outage of [1, 2]) {
     await sql`alter table api_keys rename to api_keys_away`.execute(server.db);
     await eventually(() => Promise.resolve(complaints() === outage));
