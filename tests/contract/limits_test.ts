@@ -133,7 +133,7 @@ Deno.test("credentials that are not valid are counted by address and kind, which
   const guess = `slk_00000000_${"x".repeat(43)}`;
   for (let count = 0; count < 4; count++) await server.refused("token_invalid", "getMe", { token: guess });
   const { detail } = await server.refused("rate_limited", "getMe", { token: guess });
-  assert.match(detail, /not valid came from your address/);
+  assert.match(detail, /^Your address sent too many tokens, API keys or tickets/);
   // A key has to be looked up, which is not done for this address now, unless it was found good before.
   await server.refused("rate_limited", "getMe", { token: fresh });
   await server.ok("getMe", { token: known });

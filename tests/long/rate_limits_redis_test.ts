@@ -24,7 +24,7 @@ function open(redisUrl?: string, now?: () => number): AsyncDisposable & { limits
   return { limits: opened, logged, [Symbol.asyncDispose]: () => opened.close() };
 }
 
-const away = "warn: redis is away, rate limits are of this server alone";
+const away = "warn: redis is down, each server counts rate limits alone";
 const back = "info: rate limits are shared again";
 
 /** How many of `count` requests are admitted, with 50 on their way at a time. */
@@ -195,8 +195,8 @@ redisTest(
         const { headers } = await send(url, "createBooking", { token: other, body: {} });
         assert.match(headers.get("RateLimit") ?? "", new RegExp(`^"booking_write";r=${quota - request};t=\\d+$`));
       }
-      await until(/redis is away/);
-      assert.equal(stdout().split("redis is away").length, 2);
+      await until(/redis is down/);
+      assert.equal(stdout().split("redis is down").length, 2);
     }
   },
 );
