@@ -1,21 +1,21 @@
-/** Who may call which operation. */
+/** Access to operations. */
 import { ApiKeyScope } from "../../generated/contract.ts";
 import { Problem } from "./problems.ts";
 import type { Caller } from "./caller.ts";
 
-/** What the contract's `security` says of an operation. */
+/** The access to an operation, from the contract's `security`. */
 export interface OperationAccess {
   access: "public" | "user" | "admin";
-  /** The scope that a key needs, `"any"` when each key will do, null when none may. */
+  /** The scope that a key needs. `"any"` allows every key, null allows none. */
   scope: string | null;
 }
 
-/** Each of the scopes once, in the order of the contract. One that this server does not know lets nobody do anything. */
+/** Returns the scopes without duplicates, in the order of the contract. A scope unknown to this server is dropped. */
 export function toScopes(texts: readonly string[]): ApiKeyScope[] {
   return ApiKeyScope.options.filter((scope) => texts.includes(scope));
 }
 
-/** @throws {Problem} `admin_required`, or `scope_missing` for an API key that was not given the operation's scope. */
+/** @throws {Problem} `admin_required`, or `scope_missing` for an API key without the operation's scope. */
 export function assertMay({ role, apiKey }: Caller, { access, scope }: OperationAccess): void {
   if (access === "public") return;
   if (apiKey === undefined) {
@@ -24,7 +24,7 @@ export function assertMay({ role, apiKey }: Caller, { access, scope }: Operation
   }
   if (scope === "any") return;
   if (scope === null) {
-    throw new Problem("admin_required", "Only an admin may do this, with a token of their own, not an API key.");
+    throw new Problem("admin_required", "An API key may not do this. Send the token of an admin.");
   }
   if (!apiKey.scopes.some((each) => each === scope)) {
     const has = apiKey.scopes.join(", ");

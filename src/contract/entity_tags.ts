@@ -1,27 +1,27 @@
-/** Entity tags (RFC 9110, 8.8.3): a short text that stands for one state of what is answered. */
+/** Entity tags (RFC 9110, 8.8.3): a short text for one state of an answer. */
 import { createHash } from "node:crypto";
 import type { z } from "zod";
 import { Problem } from "./problems.ts";
 
-/** The tag of an answer with this body. It changes with anything in it, also with what belongs to another resource. */
+/** Returns the tag of an answer with this body. It changes with every part of the body, also of another resource. */
 export function entityTagOf(body: string): string {
   return `"${createHash("sha256").update(body).digest("base64url").slice(0, 22)}"`;
 }
 
-/** Whether a header such as `If-None-Match` names this tag. Tags that were made weak on the way count as the same there. */
+/** Returns whether a header such as `If-None-Match` names this tag. A proxy may have made the tag weak. */
 export function namesTag(header: string, tag: string): boolean {
   return header.trim() === "*" || listed(header).some((each) => each.replace(/^W\//, "") === tag);
 }
 
 /**
- * Holds a resource, as it is answered, against the `If-Match` of a change. Whoever calls this sees to it that it stays as it
- * is until it is changed.
+ * Compares the `If-Match` of a change with the resource as it is answered. The caller of this function must keep the
+ * resource unchanged until the change.
  *
- * @throws {Problem} `precondition_failed` when the caller has seen another state of it.
+ * @throws {Problem} `precondition_failed` if the client has read another state of the resource.
  */
 export function assertMatches<T>(ifMatch: string | undefined, schema: z.ZodType<T>, resource: T): void {
   if (ifMatch === undefined || ifMatch.trim() === "*") return;
-  // A weak tag promises less than that nothing has changed.
+  // A weak tag does not promise that nothing has changed.
   if (listed(ifMatch).includes(entityTagOf(JSON.stringify(schema.parse(resource))))) return;
   throw new Problem(
     "precondition_failed",

@@ -1,11 +1,11 @@
 /**
- * Decoding of query and path parameters, which arrive as text. Used by the generated contract only.
+ * Decodes query and path parameters, which arrive as text. Used by the generated contract only.
  *
- * There is no coercion: an empty `?limit=` is an error, not 0, and only `true` and `false` are booleans.
+ * Values are not coerced: an empty `?limit=` is an error, not 0.
  */
 import { z } from "@hono/zod-openapi";
 
-/** A whole number in decimal digits, then checked by `range`. */
+/** A whole number in decimal digits. `range` checks its value. */
 export function integerParameter<T extends z.ZodType<number, number>>(
   range: T,
 ): z.ZodPipe<z.ZodPipe<z.ZodString, z.ZodTransform<number, string>>, T> {

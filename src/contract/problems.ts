@@ -1,10 +1,10 @@
 /**
- * The catalogue of everything Slotkeeper refuses. Domain code throws a {@link Problem} by its code and knows no HTTP;
- * `http/problem_response.ts` turns it into RFC 9457.
+ * The catalogue of all problems. Domain code throws a {@link Problem} by its code and knows no HTTP. The file
+ * `http/problem_response.ts` converts it to RFC 9457.
  */
 import type { FieldError, ProblemCode, Timeslot } from "../../generated/contract.ts";
 
-/** Status and title of each code. The compiler holds it to the codes of `openapi.yaml`. */
+/** Status and title of each code. The compiler checks that it has exactly the codes of `openapi.yaml`. */
 export const catalogue: Record<ProblemCode, { status: number; title: string }> = {
   validation_failed: { status: 400, title: "Request is not valid" },
   malformed_json: { status: 400, title: "Body is not JSON" },
@@ -55,13 +55,13 @@ export const catalogue: Record<ProblemCode, { status: number; title: string }> =
   payment_provider_unavailable: { status: 503, title: "Payment provider unavailable" },
 };
 
-/** A refusal. `detail` is shown to the caller: say what was wrong and what to do about it. `cause` is for the log. */
+/** A refusal. `detail` is for the caller: it says what is wrong and what to do next. `cause` is for the log. */
 export class Problem extends Error {
   override name = "Problem";
   readonly errors: FieldError[] | undefined;
-  /** Seconds after which it is worth trying again. */
+  /** Seconds after which the caller may retry. */
   readonly retryAfter: number | undefined;
-  /** Timeslots that can be had instead, best first. Only of `timeslot_unavailable`, and always there. */
+  /** Other available timeslots, best first. Defined for every `timeslot_unavailable`, and for no other code. */
   readonly alternatives: Timeslot[] | undefined;
 
   constructor(
@@ -81,7 +81,7 @@ export class Problem extends Error {
   }
 }
 
-/** `validation_failed` with the fields at fault; the detail names the first of them. */
+/** Returns `validation_failed` with the invalid fields. The detail names the first one. */
 export function invalidFields(errors: [FieldError, ...FieldError[]]): Problem {
   const [{ in: place, path, message }] = errors;
   return new Problem(

@@ -1,18 +1,18 @@
-/** From zod's findings to the `errors` of a problem. */
+/** Converts the issues of zod to the `errors` of a problem. */
 import type { z } from "zod";
 import type { FieldError } from "../../generated/contract.ts";
 import { invalidFields, type Problem } from "./problems.ts";
 
 const places: Record<string, FieldError["in"]> = { json: "body", query: "query", param: "path", header: "header" };
 
-/** What zod-openapi hands to its hook when a part of the request is not valid. */
+/** An invalid part of a request, as zod-openapi gives it to its hook. */
 export interface InvalidPart {
   target: string;
   data?: unknown;
   error: z.core.$ZodError;
 }
 
-/** The `validation_failed` for one part of a request, with what is wrong first in each field at fault. */
+/** Returns `validation_failed` for one part of a request, with the first error of each invalid field. */
 export function validationProblem({ target, data, error }: InvalidPart): Problem {
   const place = places[target] ?? "body";
   const found = error.issues.flatMap((issue) => fieldErrors(issue, place, data));
@@ -29,8 +29,8 @@ function fieldErrors(issue: z.core.$ZodIssue, place: FieldError["in"], data: unk
   const message = path.length > 0 && value === undefined
     ? "is required"
     : place === "query" && Array.isArray(value)
-    ? "must be given once"
-    : sentence(issue);
+    ? "must be sent once"
+    : messageOf(issue);
   return [{ in: place, path: path.join("."), message }];
 }
 
@@ -45,8 +45,8 @@ const kinds: Record<string, string> = {
 };
 const units: Record<string, string> = { array: " entries", string: " characters" };
 
-/** What a field must be, to follow its name. Messages of our own, as for patterns, are such sentences already. */
-function sentence(issue: z.core.$ZodIssue): string {
+/** Returns the message after the name of a field, such as "must be a number". Our own messages already have this form. */
+function messageOf(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
     case "invalid_type":
       return `must be ${kinds[issue.expected] ?? issue.expected}`;

@@ -1,12 +1,12 @@
 import ipaddr from "ipaddr.js";
 
 /**
- * The address that a request comes from: the socket's, or behind `trustedProxies` proxies the one that the outermost of
- * them saw, as `X-Forwarded-For` has it. IPv6 is cut to its /64 (`2001:db8:1:2::/64`), which is what one customer gets
- * and can change addresses in; IPv4-mapped IPv6 is IPv4.
+ * Returns the client's address of a request. Without proxies it is the socket's. Behind `trustedProxies` proxies it is
+ * the address that the outermost proxy saw, from `X-Forwarded-For`. The client itself sent the entries before that one,
+ * so they are ignored. A header that cannot be parsed is ignored.
  *
- * What is left of the trusted entries was sent by the client, and is not looked at. A header that makes no sense counts
- * as none.
+ * An IPv6 address is cut to its /64 (`2001:db8:1:2::/64`), because one customer has all its addresses. IPv4-mapped IPv6
+ * becomes IPv4.
  */
 export function clientAddress(
   { remoteAddress, forwardedFor, trustedProxies }: {
@@ -18,17 +18,17 @@ export function clientAddress(
   const fallback = parse(remoteAddress) ?? remoteAddress;
   if (trustedProxies === 0 || forwardedFor === null) return fallback;
   const entries = forwardedFor.split(",").map((entry) => entry.trim()).filter((entry) => entry !== "");
-  const seen = entries.at(-trustedProxies);
-  if (seen !== undefined) return parse(seen) ?? fallback;
-  // Fewer than promised: the request came in further inside, so that all entries are of trusted proxies.
+  const client = entries.at(-trustedProxies);
+  if (client !== undefined) return parse(client) ?? fallback;
+  // With fewer entries than proxies the request came from behind the outermost proxy, so all entries are trusted.
   return entries.map(parse).find((address) => address !== undefined) ?? fallback;
 }
 
-/** Undefined for what is no address. Ports, brackets and quotes, which some proxies write, are taken off. */
+/** Returns undefined if `entry` is not an address. Removes ports, brackets and quotes, which some proxies add. */
 function parse(entry: string): string | undefined {
   const unquoted = entry.replace(/^"(.*)"$/, "$1");
   const bare = /^\[(.+)\](?::\d+)?$/.exec(unquoted)?.[1] ?? /^([\d.]+):\d+$/.exec(unquoted)?.[1] ?? unquoted;
-  // Of IPv4 the library also knows the old notations, such as 0x7f.1, which are no address to a proxy.
+  // The library also accepts old notations of IPv4 such as 0x7f.1, which no proxy writes.
   if (ipaddr.IPv4.isValidFourPartDecimal(bare)) return ipaddr.IPv4.parse(bare).toString();
   if (!ipaddr.IPv6.isValid(bare)) return undefined;
   const address = ipaddr.IPv6.parse(bare);

@@ -1,13 +1,13 @@
 /**
- * Time limits for what many requests wait for. A timer of its own for each was measured to cost half as much again as all the
- * rest of a small request, so one looks after them all, twice a second.
+ * Time limits of requests. One timer checks all of them twice a second. A timer per request was measured to add 50 % to
+ * the cost of a small request.
  */
 import type { Problem } from "../contract/problems.ts";
 
 const intervalMs = 500;
 
 interface Deadline {
-  /** By a clock that is never set back. */
+  /** Milliseconds of a monotonic clock. */
   at: number;
   expire(): void;
 }
@@ -16,12 +16,12 @@ export class Deadlines {
   private readonly waiting = new Set<Deadline>();
   private timer: ReturnType<typeof setInterval> | undefined;
 
-  /** Waits for `promise`, for `limitMs` and up to half a second more; then throws what `late` makes. */
+  /** Waits for `promise`. Throws the problem of `late` after `limitMs`, or up to half a second later. */
   async within<T>(promise: Promise<T>, { limitMs, late }: { limitMs: number; late: () => Problem }): Promise<T> {
     const { promise: expired, reject } = Promise.withResolvers<never>();
     const deadline = { at: performance.now() + limitMs, expire: () => reject(late()) };
     this.waiting.add(deadline);
-    this.timer ??= setInterval(() => this.look(), intervalMs);
+    this.timer ??= setInterval(() => this.expire(), intervalMs);
     try {
       return await Promise.race([promise, expired]);
     } finally {
@@ -29,7 +29,7 @@ export class Deadlines {
     }
   }
 
-  private look(): void {
+  private expire(): void {
     const now = performance.now();
     for (const deadline of this.waiting) if (deadline.at <= now) deadline.expire();
     if (this.waiting.size > 0) return;

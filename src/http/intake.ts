@@ -1,8 +1,8 @@
 import { Problem } from "../contract/problems.ts";
 
 /**
- * Which requests a server is still receiving, and whether it takes new ones. Deno cuts off bodies that are on their way
- * when a server shuts down (denoland/deno#36809), so they are awaited before it is told to.
+ * Tracks the requests that are still arriving, and refuses new ones before a shutdown. `Deno.serve` drops arriving bodies
+ * when it shuts down (denoland/deno#36809), so the server awaits them first.
  */
 export class Intake {
   private isClosed = false;
@@ -10,26 +10,26 @@ export class Intake {
   private readonly end = Promise.withResolvers<never>();
 
   constructor() {
-    // It may come when no request is waiting for it.
+    // It may reject while no request is arriving.
     this.end.promise.catch(() => {});
   }
 
-  /** @throws {Problem} `service_unavailable` when no new requests are taken. */
+  /** @throws {Problem} `service_unavailable` after `close`. */
   assertOpen(): void {
     if (this.isClosed) throw closed();
   }
 
   /**
-   * Follows a request until it has been received.
+   * Tracks a request until `request` resolves, when its body has arrived.
    *
-   * @throws {Problem} `service_unavailable` when it has not arrived in time.
+   * @throws {Problem} `service_unavailable` if it does not arrive within the limit of `close`.
    */
   async receive(request: Promise<void>): Promise<void> {
     this.arriving.add(request);
     await Promise.race([request, this.end.promise]).finally(() => this.arriving.delete(request));
   }
 
-  /** Refuses new requests. Resolves when those on their way have arrived, or were given up after `limitMs`. */
+  /** Refuses new requests. Resolves after the arriving ones are complete, or were refused after `limitMs`. */
   async close(limitMs: number): Promise<void> {
     this.isClosed = true;
     const limit = setTimeout(() => this.end.reject(closed()), limitMs);

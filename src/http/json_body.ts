@@ -1,22 +1,24 @@
-/** Reading of JSON bodies, before the contract's schemas look at them. */
+/** Reads JSON bodies, before the schemas of the contract validate them. */
 import type { HonoRequest } from "hono";
 import { invalidFields, Problem } from "../contract/problems.ts";
 import type { Deadlines } from "./deadlines.ts";
 
-/** Bytes. More is answered `body_too_large`. */
+/** Bytes. A larger body is refused with `body_too_large`. */
 export const bodyLimit = 65_536;
-/** Levels of nesting that Postgres and our own code take without effort; the contract itself needs three. */
+/** Levels of nesting. Postgres and our code handle them easily, and the contract needs three. */
 const depthLimit = 32;
 
-/** Milliseconds within which a body has to arrive. */
+/** Milliseconds in which a body must arrive. */
 const arrivalLimitMs = 10_000;
 
 /**
- * Reads and parses the body, leaves it where Hono's validators look for it, so that it is parsed once, and returns it as it
- * came.
+ * Reads and parses the body, and returns its text. Stores the parsed body for Hono's validators, so that it is parsed
+ * once.
  *
- * @throws {Problem} `unsupported_media_type`, `body_too_large`, `request_timeout`, `malformed_json`, or `validation_failed` for text that
- * Postgres cannot store (NUL, lone surrogates) and for nesting beyond {@link depthLimit}.
+ * Postgres cannot store NUL and lone surrogates, so they are `validation_failed`. So is nesting deeper than
+ * {@link depthLimit}.
+ *
+ * @throws {Problem} `unsupported_media_type`, `body_too_large`, `request_timeout`, `malformed_json`, `validation_failed`.
  */
 export async function readJsonBody(request: HonoRequest, deadlines: Deadlines): Promise<string> {
   if (!/^application\/json(;\s*[\w-]+=[^;]+)*$/i.test(request.header("Content-Type") ?? "")) {
@@ -30,9 +32,9 @@ export async function readJsonBody(request: HonoRequest, deadlines: Deadlines): 
 }
 
 /**
- * Reads a body as it came.
+ * Reads the text of a body.
  *
- * @throws {Problem} `body_too_large`, `request_timeout`, or `malformed_json` when it breaks off or is not UTF-8.
+ * @throws {Problem} `body_too_large`, `request_timeout`, or `malformed_json` if it is incomplete or not UTF-8.
  */
 export async function readText(request: Request, deadlines: Deadlines): Promise<string> {
   const tooLarge = new Problem("body_too_large", `The body is over ${bodyLimit} bytes.`);
@@ -52,12 +54,12 @@ export async function readText(request: Request, deadlines: Deadlines): Promise<
   try {
     await deadlines.within(receive(), { limitMs: arrivalLimitMs, late: bodyIsLate });
   } catch (failure) {
-    // What is still on its way is not waited for.
+    // The rest of the body is not awaited.
     reader?.cancel().catch(() => {});
-    // The client went away while it was sending; nobody reads this answer.
+    // The client disconnected, so it never reads this answer.
     throw failure instanceof Problem
       ? failure
-      : new Problem("malformed_json", "The body did not arrive.", { cause: failure });
+      : new Problem("malformed_json", "The body is incomplete. Send it again.", { cause: failure });
   }
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(await new Blob(chunks).arrayBuffer());
@@ -78,7 +80,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** @throws {Problem} `validation_failed` for a NUL in a query parameter, which Postgres takes in no text. */
+/** @throws {Problem} `validation_failed` for a NUL in a query parameter, because Postgres cannot store it. */
 export function assertStorableQuery(query: Record<string, string>): void {
   for (const [path, text] of Object.entries(query)) {
     if (text.includes("\0")) {
@@ -88,16 +90,16 @@ export function assertStorableQuery(query: Record<string, string>): void {
 }
 
 function assertStorable(value: unknown, path: string[]): void {
-  const refuse = (at: string[], message: string) => invalidFields([{ in: "body", path: at.join("."), message }]);
+  const invalidAt = (at: string[], message: string) => invalidFields([{ in: "body", path: at.join("."), message }]);
   if (typeof value === "string" && (value.includes("\0") || !value.isWellFormed())) {
-    throw refuse(path, "must not contain the NUL character or half of a surrogate pair");
+    throw invalidAt(path, "must not contain the NUL character or half of a surrogate pair");
   }
   if (typeof value !== "object" || value === null) return;
-  if (path.length === depthLimit) throw refuse(path, `must not be nested more than ${depthLimit} levels deep`);
+  if (path.length === depthLimit) throw invalidAt(path, `must not be nested more than ${depthLimit} levels deep`);
   for (const [key, child] of Object.entries(value)) {
     const at = [...path, key];
-    // Copying an object would drop this key in silence.
-    if (key === "__proto__") throw refuse(at, "is not known here");
+    // A copy of the object would lose this key without an error.
+    if (key === "__proto__") throw invalidAt(at, "is not known here");
     assertStorable(key, path);
     assertStorable(child, at);
   }

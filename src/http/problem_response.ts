@@ -1,4 +1,4 @@
-/** The one place where a refusal or a failure becomes HTTP. */
+/** Converts every refusal and failure to an HTTP answer. */
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { ProblemCode } from "../../generated/contract.ts";
@@ -12,8 +12,9 @@ const internal = "Something went wrong on our side. Quote the requestId when you
 const unavailable = "The service cannot answer right now. Try again in a moment.";
 
 /**
- * Answers a thrown `failure`. What is not a {@link Problem} is told to the log only. So is a problem that the operation
- * does not declare in the contract: that is our bug, and a client was promised not to see it.
+ * Answers a thrown `failure`. A failure that is not a {@link Problem} goes only to the log, and the answer is
+ * `internal_error` or `service_unavailable`. So does a problem that the operation does not declare in the contract, because
+ * that is our bug.
  */
 export function answerFailure(failure: unknown, c: Context<AppEnv>, log: Log): Response {
   const operation = c.get("operation");
@@ -41,10 +42,10 @@ function toProblem(failure: unknown): Problem {
   return new Problem("internal_error", internal);
 }
 
-/** Seconds after which a service that is unavailable may be asked again. */
+/** Seconds after which a client may retry a 503. */
 const unavailableSeconds = 5;
 
-/** `problem` as `application/problem+json`. */
+/** Returns `problem` as `application/problem+json`. */
 export function problemResponse(c: Context<AppEnv>, problem: Problem): Response {
   const { code } = problem;
   const { status } = catalogue[code];
@@ -57,9 +58,9 @@ export function problemResponse(c: Context<AppEnv>, problem: Problem): Response 
   return problemBody(c, problemText(problem, c.get("requestId")), status);
 }
 
-/** A problem document with the headers that each has. */
+/** Returns a serialized problem document with the headers of all problems. */
 export function problemBody(c: Context<AppEnv>, text: string, status: number): Response {
   c.header("Cache-Control", "no-store");
-  // Problems have plain numbers for their status; all of them are of answers that have a body.
+  // The catalogue has plain numbers, and every status in it allows a body.
   return c.body(text, status as ContentfulStatusCode, { "Content-Type": "application/problem+json" });
 }
