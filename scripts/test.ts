@@ -20,8 +20,11 @@ const shardCount = 8;
 /** The files of one name run in this many shards, so that few import the app. */
 const namedShardCount = 3;
 
-/** Of the long files, those that take longest. They start first, so that none is left when all others have ended. */
-const longestFirst = ["tests/contract/fuzz_test.ts", "tests/long/edge_test.ts", "tests/long/loss_test.ts"];
+/** The long files that take longest. They start first, so that none runs alone in the end. */
+const longestFirst = [
+  ...["edge", "slow_clients", "drain", "payments_crash", "subscribe_servers", "docs", "idempotency_crash"],
+  ...["rate_limits_redis", "sdk_runtimes", "checkout_page", "retries_servers", "loss", "injection", "readme"],
+].map((name) => `tests/long/${name}_test.ts`).toSpliced(1, 0, "tests/contract/fuzz_test.ts");
 
 interface Selection {
   shards: TestFile[][];
@@ -58,8 +61,8 @@ async function select(args: string[]): Promise<Selection> {
   if (args.includes("--long")) {
     const rank = ({ path }: TestFile) => longestFirst.indexOf(path) >>> 0;
     const files = all.filter((file) => isLong(file) || hasFullSize(file)).toSorted((a, b) => rank(a) - rank(b));
-    // Most start processes, which take the cores. Each is a shard of its own: some change the environment.
-    const longEnv = { ...jobs(2), FULL_PROPERTIES: "1" };
+    // Two jobs use the cores, and two wait for limits of time. Each file is a shard: some change the environment.
+    const longEnv = { ...jobs(navigator.hardwareConcurrency + 2), FULL_PROPERTIES: "1" };
     return { shards: files.map((file) => [file]), options, env: longEnv, isVerbose: true };
   }
   const [name, ...more] = names;
