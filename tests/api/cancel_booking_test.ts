@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import type { BookingStatus } from "../../generated/contract.ts";
-import { confirm, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
-import { startServer } from "../support/server.ts";
+import { confirm, missingId, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
+import { sharedServer } from "../support/server.ts";
 
 Deno.test("cancelBooking cancels a pending booking and says when and at whose wish", async () => {
-  await using server = await startServer();
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const booking = await newBooking(server, "alice", timeslot);
   server.clock.set("2026-03-02T11:30:00.250Z");
@@ -32,7 +32,7 @@ Deno.test("cancelBooking refunds a confirmed booking and says so in the booking 
     { at: "2026-03-08T09:00:00.001Z", refund: 30, paymentStatus: "partially_refunded" },
     { at: "2026-03-09T08:00:00.000Z", refund: 0, paymentStatus: "paid" },
   ];
-  await using server = await startServer();
+  await using server = await sharedServer();
   for (const { at, refund, paymentStatus } of cases) {
     await t.step(`${refund} of 60 at ${at}: ${paymentStatus}`, async () => {
       server.clock.set("2026-03-02T10:00:00.000Z");
@@ -58,7 +58,7 @@ Deno.test("cancelBooking refunds a confirmed booking and says so in the booking 
 });
 
 Deno.test("cancelBooking leaves a booking that costs nothing not_required", async () => {
-  await using server = await startServer();
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server, { hourlyRate: null, autoConfirm: true });
   const { id: bookingId, status } = await newBooking(server, "alice", timeslot);
   assert.equal(status, "confirmed");
@@ -68,7 +68,7 @@ Deno.test("cancelBooking leaves a booking that costs nothing not_required", asyn
 });
 
 Deno.test("cancelBooking frees the timeslot at once, and no other", async () => {
-  await using server = await startServer();
+  await using server = await sharedServer();
   const room = await newRoom(server);
   const slots = await newTimeslots(server, room, {
     date: "2026-03-09",
@@ -89,7 +89,7 @@ Deno.test("cancelBooking frees the timeslot at once, and no other", async () => 
 });
 
 Deno.test("cancelBooking works until the last millisecond before the start and not at the start", async () => {
-  await using server = await startServer();
+  await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server);
   const token = await server.token("alice");
   const [later] = await newTimeslots(server, room, { date: "2026-03-10" });
@@ -109,7 +109,7 @@ Deno.test("cancelBooking works until the last millisecond before the start and n
 
 Deno.test("cancelBooking refuses a booking that is over or cancelled and leaves it as it was", async (t) => {
   const statuses: BookingStatus[] = ["cancelled", "completed", "no_show"];
-  await using server = await startServer();
+  await using server = await sharedServer();
   for (const status of statuses) {
     await t.step(status, async () => {
       server.clock.set("2026-03-02T10:00:00.000Z");
@@ -129,7 +129,7 @@ Deno.test("cancelBooking refuses a booking that is over or cancelled and leaves 
 });
 
 Deno.test("cancelBooking refuses the second time and keeps the first refund", async () => {
-  await using server = await startServer();
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const { id: bookingId } = await confirm(server, await newBooking(server, "alice", timeslot));
   const request = { token: await server.token("alice"), params: { bookingId } };
@@ -140,7 +140,7 @@ Deno.test("cancelBooking refuses the second time and keeps the first refund", as
 });
 
 Deno.test("cancelBooking answers 403 not_booking_owner to everybody else, an admin included, and changes nothing", async () => {
-  await using server = await startServer();
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const booking = await newBooking(server, "alice", timeslot);
   const params = { bookingId: booking.id };
@@ -151,13 +151,13 @@ Deno.test("cancelBooking answers 403 not_booking_owner to everybody else, an adm
 });
 
 Deno.test("cancelBooking answers 404 booking_not_found for a booking that is not there", async () => {
-  await using server = await startServer();
-  const request = { token: await server.token("alice"), params: { bookingId: 1 } };
+  await using server = await sharedServer();
+  const request = { token: await server.token("alice"), params: { bookingId: missingId } };
   assert.equal((await server.refused("booking_not_found", "cancelBooking", request)).status, 404);
 });
 
 Deno.test("cancelBooking works in a room that was deactivated after the booking", async () => {
-  await using server = await startServer();
+  await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server);
   const { id: bookingId } = await confirm(server, await newBooking(server, "alice", timeslot));
   await server.ok("deleteRoom", { token: await server.token("admin", "admin"), params: { roomId: room.id } });

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { newBooking, newRoomWithTimeslot } from "../support/builders.ts";
-import { startServer } from "../support/server.ts";
+import { sharedServer } from "../support/server.ts";
 
 Deno.test("getBooking answers its owner with the booking as it was created", async () => {
-  await using server = await startServer();
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const booking = await newBooking(server, "alice", timeslot);
   const params = { bookingId: booking.id };
@@ -11,7 +11,7 @@ Deno.test("getBooking answers its owner with the booking as it was created", asy
 });
 
 Deno.test("getBooking lets an admin read anybody's booking", async () => {
-  await using server = await startServer();
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const booking = await newBooking(server, "alice", timeslot);
   const params = { bookingId: booking.id };
@@ -19,7 +19,7 @@ Deno.test("getBooking lets an admin read anybody's booking", async () => {
 });
 
 Deno.test("getBooking answers 403 not_booking_owner to another user, also for a cancelled booking", async () => {
-  await using server = await startServer();
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const { id: bookingId } = await newBooking(server, "alice", timeslot);
   const params = { bookingId };
@@ -30,7 +30,7 @@ Deno.test("getBooking answers 403 not_booking_owner to another user, also for a 
 });
 
 Deno.test("getBooking answers 404 booking_not_found for a booking that is not there, to users and admins", async () => {
-  await using server = await startServer();
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const { id } = await newBooking(server, "alice", timeslot);
   for (const token of [await server.token("alice"), await server.token("admin", "admin")]) {
@@ -42,7 +42,7 @@ Deno.test("getBooking answers 404 booking_not_found for a booking that is not th
 });
 
 Deno.test("getBooking shows the name and zone that the room has now, and the times of the timeslot in UTC", async () => {
-  await using server = await startServer();
+  await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server, { timeZone: "Europe/Berlin" });
   const { id: bookingId } = await newBooking(server, "alice", timeslot);
   const change = { token: await server.token("admin", "admin"), params: { roomId: room.id } };

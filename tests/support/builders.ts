@@ -3,6 +3,9 @@ import assert from "node:assert/strict";
 import type { Booking, Room, Timeslot } from "../../generated/contract.ts";
 import type { TestServer } from "./server.ts";
 
+/** An id that no room, timeslot, booking or event of a test reaches. */
+export const missingId = 2_000_000_000;
+
 /** A meeting room in UTC at 60.00 EUR an hour, unless `fields` say otherwise. */
 export async function newRoom(server: TestServer, fields: Record<string, unknown> = {}): Promise<Room> {
   const body = { name: "Test room", roomType: "meeting", hourlyRate: 60, timeZone: "UTC", currency: "EUR", ...fields };

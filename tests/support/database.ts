@@ -44,19 +44,27 @@ export interface TestDatabase extends AsyncDisposable {
   url: string;
 }
 
-/** A migrated database of its own, or an empty one. It is gone when disposed of. */
+/** One connection for all databases of a shard. Opening one takes as long as making a database. */
+let admin: postgres.Sql | undefined;
+const removals: Promise<unknown>[] = [];
+Deno.test.afterAll(async () => {
+  await Promise.all(removals.splice(0));
+  await admin?.end();
+  admin = undefined;
+});
+
+/** A database of its own, migrated unless `migrated` is false. Disposing of it starts its removal and does not wait. */
 export async function newDatabase({ migrated = true } = {}): Promise<TestDatabase> {
   const adminUrl = Deno.env.get("TEST_DATABASE_URL");
   if (adminUrl === undefined) throw new Error("Run the tests with `deno task test`, which starts their Postgres.");
   const name = `test_${crypto.randomUUID().replaceAll("-", "")}`;
-  // One connection from the beginning to the end: making one takes as long as making the database.
-  const admin = asAdmin(adminUrl);
-  await admin.unsafe(creation(name, migrated ? templateDatabase : "template0"));
+  const client = admin ??= asAdmin(adminUrl);
+  await client.unsafe(creation(name, migrated ? templateDatabase : "template0"));
   return {
     url: databaseUrl(adminUrl, name),
-    async [Symbol.asyncDispose]() {
-      await admin.unsafe(removal(name));
-      await admin.end();
+    [Symbol.asyncDispose]() {
+      removals.push(client.unsafe(removal(name)).execute());
+      return Promise.resolve();
     },
   };
 }

@@ -1,6 +1,11 @@
 /**
- * A server as `main.ts` builds it: real HTTP on a port of its own, a real database of its own, and a clock that stands
- * still until a test moves it.
+ * Servers for tests, built as `main.ts` builds them: real HTTP, a real database, and a clock that a test moves.
+ *
+ * - `await using server = await sharedServer()` is the usual one: 30 ms a test. All tests of a shard share one server and
+ *   one database for each set of options. Each test gets its own users, log and time.
+ * - `await using server = await startServer()` makes a server and a database: 250 ms a test. Use it if the test reads
+ *   everything (lists or counts without a filter, whole tables, events of all users), moves retention, breaks the
+ *   database, closes the server, or needs options that `sharedServer` lacks.
  */
 import assert from "node:assert/strict";
 import { type Kysely, type LogConfig, sql } from "kysely";
@@ -89,10 +94,71 @@ export interface TestServerOptions {
   database?: Pick<TestDatabase, "url">;
 }
 
-export async function startServer(
-  { now = "2026-03-02T10:00:00.000Z", env = {}, log, pool = 4, socketLimits, rateLimits, database: shared }:
-    TestServerOptions = {},
-): Promise<TestServer> {
+/** The domain's time at the start of a test. */
+const testStart = "2026-03-02T10:00:00.000Z";
+
+/** A server and a database for one test. */
+export async function startServer(options: TestServerOptions = {}): Promise<TestServer> {
+  const { server } = await start(options);
+  return server;
+}
+
+export interface SharedServerOptions {
+  /** The domain's time at the start of the test. */
+  now?: string;
+  env?: Record<string, string>;
+}
+
+export interface SharedServer extends TestServer {
+  /** The subject in tokens of `token(name)`: another one in each test. */
+  subject(name: string): string;
+}
+
+/** Servers of this shard, by their environment. */
+const sharedServers = new Map<string, ReturnType<typeof start>>();
+let sharedUses = 0;
+Deno.test.afterAll(async () => {
+  for (const [environment, starting] of sharedServers) {
+    sharedServers.delete(environment);
+    await (await starting).server[Symbol.asyncDispose]();
+  }
+});
+
+/**
+ * The server that the tests of a shard share, prepared for one test. Call it once at the beginning of a test.
+ *
+ * - The clock is set to `now`, the log is emptied, and jobs of earlier tests are removed.
+ * - `token("alice")` is a user of this test: its subject is `subject("alice")`. So is `token("admin", "admin")`, and all
+ *   builders use them.
+ * - Rooms, bookings and events of earlier tests are still there. A test reads its own: by user, by room, by id.
+ * - `sweep()` acts on rows of earlier tests as well. It changes nothing of this test, but takes longer.
+ */
+export async function sharedServer({ now = testStart, env = {} }: SharedServerOptions = {}): Promise<SharedServer> {
+  const environment = JSON.stringify(env);
+  const starting = sharedServers.get(environment) ?? start({ env });
+  sharedServers.set(environment, starting);
+  const { server, reset } = await starting;
+  await reset(now);
+  const use = ++sharedUses;
+  const subject = (name: string) => `${name}-${use}`;
+  return {
+    ...server,
+    subject,
+    token: (name, role) => server.token(subject(name), role),
+    // The shard stops it.
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}
+
+interface Started {
+  server: TestServer;
+  /** Prepares it for another test. */
+  reset(now: string): Promise<void>;
+}
+
+async function start(
+  { now = testStart, env = {}, log, pool = 4, socketLimits, rateLimits, database: shared }: TestServerOptions = {},
+): Promise<Started> {
   const own = shared === undefined ? await newDatabase() : undefined;
   const database = shared ?? own ?? { url: "" };
   const defaults = {
@@ -106,6 +172,7 @@ export async function startServer(
   const db = connect({ url: database.url, pool, ...(log === undefined ? {} : { log }) });
   let time = new Date(now);
   const clock: ManualClock = { now: () => time, set: (text) => time = new Date(text) };
+  const domainClock = config.sandbox ? new SandboxClock(clock) : clock;
   const logged: string[] = [];
   const serverLog = createLog("debug", (line) => logged.push(line));
   const feed = new EventFeed({ db, url: database.url, log: serverLog, render: toFeedEvent });
@@ -114,7 +181,7 @@ export async function startServer(
   const app = createApp({
     config,
     db,
-    clock: config.sandbox ? new SandboxClock(clock) : clock,
+    clock: domainClock,
     log: serverLog,
     feed,
     ...(socketLimits === undefined ? {} : { socketLimits }),
@@ -153,7 +220,7 @@ export async function startServer(
     return { status, headers, body: problem };
   };
 
-  return {
+  const server: TestServer = {
     url,
     db,
     databaseUrl: database.url,
@@ -200,6 +267,13 @@ export async function startServer(
       await own?.[Symbol.asyncDispose]();
     },
   };
+  const reset = async (time: string) => {
+    clock.set(time);
+    if (domainClock instanceof SandboxClock) domainClock.planReset().go();
+    logged.length = 0;
+    await sql`delete from graphile_worker._private_jobs`.execute(db);
+  };
+  return { server, reset };
 }
 
 /** One request as `call` describes it, without a look at what comes back. */
