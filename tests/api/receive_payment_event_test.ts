@@ -252,7 +252,7 @@ Deno.test("receivePaymentEvent answers 200 to events of a checkout that it does 
     await deliver(till, await stripe.event(type, about, { eventId }));
     const told = server.logged.filter((line) => line.includes(eventId));
     assert.equal(told.length, 1, type);
-    assert.match(told[0] ?? "", /no checkout that we know/);
+    assert.match(told[0] ?? "", /about an unknown checkout/);
   }
   assert.deepEqual(await storedRows(server), before);
   assert.deepEqual(await read(till, held), held.booking);
