@@ -45,8 +45,8 @@ export async function getBooking({ db }: Pick<Scope, "db">, caller: Caller, id: 
 }
 
 /**
- * Compares the caller's own booking with the `If-Match` of a change. The change runs in a repeatable-read transaction, which
- * runs again if somebody else changes the booking in between.
+ * Compares the caller's own booking with the `If-Match` of a change. The change runs in a repeatable-read transaction,
+ * which runs again if somebody else changes the booking in between.
  *
  * @throws {Problem} `booking_not_found`, `not_booking_owner` or `precondition_failed`.
  */
@@ -92,8 +92,8 @@ export async function changeBooking<Row extends BookingRow>(
 }
 
 /**
- * Handles a timeslot that was deleted or taken at the same moment as a statement tried to take it. Returns undefined, as if
- * the statement had found it so.
+ * Handles a timeslot that was deleted or taken at the same moment as a statement tried to take it. Returns undefined,
+ * as if the statement had found it so.
  */
 export function onTimeslotLost(db: Kysely<Database>, failure: unknown): undefined {
   if (!violates(failure, bookingTimeslotForeignKey) && !violates(failure, liveTimeslotKey)) throw failure;

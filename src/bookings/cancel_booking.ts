@@ -33,7 +33,8 @@ export async function cancelBooking(
 }
 
 /**
- * Quotes the refund of {@link cancelBooking} now, and when it changes. For the caller's own booking, or any for an admin.
+ * Quotes the refund of {@link cancelBooking} now, and when it changes. For the caller's own booking, or any for an
+ * admin.
  *
  * @throws {Problem} `booking_not_found`, `not_booking_owner` or `booking_not_cancellable`.
  */

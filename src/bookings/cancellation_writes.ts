@@ -1,4 +1,4 @@
-/** Statements that cancel a booking, or tell what that would give back. See `writes.ts` for how such statements are made. */
+/** Statements that cancel a booking or quote its refund. See `writes.ts` for their form. */
 import { type Compilable, type Kysely, type RawBuilder, sql } from "kysely";
 import type { PaymentStatus } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
@@ -6,19 +6,19 @@ import { prepared } from "../database/prepared.ts";
 import { bookingEvent } from "../events/record.ts";
 import { roundMoney } from "../money.ts";
 import { newRefund, paidStatus, unlessRefunding } from "../payments/checkout_writes.ts";
-import { recorded, timeslotFreed } from "./changes.ts";
+import { timeslotFreedEvent, withEvents } from "./changes.ts";
 import type { BookingRow } from "./queries.ts";
 
-/** Whose cancellation it is decides what is allowed and what is refunded. */
+/** The role of the canceller decides whether it is allowed and how much is refunded. */
 export type Cancellation = { by: "user"; userId: number } | { by: "admin" };
 
-/** A booking, and what this cancellation gives back. */
+/** A cancelled booking, and the amount that this cancellation refunds. */
 export type CancelledRow = BookingRow & { refund: string };
 
 /**
- * Cancels a booking that may be cancelled and writes what is refunded, or returns undefined. A user's own booking before
- * its start, refunded by its tiers; or, for an admin, any live booking, refunded in full. What was paid online goes back by
- * a job; what was paid elsewhere is the operator's to pay back and counts as refunded.
+ * Cancels a booking and writes its refund. Returns undefined when it may not be cancelled. A user may cancel their own
+ * booking before its start, refunded by its tiers. An admin may cancel any live booking, refunded in full. A job
+ * refunds an online payment. The operator refunds any other payment, so that one counts as refunded.
  */
 export async function markCancelled(
   db: Kysely<Database>,
@@ -41,10 +41,10 @@ function cancel(
   db: Kysely<Database>,
   { id, cancellation, now }: { id: number; cancellation: Cancellation; now: Date },
 ): Compilable<CancelledRow> {
-  // Of `b` alone, which is what is updated: where a change had to be waited for, Postgres tries its constraints on the
-  // version of before first, in which all values have to be of one time.
+  // Reads the updated row `b` only. After a wait for another change, Postgres first checks the constraints on the
+  // previous version. There all values must belong to the same version.
   const owed = cancellation.by === "admin" ? sql<string>`b.amount_paid` : tierRefund(now);
-  // The operator may have refunded some of it at the provider by hand.
+  // The operator may have refunded some of it manually at the provider.
   const refunded = sql<string>`greatest(${owed}, b.amount_refunded)`;
   const refund = sql<string>`(
     case when b.payment_id is null then b.refund_amount else b.refund_amount - b.amount_refunded end)`;
@@ -81,18 +81,18 @@ function cancel(
           from b where b.payment_id is not null`,
         now,
       ));
-  return recorded(changes, [
-    bookingEvent("cancelled", "answer", now),
-    sql`${bookingEvent("refunded", "answer", now)}, b where ${refund} > 0 and b.payment_id is null`,
-    timeslotFreed(sql`select timeslot_id, room_id, starts_at, ends_at from answer`, now),
-  ]).selectFrom("answer").selectAll().select(sql<string>`(select ${refund} from b)`.as("refund"));
+  return withEvents(changes, [
+    bookingEvent("cancelled", "booking", now),
+    sql`${bookingEvent("refunded", "booking", now)}, b where ${refund} > 0 and b.payment_id is null`,
+    timeslotFreedEvent(sql`select timeslot_id, room_id, starts_at, ends_at from booking`, now),
+  ]).selectFrom("booking").selectAll().select(sql<string>`(select ${refund} from b)`.as("refund"));
 }
 
 /**
- * The first tier of a booking `b` in timeslot `t` whose hours still lie ahead, in elapsed hours: a relation with `hours` and
- * `percent`, empty when no tier applies.
+ * The first tier of a booking `b` in timeslot `t` whose hours still lie ahead, in elapsed hours. A relation with
+ * `hours` and `percent`, empty when no tier applies.
  */
-const tierNow = (now: Date) =>
+const currentTier = (now: Date) =>
   sql`(
     select tier.hours, tier.percent from jsonb_to_recordset(b.cancellation_tiers) as tier(hours numeric, percent numeric)
     where extract(epoch from t.starts_at - ${now}::timestamptz) >= tier.hours * 3600
@@ -101,7 +101,7 @@ const tierNow = (now: Date) =>
 
 /** Paid amount x percentage of the tier, rounded half up; no tier means 0. */
 function tierRefund(now: Date): RawBuilder<string> {
-  const percent = sql`coalesce((select tier.percent from ${tierNow(now)} tier), 0)`;
+  const percent = sql`coalesce((select tier.percent from ${currentTier(now)} tier), 0)`;
   return roundMoney(sql`b.amount_paid * ${percent} / 100`, sql`b.currency`);
 }
 
@@ -114,7 +114,7 @@ export interface RefundQuote {
   nextPercent: string | null;
 }
 
-/** What a cancellation by its user would refund now, as {@link markCancelled} would decide it. */
+/** Quotes the refund of a cancellation by the user now, as {@link markCancelled} would compute it. */
 export async function findRefundQuote(
   db: Kysely<Database>,
   { id, now }: { id: number; now: Date },
@@ -124,7 +124,7 @@ export async function findRefundQuote(
       select next.percent from jsonb_to_recordset(b.cancellation_tiers) as next(hours numeric, percent numeric)
       where next.hours < current.hours order by next.hours desc limit 1
     ) as "nextPercent"
-    from bookings b join timeslots t on t.id = b.timeslot_id left join lateral ${tierNow(now)} current on true
+    from bookings b join timeslots t on t.id = b.timeslot_id left join lateral ${currentTier(now)} current on true
     where b.id = ${id}
   `.execute(db);
   return rows[0];

@@ -1,24 +1,24 @@
-/** Parts that the statements which change bookings have in common. */
+/** Shared parts of the statements that change bookings. */
 import { type Compilable, type QueryCreator, type RawBuilder, sql } from "kysely";
 import type { Bookings, DB } from "../../generated/database.d.ts";
 import { insertEvents, timeslotEvent } from "../events/record.ts";
 import { type BookingRow, selectColumns } from "./queries.ts";
 
-/** `answer` has taken its timeslot. */
-export function timeslotTaken(now: Date): RawBuilder<unknown> {
+/** The event of the timeslot that `booking` has taken. */
+export function timeslotTakenEvent(now: Date): RawBuilder<unknown> {
   return timeslotEvent({
     type: "taken",
-    roomId: sql`answer.room_id`,
-    timeslotId: sql`answer.timeslot_id`,
+    roomId: sql`booking.room_id`,
+    timeslotId: sql`booking.timeslot_id`,
     isAvailable: sql`false`,
-    startsAt: sql`answer.starts_at`,
-    endsAt: sql`answer.ends_at`,
-    from: sql`answer`,
+    startsAt: sql`booking.starts_at`,
+    endsAt: sql`booking.ends_at`,
+    from: sql`booking`,
   }, now);
 }
 
-/** `slots` is a query for the timeslots that are no longer taken. */
-export function timeslotFreed(slots: RawBuilder<unknown>, now: Date): RawBuilder<unknown> {
+/** The events of timeslots that are free again. `slots` is a query for them. */
+export function timeslotFreedEvent(slots: RawBuilder<unknown>, now: Date): RawBuilder<unknown> {
   return timeslotEvent({
     type: "freed",
     roomId: sql`slot.room_id`,
@@ -32,22 +32,23 @@ export function timeslotFreed(slots: RawBuilder<unknown>, now: Date): RawBuilder
 
 export type Changes = Pick<QueryCreator<DB & { b: Bookings }>, "with">;
 
-/** `answer` is what a `with b as (…)` has made or changed, as it is answered. */
-// deno-lint-ignore explicit-module-boundary-types -- Kysely's type of it is longer than what it says.
-export function withAnswer(changes: Changes) {
-  return changes.with("answer", (cte) =>
+/** Adds `booking`, a `BookingRow` for each row that `with b as (…)` has returned. */
+// deno-lint-ignore explicit-module-boundary-types -- Kysely's type is longer than the function.
+export function withBooking(changes: Changes) {
+  return changes.with("booking", (cte) =>
     selectColumns(
       cte.selectFrom("b").innerJoin("rooms as r", "r.id", "b.room_id")
         .innerJoin("timeslots as t", "t.id", "b.timeslot_id"),
     ));
 }
 
-/** The same, and `events` are written of it. */
+/** Adds `booking`, and inserts `events`. */
 // deno-lint-ignore explicit-module-boundary-types -- as above
-export function recorded(changes: Changes, events: RawBuilder<unknown>[]) {
-  return withAnswer(changes).with("events", () => insertEvents(events));
+export function withEvents(changes: Changes, events: RawBuilder<unknown>[]) {
+  return withBooking(changes).with("events", () => insertEvents(events));
 }
 
-export function answered(changes: Changes, events: RawBuilder<unknown>[]): Compilable<BookingRow> {
-  return recorded(changes, events).selectFrom("answer").selectAll();
+/** Inserts `events`, and returns `booking`. */
+export function returningBooking(changes: Changes, events: RawBuilder<unknown>[]): Compilable<BookingRow> {
+  return withEvents(changes, events).selectFrom("booking").selectAll();
 }

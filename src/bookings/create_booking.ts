@@ -15,8 +15,8 @@ import { insertBooking, type NewBooking } from "./writes.ts";
 type OpenCheckout = (db: Kysely<Database>) => Promise<OpenedCheckout>;
 
 /**
- * Books a timeslot for `caller`. `openCheckout` is present when there is something to pay online. The booking stands also if
- * the payment provider fails.
+ * Books a timeslot for `caller`. `openCheckout` is present when there is something to pay online. The booking remains
+ * even if the payment provider fails.
  *
  * @throws {Problem} `unknown_timeslot`, `timeslot_not_in_room`, `timeslot_unavailable`, `room_inactive` or
  * `too_many_pending_bookings`.
@@ -33,7 +33,7 @@ export async function createBooking(
   const checkout = payments === undefined
     ? null
     : { id: crypto.randomUUID(), provider: payments.name, holdExpiresAt: holdEnd(now, config) };
-  const row = await takeTimeslot(db, { ...request, userId, cancellationTiers, maxPendingBookings, checkout, now });
+  const row = await bookTimeslot(db, { ...request, userId, cancellationTiers, maxPendingBookings, checkout, now });
   rules.announce();
   const booking = toBooking(row);
   if (payments === undefined || checkout === null || booking.price === 0) {
@@ -43,7 +43,7 @@ export async function createBooking(
 }
 
 /** @throws {Problem} See {@link createBooking}. */
-async function takeTimeslot(db: Kysely<Database>, booking: NewBooking): Promise<BookingRow> {
+async function bookTimeslot(db: Kysely<Database>, booking: NewBooking): Promise<BookingRow> {
   return await retryConflicts(db, async () => {
     const row = await insertBooking(db, booking).catch((failure: unknown) => onTimeslotLost(db, failure));
     if (row !== undefined) return row;

@@ -1,4 +1,4 @@
-/** Counting bookings, their revenue, and the time that is booked. */
+/** Counts bookings, their revenue, and the booked time. */
 import type { BookingStats } from "../../generated/contract.ts";
 import { type Bound, instantIn } from "../time/calendar.ts";
 import { toCents } from "../money.ts";
@@ -6,10 +6,13 @@ import type { BookingRules } from "./booking.ts";
 import { type Range, rangeIn } from "../time/ranges.ts";
 import { type BookingCount, countBookings, type Counts, type MinuteCount } from "./stats_queries.ts";
 
-/** Days at most that are told one by one. */
-const mostDays = 366;
+/** Longest range in days that is reported day by day. */
+const maxDays = 366;
 
-/** Bookings made in `range`, counted. Without an end: until now. Without a start: since the month began in which it ends. */
+/**
+ * Counts the bookings made in `range`. Without an end, it ends now. Without a start, it starts on the first day of the
+ * month in which it ends.
+ */
 export async function getBookingStats(
   { db, clock, config }: Pick<BookingRules, "db" | "clock" | "config">,
   { range, roomId }: { range: Range<Bound["at"]>; roomId: number | undefined },
@@ -27,10 +30,10 @@ function dayOf(zone: string, at: Temporal.Instant): Temporal.PlainDate {
   return at.toZonedDateTimeISO(zone).toPlainDate();
 }
 
-/** Both included; none when there are over {@link mostDays}. */
+/** Both days included. Empty for more than {@link maxDays}. */
 function daysBetween(first: Temporal.PlainDate, last: Temporal.PlainDate): Temporal.PlainDate[] {
   const count = first.until(last).days + 1;
-  return count > mostDays ? [] : Array.from({ length: Math.max(0, count) }, (_, index) => first.add({ days: index }));
+  return count > maxDays ? [] : Array.from({ length: Math.max(0, count) }, (_, index) => first.add({ days: index }));
 }
 
 function toStats(days: Temporal.PlainDate[], { bookings, minutes, rooms }: Counts): BookingStats {
@@ -45,14 +48,14 @@ function toStats(days: Temporal.PlainDate[], { bookings, minutes, rooms }: Count
     countOf(({ status }) => status === "no_show"),
     countOf(({ status }) => status === "completed"),
   ];
-  const lasting = all.filter((each) => each.hold_expired === false);
+  const notExpired = all.filter((each) => each.hold_expired === false);
   const [byDay, byRoom] = [sharesBy("day", { bookings, minutes }), sharesBy("room_id", { bookings, minutes })];
   return {
     ...shareOf(all, allMinutes),
     revenueByCurrency: Object.fromEntries(Object.entries(cents).map(([currency, amount]) => [currency, amount / 100])),
     cancellationRate: rate(
-      sum(lasting.filter(({ status }) => status === "cancelled").map(({ count }) => count)),
-      sum(lasting.map(({ count }) => count)),
+      sum(notExpired.filter(({ status }) => status === "cancelled").map(({ count }) => count)),
+      sum(notExpired.map(({ count }) => count)),
     ),
     noShowRate: rate(noShows, noShows + completed),
     byDay: days.map((day, index) => ({ date: day.toString(), ...byDay(index + 1) })),
@@ -65,7 +68,7 @@ type Share = Pick<
   "total" | "byStatus" | "revenue" | "bookableMinutes" | "bookedMinutes" | "occupancy"
 >;
 
-/** What is told of all, and of each day and room. */
+/** The figures of the whole range, of a day or of a room. */
 function shareOf(bookings: BookingCount[], minutes: MinuteCount[]): Share {
   const byStatus = { pending: 0, confirmed: 0, cancelled: 0, completed: 0, no_show: 0 };
   for (const { status, count } of bookings) byStatus[status] += count;
@@ -81,7 +84,7 @@ function shareOf(bookings: BookingCount[], minutes: MinuteCount[]): Share {
   };
 }
 
-/** Gives the share of each day or room. */
+/** Returns a function from a day or room to its share. */
 function sharesBy(key: "day" | "room_id", { bookings, minutes }: Omit<Counts, "rooms">): (value: number) => Share {
   const counts = Map.groupBy(bookings, (each) => each[key]);
   const lengths = Map.groupBy(minutes, (each) => each[key]);
@@ -92,7 +95,7 @@ function sum(amounts: number[]): number {
   return amounts.reduce((total, amount) => total + amount, 0);
 }
 
-/** To four places. */
+/** Rounded to four decimal places. */
 function rate(part: number, whole: number): number | null {
   return whole === 0 ? null : Math.round(part / whole * 10_000) / 10_000;
 }

@@ -21,7 +21,7 @@ type BookingOperations =
   | "updateBookingStatus"
   | "getBookingStats";
 
-const always = { from: undefined, to: undefined };
+const anyTime = { from: undefined, to: undefined };
 
 export function bookingHandlers(options: BookingOptions): Pick<Handlers, BookingOperations> {
   const { clock, config } = options;
@@ -38,7 +38,7 @@ export function bookingHandlers(options: BookingOptions): Pick<Handlers, Booking
     async listBookings({ caller, query: { status, from_date, to_date, page, limit } }, { db }) {
       const range = parseRange({ path: "from_date", text: from_date }, { path: "to_date", text: to_date });
       const startRange = rangeByZone(hasWallTimes(range) ? await listTimeZones(db) : [], range);
-      const filter = { status, userId: caller.userId, roomId: undefined, startRange, createdRange: always };
+      const filter = { status, userId: caller.userId, roomId: undefined, startRange, createdRange: anyTime };
       const { rows, total } = await listBookings(db, { ...filter, limit, offset: (page - 1) * limit });
       return { status: 200, body: { items: rows.map(toBooking), total, page, limit } };
     },
@@ -65,7 +65,7 @@ export function bookingHandlers(options: BookingOptions): Pick<Handlers, Booking
     async listAllBookings({ query: { status, roomId, userId, fromDate, toDate, page, limit } }, { db }) {
       const range = parseRange({ path: "fromDate", text: fromDate }, { path: "toDate", text: toDate });
       const createdRange = rangeIn(config.defaultTimeZone, range);
-      const filter = { status, roomId, userId, startRange: always, createdRange };
+      const filter = { status, roomId, userId, startRange: anyTime, createdRange };
       const { rows, total } = await listBookings(db, { ...filter, limit, offset: (page - 1) * limit });
       return { status: 200, body: { items: rows.map(toBooking), total, page, limit } };
     },

@@ -13,14 +13,14 @@ export interface HoldRules {
   announce: () => void;
 }
 
-/** Bookings in a statement. */
+/** Bookings per statement. */
 const chunkSize = 100;
 
 /** Cancels each booking whose hold has expired, and frees its timeslot. */
 export async function releaseExpiredHolds({ db, clock, announce }: HoldRules): Promise<void> {
   const now = clock.now();
   await sweepInChunks(chunkSize, async (limit) => {
-    // Mostly there are none, and a read is cheaper than an empty write.
+    // Usually there are none, and a read is cheaper than an empty write.
     const ids = await listExpiredHolds(db, { now, limit });
     if (ids.length === 0) return 0;
     const count = await retryConflicts(db, () => markHoldsExpired(db, { ids, now }));

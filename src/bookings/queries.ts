@@ -1,4 +1,4 @@
-/** Looking bookings up. What changes them is in `writes.ts`. */
+/** Queries for bookings. Statements that change them are in `writes.ts`. */
 import {
   type Expression,
   type ExpressionBuilder,
@@ -19,7 +19,7 @@ import { endsOf, type InstantByZone, instantSql, type Range } from "../time/rang
 
 type Relations = DB & { b: Bookings; r: Rooms; t: Timeslots };
 
-/** What a booking is answered from: its own columns, and those of its room and timeslot. */
+/** The columns of a booking as the API returns it: its own, and those of its room and timeslot. */
 const columns = [
   "b.id",
   "b.user_id",
@@ -62,16 +62,13 @@ export function selectColumns(query: WithRelations): Selected {
 
 export type BookingRow = Awaited<ReturnType<Selected["executeTakeFirstOrThrow"]>>;
 
-/**
- * A booking as an event keeps it: a `BookingRow` as JSON, in which times are texts. Events from before a column was there
- * lack it.
- */
+/** Reads a booking of an event: a `BookingRow` as JSON, in which times are texts. Old events lack newer columns. */
 export function bookingRowFromJson(json: Record<string, unknown>): BookingRow {
   const times = ["hold_expires_at", "cancelled_at", "created_at", "updated_at", "starts_at", "ends_at"].map((name) => {
     const time = json[name];
     return [name, typeof time === "string" ? new Date(time) : null];
   });
-  // What was written from a row is one; the answer that is made of it is checked against the contract.
+  // The event was written from a row. The rendered event is checked against the contract.
   return { refund_amount: 0, ...json, ...Object.fromEntries(times) } as unknown as BookingRow;
 }
 
@@ -85,29 +82,29 @@ export function findBooking(db: Kysely<Database>, id: number): Promise<BookingRo
   return selectColumns(bookingsWithRelations(db)).where("b.id", "=", id).executeTakeFirst();
 }
 
-/** Lets nobody else change a booking until the transaction ends. */
+/** Locks a booking until the transaction ends. */
 export async function lockBooking(db: Kysely<Database>, id: number): Promise<void> {
   await db.selectFrom("bookings").select("id").where("id", "=", id).forNoKeyUpdate().execute();
 }
 
-interface Waiting {
+interface PendingFilter {
   userId: number;
   now: Date;
 }
 
-/** How many bookings of a user wait to be paid or confirmed, for timeslots that have not started, as a query. */
-// deno-lint-ignore explicit-module-boundary-types -- Kysely's type of it is longer than what it says.
-export function waitingOf(db: Kysely<Database>, { userId, now }: Waiting) {
+/** A query for the number of a user's pending bookings of timeslots that have not started. */
+// deno-lint-ignore explicit-module-boundary-types -- Kysely's type is longer than the function.
+export function pendingCount(db: Kysely<Database>, { userId, now }: PendingFilter) {
   return db.selectFrom("bookings as b").innerJoin("timeslots as t", "t.id", "b.timeslot_id")
     .where("b.user_id", "=", userId).where("b.status", "=", sql.lit("pending")).where("t.starts_at", ">", now)
     .select((eb) => eb.fn.countAll<number>().as("count"));
 }
 
-export async function countWaiting(db: Kysely<Database>, waiting: Waiting): Promise<number> {
-  return (await waitingOf(db, waiting).executeTakeFirstOrThrow()).count;
+export async function countPending(db: Kysely<Database>, filter: PendingFilter): Promise<number> {
+  return (await pendingCount(db, filter).executeTakeFirstOrThrow()).count;
 }
 
-/** Bookings whose hold has expired by `now`, those that have waited longest first. */
+/** Ids of bookings whose hold has expired by `now`, the longest expired first. */
 export async function listExpiredHolds(
   db: Kysely<Database>,
   { now, limit }: { now: Date; limit: number },
@@ -117,7 +114,7 @@ export async function listExpiredHolds(
   return rows.map(({ id }) => id);
 }
 
-/** The time zones that rooms are in. */
+/** The time zones of all rooms. */
 export async function listTimeZones(db: Kysely<Database>): Promise<string[]> {
   const rows = await db.selectFrom("rooms").select("time_zone").distinct().execute();
   return rows.map((row) => row.time_zone);
@@ -127,15 +124,15 @@ export interface BookingFilter {
   status: BookingStatus | undefined;
   userId: number | undefined;
   roomId: number | undefined;
-  /** When the timeslot starts. */
+  /** Range of the timeslot's start. */
   startRange: Range<Temporal.Instant | InstantByZone>;
-  /** When the booking was made. */
+  /** Range of the booking's creation. */
   createdRange: Range;
   limit: number;
   offset: number;
 }
 
-/** One page of bookings, newest first, and how many there are on all pages. */
+/** One page of bookings, newest first, and the number on all pages. */
 export async function listBookings(
   db: Kysely<Database>,
   filter: BookingFilter,
@@ -170,7 +167,7 @@ function startsWithin({ operator, at }: Bound<Temporal.Instant | InstantByZone>)
     : sql<SqlBool>`t.starts_at ${compared} (${at}::jsonb ->> r.time_zone)::timestamptz`;
 }
 
-/** hourlyRate x length, rounded half up; no rate means 0. Both are aliases in the query, `room` that of the slot's room. */
+/** hourlyRate x length, rounded half up; no rate means 0. `slot` and `room` are aliases in the query. */
 export function priceOf(slot: "t" | "n" | "a", room: "r" | "o" = "r"): RawBuilder<string> {
   const length = sql`extract(epoch from ${sql.ref(`${slot}.ends_at`)} - ${sql.ref(`${slot}.starts_at`)})`;
   const rate = sql.ref(`${room}.hourly_rate`);

@@ -1,23 +1,27 @@
-/** Why a booking cannot be made or changed. Looked up when a statement has done nothing, so that only the refused pay for it. */
+/**
+ * Reasons why a booking cannot be made or changed. Found after a statement did nothing, so only refused requests pay
+ * for it.
+ */
 import type { Kysely } from "kysely";
 import type { Caller } from "../contract/caller.ts";
 import type { Database } from "../database/connect.ts";
 import { Problem } from "../contract/problems.ts";
 import type { Timeslot } from "../../generated/contract.ts";
 import { toTimeslot } from "../timeslots/timeslots.ts";
-import { type BookingRow, countWaiting } from "./queries.ts";
-import { type BookingWish, findTimeslotToBook, findTimeslotToMoveTo, type MovingWish } from "./wanted_timeslots.ts";
+import { type BookingRow, countPending } from "./queries.ts";
+import {
+  type BookingRequest,
+  findTimeslotToBook,
+  findTimeslotToRescheduleTo,
+  type RescheduleRequest,
+} from "./requested_timeslots.ts";
 
 export function bookingNotFound(id: number): Problem {
   return new Problem("booking_not_found", `Booking not found: there is no booking ${id}.`);
 }
 
-/** `alternatives` can be had instead. */
-export function timeslotTaken(timeslotId: number, alternatives: Timeslot[]): Problem {
-  return unavailable(`Timeslot ${timeslotId} is taken. Choose another one.`, alternatives);
-}
-
-function unavailable(detail: string, alternatives: Timeslot[]): Problem {
+/** `alternatives` are free timeslots that the caller may choose instead. */
+function timeslotUnavailable(detail: string, alternatives: Timeslot[]): Problem {
   return new Problem("timeslot_unavailable", detail, { alternatives });
 }
 
@@ -38,30 +42,39 @@ export function notLiveRefusal(
   return undefined;
 }
 
-interface Move {
+/** A timeslot to which a booking would be rescheduled. */
+interface RescheduleTarget {
   timeslotId: number;
-  /** The booking that would move there. */
   booking: BookingRow;
   now: Date;
 }
 
-/** Why a timeslot cannot be had; undefined when it can. */
-export async function timeslotRefusal(db: Kysely<Database>, wish: BookingWish | Move): Promise<Problem | undefined> {
-  const { timeslotId, now } = wish;
-  const booking = "booking" in wish ? wish.booking : undefined;
-  const roomId = "booking" in wish ? wish.booking.room_id : wish.roomId;
-  const slot = "booking" in wish ? await findTimeslotToMoveTo(db, moved(wish)) : await findTimeslotToBook(db, wish);
+/** Returns why a timeslot cannot be booked, or undefined if it can. */
+export async function timeslotRefusal(
+  db: Kysely<Database>,
+  request: BookingRequest | RescheduleTarget,
+): Promise<Problem | undefined> {
+  const { timeslotId, now } = request;
+  const booking = "booking" in request ? request.booking : undefined;
+  const roomId = "booking" in request ? request.booking.room_id : request.roomId;
+  const slot = "booking" in request
+    ? await findTimeslotToRescheduleTo(db, toRescheduleRequest(request))
+    : await findTimeslotToBook(db, request);
   if (slot === undefined) return new Problem("unknown_timeslot", `There is no timeslot ${timeslotId}.`);
   if (slot.roomId !== roomId) {
     return new Problem("timeslot_not_in_room", `Timeslot ${timeslotId} does not belong to room ${roomId}.`);
   }
   if (!slot.isActive) return new Problem("room_inactive", `Room ${roomId} takes no new bookings.`);
   const alternatives = (slot.alternatives ?? []).map(toTimeslot);
-  if (slot.startsAt <= now) return unavailable(`Timeslot ${timeslotId} has started. Choose a later one.`, alternatives);
-  if (timeslotId === booking?.timeslot_id) {
-    return unavailable(`The booking is in timeslot ${timeslotId} already.`, alternatives);
+  if (slot.startsAt <= now) {
+    return timeslotUnavailable(`Timeslot ${timeslotId} has started. Choose a later one.`, alternatives);
   }
-  if (slot.isTaken) return timeslotTaken(timeslotId, alternatives);
+  if (timeslotId === booking?.timeslot_id) {
+    return timeslotUnavailable(`The booking is in timeslot ${timeslotId} already.`, alternatives);
+  }
+  if (slot.isTaken) {
+    return timeslotUnavailable(`Timeslot ${timeslotId} is taken. Choose another one.`, alternatives);
+  }
   const costsTheSame = slot.price === booking?.price && slot.currency === booking.currency;
   if (booking?.status === "confirmed" && !costsTheSame) {
     const prices =
@@ -71,19 +84,19 @@ export async function timeslotRefusal(db: Kysely<Database>, wish: BookingWish | 
   return undefined;
 }
 
-/** A confirmed booking stays in its price, others may change it. */
-function moved({ timeslotId, booking, now }: Move): MovingWish {
+/** A confirmed booking must keep its price. A pending one may change it. */
+function toRescheduleRequest({ timeslotId, booking, now }: RescheduleTarget): RescheduleRequest {
   const { price, currency } = booking.status === "confirmed" ? booking : { price: null, currency: null };
   return { timeslotId, roomId: booking.room_id, price, currency, now };
 }
 
-/** Why a user may hold no more timeslots; undefined when they may. */
+/** Returns why a user may have no more pending bookings, or undefined if they may. */
 export async function pendingLimitRefusal(
   db: Kysely<Database>,
   { userId, maxPendingBookings, now }: { userId: number; maxPendingBookings: number; now: Date },
 ): Promise<Problem | undefined> {
   if (maxPendingBookings === 0) return undefined;
-  const count = await countWaiting(db, { userId, now });
+  const count = await countPending(db, { userId, now });
   if (count < maxPendingBookings) return undefined;
   const detail = `You have ${count} bookings that are not paid or confirmed, the limit for one user. ` +
     "Pay or cancel one first.";

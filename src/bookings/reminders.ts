@@ -1,4 +1,4 @@
-/** Reminding of bookings that start soon. */
+/** Sends reminders of bookings that start soon. */
 import type { Kysely } from "kysely";
 import type { Clock } from "../time/clock.ts";
 import type { Config } from "../config.ts";
@@ -14,17 +14,17 @@ export interface BookingReminderRules {
   announce: () => void;
 }
 
-/** Bookings a statement. */
+/** Bookings per statement. */
 const chunkSize = 1_000;
 
 /**
  * Writes the reminder of each confirmed booking that starts within `REMINDER_LEAD_MINUTES`. A booking that is made or
- * confirmed later than that is reminded of at once.
+ * confirmed later gets its reminder at once.
  */
 export async function sendReminders({ db, clock, config, announce }: BookingReminderRules): Promise<void> {
+  if (config.reminderLeadMinutes === 0) return;
   const now = clock.now();
   const until = new Date(now.getTime() + config.reminderLeadMinutes * 60_000);
-  if (config.reminderLeadMinutes === 0) return;
   await sweepInChunks(chunkSize, async (limit) => {
     const count = await retryConflicts(db, () => insertReminders(db, { now, until, limit }));
     if (count > 0) announce();

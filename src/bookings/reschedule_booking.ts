@@ -1,4 +1,4 @@
-/** Moves the caller's own booking to another timeslot. */
+/** Reschedules the caller's own booking to another timeslot. */
 import type { Booking } from "../../generated/contract.ts";
 import type { Caller } from "../contract/caller.ts";
 import {
@@ -11,10 +11,10 @@ import {
   toBooking,
 } from "./booking.ts";
 import { assertOwner, notLiveRefusal, timeslotRefusal } from "./refusals.ts";
-import { moveToTimeslot } from "./writes.ts";
+import { markRescheduled } from "./writes.ts";
 
 /**
- * Moves the caller's own booking, before it starts, to a free timeslot of the same room.
+ * Reschedules the caller's own booking, before it starts, to a free timeslot of the same room.
  *
  * @throws {Problem} `booking_not_found`, `not_booking_owner`, `precondition_failed`, `booking_not_reschedulable`,
  * `unknown_timeslot`, `timeslot_not_in_room`, `timeslot_unavailable`, `room_inactive` or `price_differs`.
@@ -31,7 +31,7 @@ export async function rescheduleBooking(
   const holdExpiresAt = payments === undefined ? null : holdEnd(now, config);
   const row = await changeBooking(rules, id, {
     attempt: () =>
-      moveToTimeslot(db, { id, userId: caller.userId, newTimeslotId, holdExpiresAt, now })
+      markRescheduled(db, { id, userId: caller.userId, newTimeslotId, holdExpiresAt, now })
         .catch((failure: unknown) => onTimeslotLost(db, failure)),
     refusal: async (row) => {
       assertOwner(row, caller);

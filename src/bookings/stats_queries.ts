@@ -7,27 +7,27 @@ import { endsOf, instantSql, type Range } from "../time/ranges.ts";
 export interface StatsFilter {
   range: Range;
   roomId: number | undefined;
-  /** When each day of the range begins. Empty when days are not told apart. */
+  /** The start of each day of the range. Empty when the result is not reported by day. */
   dayStarts: Temporal.Instant[];
 }
 
-/** What a count is of: of one room, of one day (from 1), or, when both are null, of all. */
-interface Share {
+/** One room, one day (from 1), or, when both are null, all bookings. */
+interface Group {
   room_id: number | null;
   day: number | null;
 }
 
-export interface BookingCount extends Share {
+export interface BookingCount extends Group {
   status: BookingStatus;
-  /** Null unless it is of all. */
+  /** Null unless the group is all bookings. */
   currency: string | null;
   hold_expired: boolean | null;
   count: number;
-  /** What was paid minus what was refunded. */
+  /** Amounts paid minus amounts refunded. */
   revenue: number;
 }
 
-export interface MinuteCount extends Share {
+export interface MinuteCount extends Group {
   bookable: number;
   booked: number;
 }
@@ -39,12 +39,15 @@ export interface Counts {
   rooms: { id: number; name: string }[];
 }
 
-/** Counts the bookings made in the range, and the minutes of the timeslots that start in it: in all, by room, and by day. */
+/**
+ * Counts the bookings made in the range, and the minutes of the timeslots that start in it. Each is counted in total,
+ * by room and by day.
+ */
 export function countBookings(
   db: Kysely<Database>,
   { range, roomId, dayStarts }: StatsFilter,
 ): Promise<Counts> {
-  // As a query of its own it is read once, not once a row.
+  // A subquery is evaluated once, not once per row.
   const days = sql`(select ${`{${dayStarts.map(toPostgres).join(",")}}`}::text::timestamptz[])`;
   const within = (time: string): RawBuilder<boolean> => {
     const ends = endsOf(range).map(({ operator, at }) =>
@@ -53,7 +56,7 @@ export function countBookings(
     return sql`${sql.join(ends, sql` and `)}`;
   };
   const inRoom = (column: string) => roomId === undefined ? sql`true` : sql`${sql.ref(column)} = ${roomId}`;
-  return db.with("made", () =>
+  return db.with("counts", () =>
     sql<BookingCount>`(
       select b.room_id, b.day, b.status, b.currency, b.hold_expired, count(*) as count,
         sum(b.amount_paid - b.amount_refunded) as revenue
@@ -65,14 +68,14 @@ export function countBookings(
       group by grouping sets ((b.status, b.currency, b.hold_expired), (b.status, b.day), (b.status, b.room_id))
     )`)
     .with("slots", () =>
-      // Room by room, as the index of timeslots has them.
-      sql<Share>`(
+      // Room by room, in the order of the index on timeslots.
+      sql<Group>`(
         select r.id as room_id, slot.* from rooms r cross join lateral (
           select width_bucket(t.starts_at, ${days}) as day,
             sum(t.ends_at - t.starts_at) filter (where r.is_active or live.is_there) as bookable,
             sum(t.ends_at - t.starts_at) filter (where live.is_there) as booked
           from timeslots t
-            -- With a limit, since Postgres would otherwise read all bookings once for each room.
+            -- Without the limit, Postgres would read all bookings once per room.
             left join lateral (
               select true as is_there from bookings b where b.timeslot_id = t.id and b.status <> 'cancelled' limit 1
             ) live on true
@@ -80,18 +83,18 @@ export function countBookings(
           group by 1
         ) slot where ${inRoom("r.id")}
       )`)
-    .with("spent", () =>
+    .with("minutes", () =>
       sql<MinuteCount>`(
         select room_id, day, coalesce(extract(epoch from sum(bookable)) / 60, 0)::bigint as bookable,
           coalesce(extract(epoch from sum(booked)) / 60, 0)::bigint as booked
         from slots group by grouping sets ((), (room_id), (day))
       )`)
     .selectNoFrom([
-      sql<BookingCount[]>`(select coalesce(json_agg(made), '[]') from made)`.as("bookings"),
-      sql<MinuteCount[]>`(select coalesce(json_agg(spent), '[]') from spent)`.as("minutes"),
+      sql<BookingCount[]>`(select coalesce(json_agg(counts), '[]') from counts)`.as("bookings"),
+      sql<MinuteCount[]>`(select coalesce(json_agg(minutes), '[]') from minutes)`.as("minutes"),
       sql<Counts["rooms"]>`(
         select coalesce(json_agg(json_build_object('id', r.id, 'name', r.name) order by r.name, r.id), '[]')
-        from rooms r where r.id in (select room_id from made union select room_id from slots)
+        from rooms r where r.id in (select room_id from counts union select room_id from slots)
       )`.as("rooms"),
     ])
     .executeTakeFirstOrThrow();

@@ -34,8 +34,8 @@ export async function updateBookingStatus(
 }
 
 /**
- * Locks a booking, then reads it. The lock comes before those of the change, yet it keeps the order of the feed: an admin's
- * change takes no timeslot, and frees only one that a live booking has, so nobody else can take it before.
+ * Locks a booking, then reads it. This lock precedes the locks of the change, but keeps the order of the feed. An
+ * admin's change takes no timeslot. It frees only the timeslot of a live booking, which nobody else can take before.
  */
 async function findLockedBooking(db: Kysely<Database>, id: number): Promise<BookingRow> {
   await lockBooking(db, id);
@@ -73,11 +73,11 @@ const transitions = new Map<string, Transition>([
 
 function transitionRefusal(row: BookingRow, status: string, now: Date): Problem | undefined {
   const transition = transitions.get(status);
-  const isFromHere = transition?.from.includes(row.status) ?? false;
+  const isAllowedFrom = transition?.from.includes(row.status) ?? false;
   const hasStarted = row.starts_at <= now;
-  if (transition !== undefined && isFromHere && (hasStarted || !transition.afterStart)) return undefined;
-  const early = isFromHere ? " and has not started" : "";
-  const known = transition === undefined ? ` An admin sets ${[...transitions.keys()].join(", ")}.` : "";
-  const detail = `Invalid status transition to: ${status}. The booking is ${row.status}${early}.${known}`;
+  if (transition !== undefined && isAllowedFrom && (hasStarted || !transition.afterStart)) return undefined;
+  const notStarted = isAllowedFrom ? " and has not started" : "";
+  const choice = transition === undefined ? ` An admin sets ${[...transitions.keys()].join(", ")}.` : "";
+  const detail = `Invalid status transition to: ${status}. The booking is ${row.status}${notStarted}.${choice}`;
   return new Problem("invalid_status_transition", detail);
 }

@@ -1,9 +1,9 @@
 /**
- * Changing bookings. Each is one statement that changes what may be changed and writes the events of it, or does nothing.
+ * Statements that change bookings. Each one makes a change that is allowed and writes its events, or does nothing.
  *
- * Each first locks what decides: the booking, and its timeslots when one is taken or freed. A change that waits for another
- * one therefore waits before it has a transaction id, and so the ids, by which the feed of events is ordered, follow the
- * order in which a booking and a timeslot were changed. (An UPDATE alone takes its id first and waits then.)
+ * Each one first locks the booking, and its timeslots when one is taken or freed. So a change waits for another one
+ * before it has a transaction id. The ids order the feed of events, so the feed follows the order of the changes. An
+ * `UPDATE` alone would take its id before it waits. See the guide on decisions.
  */
 import { type Kysely, type RawBuilder, sql } from "kysely";
 import type { BookingStatus } from "../../generated/contract.ts";
@@ -14,7 +14,7 @@ import { prepared } from "../database/prepared.ts";
 import { bookingEvent } from "../events/record.ts";
 import { closeCheckouts, unlessRefunding } from "../payments/checkout_writes.ts";
 import { isTaken } from "../timeslots/taken.ts";
-import { answered, recorded, timeslotFreed, timeslotTaken } from "./changes.ts";
+import { returningBooking, timeslotFreedEvent, timeslotTakenEvent, withEvents } from "./changes.ts";
 import { type BookingRow, priceOf } from "./queries.ts";
 
 const paymentStatusOf = (price: RawBuilder<string>) =>
@@ -27,16 +27,16 @@ export interface NewBooking {
   notes: string | null;
   bookingType: string | null;
   cancellationTiers: CancellationTier[];
-  /** How many bookings the user may have that wait, this one included; 0 for any number. */
+  /** Pending bookings that the user may have, this one included; 0 means no limit. */
   maxPendingBookings: number;
-  /** Where and until when it is paid if it costs something. Null when payments happen elsewhere. */
+  /** The checkout and the end of the hold, if the booking costs something. Null when payments happen elsewhere. */
   checkout: { id: string; provider: string; holdExpiresAt: Date } | null;
   now: Date;
 }
 
 /**
- * Takes the timeslot if it is free and the user may hold another one, in one statement: of any number of rivals the index
- * `bookings_live_timeslot_key` lets one through, the others get undefined.
+ * Inserts a booking if the timeslot is free and the user may have another one, in one statement. The index
+ * `bookings_live_timeslot_key` lets one of any number of rivals through; the others get undefined.
  */
 export async function insertBooking(db: Kysely<Database>, booking: NewBooking): Promise<BookingRow | undefined> {
   const { checkout, ...terms } = booking;
@@ -50,30 +50,30 @@ type Terms = Omit<NewBooking, "checkout">;
 type OnlineTerms = Terms & { checkoutId: string; provider: string; holdExpiresAt: Date };
 
 const insertStatement = prepared((db, terms: Terms) => {
-  const changes = insertInto(db, terms, sql`null::timestamptz`);
-  return answered(changes, creationEvents(terms.now));
+  const changes = withNewBooking(db, terms, sql`null::timestamptz`);
+  return returningBooking(changes, creationEvents(terms.now));
 });
 
 const insertWithCheckoutStatement = prepared((db, terms: OnlineTerms) => {
   const { checkoutId, provider, holdExpiresAt, now } = terms;
-  const changes = insertInto(db, terms, sql`case when slot.price > 0 then ${holdExpiresAt}::timestamptz end`)
+  const changes = withNewBooking(db, terms, sql`case when slot.price > 0 then ${holdExpiresAt}::timestamptz end`)
     .with("checkout", () =>
       sql<{ id: string }>`(
         insert into checkouts (id, booking_id, provider, created_at)
         select ${checkoutId}::uuid, b.id, ${provider}::text, ${now}::timestamptz from b where b.price > 0
         returning id
       )`);
-  return answered(changes, creationEvents(now));
+  return returningBooking(changes, creationEvents(now));
 });
 
 const creationEvents = (now: Date) => [
-  bookingEvent("created", "answer", now),
-  sql`${bookingEvent("confirmed", "answer", now)} where answer.status = 'confirmed'`,
-  timeslotTaken(now),
+  bookingEvent("created", "booking", now),
+  sql`${bookingEvent("confirmed", "booking", now)} where booking.status = 'confirmed'`,
+  timeslotTakenEvent(now),
 ];
 
-/** `holdExpiresAt` is an expression over the `slot` that is taken. */
-function insertInto(db: Kysely<Database>, terms: Terms, holdExpiresAt: RawBuilder<Date | null>) {
+/** Adds `slot`, the timeslot of the booking, and `b`, the booking. `holdExpiresAt` is an expression over `slot`. */
+function withNewBooking(db: Kysely<Database>, terms: Terms, holdExpiresAt: RawBuilder<Date | null>) {
   const { userId, roomId, timeslotId, notes, bookingType, cancellationTiers, maxPendingBookings, now } = terms;
   const price = sql<string>`slot.price`;
   return db.with("slot", (cte) =>
@@ -83,9 +83,9 @@ function insertInto(db: Kysely<Database>, terms: Terms, holdExpiresAt: RawBuilde
       .where("t.room_id", "=", roomId)
       .where("t.starts_at", ">", now)
       .where("r.is_active", "=", true)
-      // Whoever comes too late is refused without a lock.
+      // Refuses late rivals without a lock.
       .where(sql<boolean>`not ${isTaken("t.id")}`)
-      // What is confirmed at once does not wait.
+      // A booking that is confirmed at once is never pending.
       .where(
         sql<boolean>`case when ${maxPendingBookings}::integer = 0 or (r.auto_confirm and ${priceOf("t")} = 0) then true
         else may_hold_another(${userId}::bigint, ${maxPendingBookings}::integer, ${now}::timestamptz) end`,
@@ -135,35 +135,35 @@ function insertInto(db: Kysely<Database>, terms: Terms, holdExpiresAt: RawBuilde
               sql<Date>`${now}::timestamptz`.as("updated_at"),
             ])
         )
-        // Literally, not as a parameter: a statement that is planned once for all parameters could not prove the index.
+        // Inlined as a literal: a plan for all parameters cannot prove that the partial index applies.
         .onConflict((conflict) =>
           conflict.column("timeslot_id").where("status", "<>", sql.lit("cancelled")).doNothing()
         )
         .returningAll());
 }
 
-export interface Move {
+export interface Reschedule {
   id: number;
   userId: number;
   newTimeslotId: number;
-  /** Until when the timeslot would be held, if the booking cost nothing before and is to be paid now. */
+  /** The end of the hold, if the booking cost nothing before and now costs something. */
   holdExpiresAt: Date | null;
   now: Date;
 }
 
 /**
- * Moves a user's live booking, before its start, to a free timeslot of the same room, or returns undefined. A pending
- * booking is priced again, a confirmed one must cost the same. The reminder is due again.
+ * Reschedules a user's live booking, before its start, to a free timeslot of the same room. Returns undefined when that
+ * is not allowed. A pending booking is priced again, a confirmed one must cost the same. The reminder becomes due
+ * again.
  *
- * A timeslot that is taken is seen here before the index has to refuse it: two users who swap would otherwise wait for
- * each other until Postgres ends the deadlock. A rival in the same instant is still refused by
- * `bookings_live_timeslot_key`.
+ * Checks for a taken timeslot before the index does. Otherwise two users who swap timeslots would wait for each other
+ * until Postgres ends the deadlock. The index `bookings_live_timeslot_key` still refuses a rival in the same instant.
  */
-export async function moveToTimeslot(db: Kysely<Database>, move: Move): Promise<BookingRow | undefined> {
-  return (await moveStatement(db, move))[0];
+export async function markRescheduled(db: Kysely<Database>, reschedule: Reschedule): Promise<BookingRow | undefined> {
+  return (await rescheduleStatement(db, reschedule))[0];
 }
 
-const moveStatement = prepared((db, { id, userId, newTimeslotId, holdExpiresAt, now }: Move) => {
+const rescheduleStatement = prepared((db, { id, userId, newTimeslotId, holdExpiresAt, now }: Reschedule) => {
   const price = priceOf("n");
   const changes = db.with(
     "locked",
@@ -207,7 +207,7 @@ const moveStatement = prepared((db, { id, userId, newTimeslotId, holdExpiresAt, 
             else b.payment_status end`,
           hold_expires_at: sql<Date | null>`case
             when b.status <> 'pending' or locked.price = 0 then null
-            -- One that waited for a payment waits on, as it did.
+            -- A hold for a payment keeps its end.
             when b.price > 0 then b.hold_expires_at
             else ${holdExpiresAt}::timestamptz
             end`,
@@ -215,16 +215,16 @@ const moveStatement = prepared((db, { id, userId, newTimeslotId, holdExpiresAt, 
           updated_at: now,
         })
         .returningAll("b"))
-    // What is open was for another price, or at least another time.
+    // Open checkouts are for the previous price or time.
     .with("closed", () => closeCheckouts(sql`booking_id in (select id from b)`, now));
-  return answered(changes, [
-    bookingEvent("rescheduled", "answer", now),
-    timeslotFreed(
+  return returningBooking(changes, [
+    bookingEvent("rescheduled", "booking", now),
+    timeslotFreedEvent(
       sql`select locked.timeslot_id, locked.room_id, locked.starts_at, locked.ends_at
-        from locked join answer on answer.id = locked.id`,
+        from locked join booking on booking.id = locked.id`,
       now,
     ),
-    timeslotTaken(now),
+    timeslotTakenEvent(now),
   ]);
 });
 
@@ -256,10 +256,10 @@ const confirmStatement = prepared((db, { id, now }: { id: number; now: Date }) =
           updated_at: now,
         })
         .returningAll("b"));
-  return answered(changes, [bookingEvent("confirmed", "answer", now)]);
+  return returningBooking(changes, [bookingEvent("confirmed", "booking", now)]);
 });
 
-/** Closes a confirmed booking whose timeslot has started. Undefined when it is another. */
+/** Closes a confirmed booking whose timeslot has started. Undefined for any other booking. */
 export async function markClosed(
   db: Kysely<Database>,
   { status, ...values }: { id: number; status: "completed" | "no_show"; now: Date },
@@ -285,13 +285,13 @@ function closeStatement(status: "completed" | "no_show") {
           .whereRef("b.id", "=", "locked.id")
           .set({ status, updated_at: now })
           .returningAll("b"));
-    return answered(changes, [bookingEvent(status, "answer", now)]);
+    return returningBooking(changes, [bookingEvent(status, "booking", now)]);
   });
 }
 
 /**
- * Reminds of confirmed bookings that start after `now` and until `until`, each once, at most `limit` of them, and says how
- * many. What another server is dealing with is left to it.
+ * Writes reminders of confirmed bookings that start after `now` and until `until`: one per booking, at most `limit`.
+ * Returns their number. Skips bookings that another server has locked.
  */
 export async function insertReminders(
   db: Kysely<Database>,
@@ -315,14 +315,14 @@ export async function insertReminders(
         .whereRef("b.id", "=", "locked.id")
         .set({ reminded_at: now })
         .returningAll("b"));
-  const { count } = await recorded(changes, [bookingEvent("reminder", "answer", now)])
-    .selectFrom("answer").select((eb) => eb.fn.countAll<number>().as("count")).executeTakeFirstOrThrow();
+  const { count } = await withEvents(changes, [bookingEvent("reminder", "booking", now)])
+    .selectFrom("booking").select((eb) => eb.fn.countAll<number>().as("count")).executeTakeFirstOrThrow();
   return count;
 }
 
 /**
- * Cancels those of the bookings whose hold has expired by `now`, frees their timeslots, and says how many. What another
- * server is dealing with is left to it.
+ * Cancels the bookings of `ids` whose hold has expired by `now`, and frees their timeslots. Returns their number. Skips
+ * bookings that another server has locked.
  */
 export async function markHoldsExpired(
   db: Kysely<Database>,
@@ -348,9 +348,9 @@ export async function markHoldsExpired(
           updated_at: now,
         })
         .returningAll("b"));
-  const { count } = await recorded(changes, [
-    bookingEvent("cancelled", "answer", now),
-    timeslotFreed(sql`select timeslot_id, room_id, starts_at, ends_at from answer`, now),
-  ]).selectFrom("answer").select((eb) => eb.fn.countAll<number>().as("count")).executeTakeFirstOrThrow();
+  const { count } = await withEvents(changes, [
+    bookingEvent("cancelled", "booking", now),
+    timeslotFreedEvent(sql`select timeslot_id, room_id, starts_at, ends_at from booking`, now),
+  ]).selectFrom("booking").select((eb) => eb.fn.countAll<number>().as("count")).executeTakeFirstOrThrow();
   return count;
 }

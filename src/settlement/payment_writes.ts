@@ -6,7 +6,7 @@
  */
 import { type RawBuilder, type Selectable, sql, type Transaction } from "kysely";
 import type { Bookings, BookingStatus } from "../../generated/database.d.ts";
-import { answered, recorded, timeslotTaken, withAnswer } from "../bookings/changes.ts";
+import { returningBooking, timeslotTakenEvent, withBooking, withEvents } from "../bookings/changes.ts";
 import type { BookingRow } from "../bookings/queries.ts";
 import type { Database } from "../database/connect.ts";
 import { prepared } from "../database/prepared.ts";
@@ -50,7 +50,7 @@ const insertCheckoutStatement = prepared((db, { id, bookingId, userId, provider,
         select ${id}::uuid, b.id, ${provider}::text, ${now}::timestamptz from b
         returning id
       )`);
-  return withAnswer(changes).selectFrom("answer").selectAll();
+  return withBooking(changes).selectFrom("booking").selectAll();
 });
 
 /** The booking of a checkout, which is locked by then. */
@@ -190,12 +190,12 @@ const paymentStatement = prepared((db, message: PaymentMessage) => {
       () => newRefund(sql`select payment_id, id as booking_id, due as amount, amount as target from decision`, now),
     )
     .with("done", () => sql`(update checkouts set closed_at = ${now} where id = ${checkoutId} and closed_at is null)`);
-  return recorded(changes, [
-    sql`${bookingEvent("confirmed", "answer", now)}, decision where settles`,
-    sql`${bookingEvent("refunded", "answer", now)}, decision where pays_booking and given_back > 0 and due = 0`,
-    sql`${bookingEvent("payment_failed", "answer", now)}, decision
+  return withEvents(changes, [
+    sql`${bookingEvent("confirmed", "booking", now)}, decision where settles`,
+    sql`${bookingEvent("refunded", "booking", now)}, decision where pays_booking and given_back > 0 and due = 0`,
+    sql`${bookingEvent("payment_failed", "booking", now)}, decision
       where not pays_booking and decision.status = 'pending'`,
-    sql`${timeslotTaken(now)}, decision where settles and decision.status = 'cancelled'`,
+    sql`${timeslotTakenEvent(now)}, decision where settles and decision.status = 'cancelled'`,
   ]).selectFrom(sql<PaymentOutcome>`decision`.as("decision")).select(["settles", "due"]);
 });
 
@@ -221,5 +221,5 @@ const failureStatement = prepared((db, message: ProviderMessage & { kind: "faile
         .where(sql<boolean>`id in (select id from fresh)`)
         // Of one that is closed nobody expects anything any more.
         .where(sql<boolean>`exists (select from checkouts where id = ${checkoutId} and closed_at is null)`));
-  return answered(changes, [bookingEvent("payment_failed", "answer", now)]);
+  return returningBooking(changes, [bookingEvent("payment_failed", "booking", now)]);
 });

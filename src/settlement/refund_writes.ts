@@ -1,7 +1,7 @@
 /** Statements about money that goes back; see `writes.ts` for how they run. */
 import { type RawBuilder, type Selectable, sql, type Transaction } from "kysely";
 import type { Bookings, PaymentStatus } from "../../generated/database.d.ts";
-import { answered, withAnswer } from "../bookings/changes.ts";
+import { returningBooking, withBooking } from "../bookings/changes.ts";
 import type { BookingRow } from "../bookings/queries.ts";
 import type { Database } from "../database/connect.ts";
 import { prepared } from "../database/prepared.ts";
@@ -56,9 +56,9 @@ const reportedRefundStatement = prepared((db, message: PaymentMessage) => {
         where b.id = ${bookingId} and (b.amount_refunded < ${refunded} or exists (select from refund))
         returning b.*
       )`);
-  return answered(changes, [
+  return returningBooking(changes, [
     // While a refund of ours is under way, it will tell.
-    sql`${bookingEvent("refunded", "answer", now)} where answer.payment_status <> 'refund_pending'`,
+    sql`${bookingEvent("refunded", "booking", now)} where booking.payment_status <> 'refund_pending'`,
   ]);
 });
 
@@ -118,7 +118,7 @@ const settleStatement = prepared((db, { id, reference, now }: SettledRefund) => 
         from payment where b.id = payment.booking_id
         returning b.*
       )`);
-  return answered(changes, [bookingEvent("refunded", "answer", now)]);
+  return returningBooking(changes, [bookingEvent("refunded", "booking", now)]);
 });
 
 /** Writes that a pending refund, for which this is still the job, has failed for good. The booking has to be locked. */
@@ -161,7 +161,7 @@ const retryStatement = prepared((db, { bookingId, now }: { bookingId: number; no
         where id = ${bookingId} and exists (select from refund)
         returning *
       )`);
-  return withAnswer(changes).selectFrom("answer").selectAll().select(
+  return withBooking(changes).selectFrom("booking").selectAll().select(
     sql<string>`(select sum(amount) from refund)`.as("refund"),
   );
 });
