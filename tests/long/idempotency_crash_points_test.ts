@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { sql } from "kysely";
 import type { Booking, BookingCreated, Room, Timeslot } from "../../generated/contract.ts";
 import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
-import { type DatabaseLine, type Moment, newDatabaseLine } from "../support/database_line.ts";
+import { type DatabaseProxy, type Moment, newDatabaseProxy } from "../support/database_proxy.ts";
 import { eventually, type ServerProcess, startServerProcess } from "../support/process.ts";
 import { type Call, type OperationId, startServer, testSecret, type TestServer } from "../support/server.ts";
 import { startStripe } from "../support/stripe_stand_in.ts";
@@ -26,12 +26,12 @@ const timeLimit = "15 seconds";
 const created = ({ text }: Sent): BookingCreated => JSON.parse(text);
 
 interface World extends AsyncDisposable {
-  /** On the same database, to look behind the back of the server that dies. */
+  /** A server on the same database that stays alive, to read from. */
   base: TestServer;
   room: Room;
   slots: Timeslot[];
-  /** To the database of `server`. */
-  line: DatabaseLine;
+  /** Between `server` and its database. */
+  proxy: DatabaseProxy;
   server: ServerProcess;
   /** Kills the server and starts the next one. */
   restart(): Promise<void>;
@@ -39,14 +39,14 @@ interface World extends AsyncDisposable {
 
 async function newWorld(): Promise<World> {
   await using stack = new AsyncDisposableStack();
-  // The processes live by the machine's clock.
+  // The processes use the system clock.
   const base = stack.use(await startServer({ now: Temporal.Now.instant().toString() }));
   const room = await newRoom(base);
   const date = Temporal.Now.plainDateISO("UTC").add({ days: 30 }).toString();
   const slots = await newTimeslots(base, room, { date });
-  const line = stack.use(await newDatabaseLine(base.databaseUrl));
+  const proxy = stack.use(await newDatabaseProxy(base.databaseUrl));
   const env = {
-    DATABASE_URL: line.url,
+    DATABASE_URL: proxy.url,
     AUTH_JWT_SECRET: testSecret,
     DATABASE_POOL: "12",
     RATE_LIMIT: "off",
@@ -61,7 +61,7 @@ async function newWorld(): Promise<World> {
     base,
     room,
     slots,
-    line,
+    proxy,
     server: await startServerProcess("serve", env),
     async restart() {
       await end();
@@ -81,21 +81,21 @@ interface Change {
   call: Call;
 }
 
-/** One of each kind: with and without an entry of the audit log, made, changed, and refused. */
+/** One change of each kind: creation, update and refusal, with and without an audit entry. */
 async function newChanges({ base, room, slots }: World): Promise<Change[]> {
   const [token, admin] = [await base.token("alice"), await base.token("admin", "admin")];
-  const take = (): Timeslot => {
+  const nextSlot = (): Timeslot => {
     const slot = slots.pop();
     assert(slot);
     return slot;
   };
-  const book = (): Promise<Booking> => newBooking(base, "alice", take());
+  const book = (): Promise<Booking> => newBooking(base, "alice", nextSlot());
   const paramsOf = ({ id }: Booking) => ({ bookingId: id });
-  const [taken, cancelled, confirmed] = [await book(), await book(), await book()];
+  const [booked, cancelled, confirmed] = [await book(), await book(), await book()];
   return [
-    { id: "createBooking", call: { token, body: { roomId: room.id, timeslotId: take().id } } },
+    { id: "createBooking", call: { token, body: { roomId: room.id, timeslotId: nextSlot().id } } },
     // Refused: timeslot_unavailable.
-    { id: "createBooking", call: { token, body: { roomId: room.id, timeslotId: taken.timeslotId } } },
+    { id: "createBooking", call: { token, body: { roomId: room.id, timeslotId: booked.timeslotId } } },
     { id: "cancelBooking", call: { token, params: paramsOf(cancelled) } },
     {
       id: "updateBookingStatus",
@@ -108,24 +108,24 @@ async function newChanges({ base, room, slots }: World): Promise<Change[]> {
   ];
 }
 
-/** Sends a change until its server is held at its commit. */
+/** Sends a change, and resolves when its server is held at the commit. */
 async function sendInto(
-  { server, line }: World,
+  { server, proxy }: World,
   moment: Moment,
   { id, call }: Change,
 ): Promise<{ key: string; cut: Promise<void> }> {
   const key = newKey();
-  const held = line.hold(moment, /insert into "idempotency_keys"/);
+  const held = proxy.hold(moment, /insert into "idempotency_keys"/);
   const cut = sendWithKey(server, id, call, key).then(
     ({ text }) => assert.fail(`${id} was answered: ${text}`),
     (failure) => assert(failure instanceof TypeError),
   );
-  // It fails here if it is answered before it is held.
+  // Fails if the answer comes first.
   await Promise.race([held, cut]);
   return { key, cut };
 }
 
-/** Sends the changes into a server that is killed at their commits; then each again, to the next one. */
+/** Sends the changes, kills the server at their commits, and sends each again to the next server. */
 async function sendTwice(world: World, moment: Moment, changes: Change[]): Promise<Sent[]> {
   const sent = [];
   for (const change of changes) sent.push({ change, ...await sendInto(world, moment, change) });
@@ -137,7 +137,7 @@ async function sendTwice(world: World, moment: Moment, changes: Change[]): Promi
   const answers = [];
   for (const { change: { id, call }, key } of sent) {
     let answer = await sendWithKey(world.server, id, call, key);
-    // What was not committed ends with its connection, which Postgres may have to be told of.
+    // Postgres rolls back when it notices that the connection is closed.
     await eventually(async () => {
       if (answer.status === 409) answer = await sendWithKey(world.server, id, call, key);
       return answer.status !== 409;
@@ -158,15 +158,14 @@ async function countEvents({ base }: World): Promise<Record<string, number>> {
 }
 
 for (const moment of ["before", "after"] as const) {
-  const then = moment === "before" ? "has done nothing, and it is done when it is sent again" : "has kept its answer";
-  Deno.test(`a server that is killed just ${moment} the commit of a request with a key ${then}`, async () => {
+  const result = moment === "before" ? "retry does it once" : "retry returns the stored answer";
+  Deno.test(`idempotency: server killed ${moment} the commit -> ${result}`, async () => {
     await using world = await newWorld();
     const changes = await newChanges(world);
     const before = await countEvents(world);
     const answers = await sendTwice(world, moment, changes);
     assert.deepEqual(answers.map(({ status }) => status), [201, 400, 200, 200, 201]);
     for (const { isReplay } of answers) assert.equal(isReplay, moment === "after");
-    // Each happened once.
     const after = await countEvents(world);
     const added = Object.entries(after).map(([type, count]) => [type, count - (before[type] ?? 0)] as const);
     const happened = Object.fromEntries(added.filter(([, count]) => count > 0));
@@ -179,7 +178,7 @@ for (const moment of ["before", "after"] as const) {
   });
 }
 
-Deno.test("a server that dies while the provider is asked leaves a booking that is replayed, and a checkout to be made anew", async () => {
+Deno.test("idempotency: server killed while it asks the payment provider -> booking replayed, checkout created anew", async () => {
   await using stripe = await startStripe();
   await using server = await startServer({ now: Temporal.Now.instant().toString(), env: stripe.env });
   const date = Temporal.Now.plainDateISO("UTC").add({ days: 30 }).toString();
@@ -213,7 +212,7 @@ Deno.test("a server that dies while the provider is asked leaves a booking that 
   await Promise.all([...cut, dying.end()]);
   stripe.fault = undefined;
 
-  // It may still live, as far as anybody knows.
+  // For others the server may still be alive.
   assertInProgress(await sendWithKey(server, "createBooking", booking, bookingKey));
   assertInProgress(await sendWithKey(server, "createCheckout", checkout, checkoutKey));
   await age(server.db, timeLimit);
@@ -227,7 +226,7 @@ Deno.test("a server that dies while the provider is asked leaves a booking that 
   const { id } = created(replay).booking;
   const { items } = await server.ok("listBookings", { token });
   assert.deepEqual(items.map((each) => each.id).toSorted(), [held.id, id].toSorted());
-  // As its message says, the booking can be paid all the same.
+  // The booking can still be paid.
   const call = { token, params: { bookingId: id } };
   assertDone(await sendWithKey(server, "createCheckout", call, newKey()));
 });

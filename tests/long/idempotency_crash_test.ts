@@ -1,9 +1,7 @@
 /**
- * 2,000 bookings whose servers are killed at random moments while clients send each one again with its key until it is
- * answered. Whatever is cut off, each is made once and no answer is lost.
+ * 2,000 bookings while servers are killed at random. Clients send each booking with its key until it is answered.
  *
- * The moments follow from a seed, which is printed, and which `CRASH_SEED` takes back. What runs at such a moment is up
- * to the machine.
+ * `CRASH_SEED` sets the seed of the kills, which the test prints. The requests that run at a kill differ from run to run.
  */
 import assert from "node:assert/strict";
 import { sql } from "kysely";
@@ -18,11 +16,11 @@ const bookingCount = 2_000;
 const contestedCount = 150;
 const clientCount = 32;
 const userCount = 40;
-/** Times that a booking is sent while servers are killed; 409 is no answer, and does not count. */
+/** Attempts per booking while servers are killed. An answer 409 does not count. */
 const attempts = 5;
-/** How often a booking is sent again that has been answered. */
+/** Share of the answered bookings that are sent again. */
 const resentShare = 0.2;
-/** Requests after which a server is killed: at least, and how many more at most. */
+/** A server is killed after `leastLife` requests, and up to `lifeSpread` more. */
 const leastLife = 200;
 const lifeSpread = 200;
 
@@ -37,7 +35,7 @@ function randomNumbers(seed: number): () => number {
   };
 }
 
-/** What one client wants, until it knows that it has it or cannot have it. */
+/** A booking that a client sends until it is answered. */
 interface Wish {
   key: string;
   subject: string;
@@ -49,19 +47,19 @@ interface Wish {
 
 interface Figures {
   kills: number;
-  /** Requests that a dying server left without an answer, and what became of those that did have one in the end. */
+  /** Requests that a killed server did not answer. The next two count their later answers. */
   cutOff: number;
   doneBefore: number;
   doneAnew: number;
   /** Answers 409. */
   stillRunning: number;
-  /** Bookings whose attempts were used up while servers were killed. */
+  /** Bookings without an answer after all attempts. */
   leftOver: number;
-  /** Answers that were asked for again. */
+  /** Answered requests that were sent again. */
   resent: number;
 }
 
-/** Servers on one database. Each is killed after so many requests, until they are calmed down, and started again. */
+/** Two servers on one database. Each is killed after some requests and started again, until {@link Herd.calmDown}. */
 class Herd implements AsyncDisposable {
   private readonly alive = new Set<ServerProcess>();
   private readonly keepers: Promise<void>[];
@@ -75,7 +73,7 @@ class Herd implements AsyncDisposable {
   private hasOne = Promise.withResolvers<void>();
 
   constructor({ databaseUrl }: TestServer, seed: number, private readonly figures: Figures) {
-    // Apart from each other, so that lives do not depend on how many choices came in between.
+    // Two generators, so that lives do not depend on the number of choices.
     this.lives = randomNumbers(seed);
     this.choices = randomNumbers(seed + 1);
     this.env = {
@@ -89,7 +87,7 @@ class Herd implements AsyncDisposable {
     this.keepers = [this.keep(), this.keep()];
   }
 
-  /** One after another, as an operator's supervisor does it. */
+  /** Keeps one server running, as a supervisor does. */
   private async keep(): Promise<void> {
     while (!this.isOver) {
       const server = await startServerProcess("serve", this.env);
@@ -104,7 +102,7 @@ class Herd implements AsyncDisposable {
     }
   }
 
-  /** A server that lives, at least when it is asked. */
+  /** A server that is alive now. */
   private async pick(): Promise<ServerProcess> {
     for (;;) {
       const servers = [...this.alive];
@@ -114,7 +112,7 @@ class Herd implements AsyncDisposable {
     }
   }
 
-  /** Sends a booking to one of the servers; undefined when that died before it answered. */
+  /** Sends a booking to one of the servers. Returns undefined when that died before it answered. */
   async send({ call, key }: Wish): Promise<Sent | undefined> {
     const server = await this.pick();
     const answer = sendWithKey(server, "createBooking", call, key);
@@ -131,14 +129,14 @@ class Herd implements AsyncDisposable {
   private count(server: ServerProcess): void {
     const left = this.left.get(server);
     if (this.isCalm || left === undefined || --left.requests !== 0) return;
-    // No request goes there any more, and those that are under way have come to different points.
+    // It gets no new request. The running ones are at different points.
     this.alive.delete(server);
     if (this.alive.size === 0) this.hasOne = Promise.withResolvers();
     this.figures.kills++;
     setTimeout(left.die, Math.floor(this.lives() * 40));
   }
 
-  /** Nobody is killed from now on. */
+  /** Stops the kills. */
   calmDown(): void {
     this.isCalm = true;
   }
@@ -161,7 +159,7 @@ async function newWishes(base: TestServer): Promise<Wish[]> {
   const subjects = Array.from({ length: userCount }, (_, index) => `user ${index}`);
   const tokens = await Promise.all(subjects.map((subject) => base.token(subject)));
   return Array.from({ length: bookingCount }, (_, index) => {
-    // The two of a pair come one after the other, from different users.
+    // The two of a pair are neighbours, from different users.
     const slot = slots[index < 2 * contestedCount ? index >> 1 : index];
     const user = index % userCount;
     assert(slot && tokens[user]);
@@ -177,12 +175,12 @@ async function newWishes(base: TestServer): Promise<Wish[]> {
   });
 }
 
-/** Sends a booking until it is answered, or its attempts are used up. */
+/** Sends a booking until it is answered or has no attempts left. */
 async function pursue(herd: Herd, wish: Wish, figures: Figures): Promise<void> {
   for (let left = attempts; left > 0;) {
     const answer = await herd.send(wish);
     if (answer?.status === 409) {
-      // What a server that died has begun ends with its connection.
+      // The transaction of a killed server ends with its connection.
       figures.stillRunning++;
       continue;
     }
@@ -194,18 +192,18 @@ async function pursue(herd: Herd, wish: Wish, figures: Figures): Promise<void> {
     assert(answer.status === 201 || answer.status === 400, answer.text);
     if (answer.status === 400) assertRefused(answer, "timeslot_unavailable");
     if (wish.wasCutOff) figures[answer.isReplay ? "doneBefore" : "doneAnew"]++;
-    assert(wish.wasCutOff || !answer.isReplay, "what was sent once is no replay");
+    assert(wish.wasCutOff || !answer.isReplay, "the first answer is no replay");
     wish.answer = answer;
     return;
   }
 }
 
-/** Sends a booking again that was answered. It has to be answered the same, unless a server dies first. */
+/** Sends an answered booking again. The answer must be the same, unless a server dies first. */
 async function resend(herd: Herd, wish: Wish, figures: Figures): Promise<void> {
   const again = await herd.send(wish);
   if (again === undefined) return;
   if (again.status === 409) {
-    // An attempt that was cut off may have come to the key only now.
+    // An unanswered attempt may hold the key only now.
     figures.stillRunning++;
     return resend(herd, wish, figures);
   }
@@ -213,7 +211,7 @@ async function resend(herd: Herd, wish: Wish, figures: Figures): Promise<void> {
   assert.deepEqual([again.status, again.text, again.isReplay], [wish.answer?.status, wish.answer?.text, true]);
 }
 
-/** Works on all wishes, as many at a time as there are clients. */
+/** Runs `work` for all wishes, {@link clientCount} at a time. */
 async function eachOf(wishes: Iterable<Wish>, work: (wish: Wish) => Promise<void>): Promise<void> {
   const queue = wishes[Symbol.iterator]();
   const client = async () => {
@@ -226,7 +224,7 @@ async function assertEachOnce({ db }: TestServer, wishes: Wish[]): Promise<void>
   const expected = wishes.flatMap(({ answer, subject, timeslotId }) => {
     assert(answer, "an answer was lost");
     if (answer.status !== 201) return [];
-    // That answers are as the contract has them is tested elsewhere.
+    // Other tests validate answers against the contract.
     const { booking } = JSON.parse(answer.text) as BookingCreated;
     assert.equal(booking.timeslotId, timeslotId);
     return [{ id: booking.id, subject, timeslotId }];
@@ -234,17 +232,17 @@ async function assertEachOnce({ db }: TestServer, wishes: Wish[]): Promise<void>
   const { rows: bookings } = await sql`
     select b.id, u.subject, b.timeslot_id as "timeslotId" from bookings b join users u on u.id = b.user_id order by b.id
   `.execute(db);
-  assert.deepEqual(bookings, expected, "the bookings are those that were answered");
+  assert.deepEqual(bookings, expected, "bookings differ from answers");
   assert.equal(
     new Set(expected.map(({ timeslotId }) => timeslotId)).size,
     expected.length,
-    "no timeslot was given twice",
+    "a timeslot was booked twice",
   );
-  assert.equal(expected.length, bookingCount - contestedCount, "each timeslot that was wanted was given to somebody");
+  assert.equal(expected.length, bookingCount - contestedCount, "a wanted timeslot was not booked");
   const { rows: events } = await sql`
     select booking_id as id from booking_events where type = 'created' order by booking_id
   `.execute(db);
-  assert.deepEqual(events, expected.map(({ id }) => ({ id })), "each booking was told once");
+  assert.deepEqual(events, expected.map(({ id }) => ({ id })), "events differ from bookings");
   const { rows: keys } = await sql`
     select count(*)::int as count, count(pending_until)::int as pending from idempotency_keys
   `.execute(db);
@@ -254,7 +252,7 @@ async function assertEachOnce({ db }: TestServer, wishes: Wish[]): Promise<void>
 async function run(seed: number): Promise<Figures> {
   const random = randomNumbers(seed + 2);
   const figures = { kills: 0, cutOff: 0, doneBefore: 0, doneAnew: 0, stillRunning: 0, leftOver: 0, resent: 0 };
-  // The processes live by the machine's clock.
+  // The processes use the system clock.
   await using base = await startServer({ now: Temporal.Now.instant().toString() });
   const wishes = await newWishes(base);
   await using herd = new Herd(base, seed, figures);
@@ -263,7 +261,7 @@ async function run(seed: number): Promise<Figures> {
     if (wish.answer !== undefined && random() < resentShare) await resend(herd, wish, figures);
   });
   herd.calmDown();
-  // Whoever gave up finds out now.
+  // Clients without an answer get one now.
   const leftOver = wishes.filter(({ answer }) => answer === undefined);
   figures.leftOver = leftOver.length;
   await eachOf(leftOver, (wish) =>
@@ -276,13 +274,13 @@ async function run(seed: number): Promise<Figures> {
   return figures;
 }
 
-Deno.test("2,000 bookings whose servers are killed at random are each made once, and none loses its answer", async (t) => {
+Deno.test("idempotency: 2,000 bookings, servers killed at random -> each booked once, no answer lost", async (t) => {
   const seed = Number(Deno.env.get("CRASH_SEED") ?? crypto.getRandomValues(new Uint32Array(1))[0]);
   const start = performance.now();
   try {
     const figures = await run(seed);
     const seconds = Math.round((performance.now() - start) / 100) / 10;
-    // The name of a step is the one thing that a test in a crowd can print.
+    // Parallel tests can only print names of steps.
     await t.step(JSON.stringify({ seed, seconds, ...figures }), () => assert(figures.cutOff > 0));
   } catch (cause) {
     throw new Error(`with CRASH_SEED=${seed}`, { cause });

@@ -1,51 +1,51 @@
 /**
- * Servers that die, end or lose their database on the way of a booking. Whatever the moment, the next server and a client
- * that asks again bring it to the same end: one booking, paid once, refunded once.
+ * Servers that die, end or lose their database between a booking and its refund. The next server and a client that retries
+ * finish it: one booking, paid once, refunded once.
  */
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import type { Booking, Timeslot } from "../../generated/contract.ts";
 import type { Webhook } from "../../src/payments/provider.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
-import { type DatabaseLine, type Moment, newDatabaseLine } from "../support/database_line.ts";
+import { type DatabaseProxy, type Moment, newDatabaseProxy } from "../support/database_proxy.ts";
 import { eventually, type ServerProcess, startServerProcess } from "../support/process.ts";
 import { type Call, type OperationId, send, startServer, testSecret, type TestServer } from "../support/server.ts";
 import { startStripe, type StripeStandIn } from "../support/stripe_stand_in.ts";
 
 interface Life extends AsyncDisposable {
   server: ServerProcess;
-  /** To its database. */
-  line: DatabaseLine;
+  /** Between the server and its database. */
+  proxy: DatabaseProxy;
 }
 
 interface World extends AsyncDisposable {
-  /** On the same database, to look behind the back of the servers that die. It neither sweeps nor works. */
+  /** A server on the same database that stays alive, to read from. It neither sweeps nor works. */
   base: TestServer;
   stripe: StripeStandIn;
   slots: Timeslot[];
-  /** The server that lives now. */
+  /** The server that runs now. */
   life: Life;
-  /** Kills the server and, an hour later for its jobs, starts the next one. */
+  /** Kills the server, makes its jobs an hour older, and starts the next server. */
   restart(): Promise<void>;
 }
 
 async function startLife({ databaseUrl }: TestServer, stripe: StripeStandIn): Promise<Life> {
   await using stack = new AsyncDisposableStack();
-  const line = stack.use(await newDatabaseLine(databaseUrl));
+  const proxy = stack.use(await newDatabaseProxy(databaseUrl));
   const noLimits = { RATE_LIMIT: "off", MAX_PENDING_BOOKINGS: "0" };
-  const env = { ...stripe.env, ...noLimits, DATABASE_URL: line.url, AUTH_JWT_SECRET: testSecret, DATABASE_POOL: "6" };
+  const env = { ...stripe.env, ...noLimits, DATABASE_URL: proxy.url, AUTH_JWT_SECRET: testSecret, DATABASE_POOL: "6" };
   const server = await startServerProcess("serve", env);
   stack.defer(async () => {
     server.signal("SIGKILL");
     await server.end();
   });
   const whole = stack.move();
-  return { server, line, [Symbol.asyncDispose]: () => whole.disposeAsync() };
+  return { server, proxy, [Symbol.asyncDispose]: () => whole.disposeAsync() };
 }
 
 async function newWorld(): Promise<World> {
   await using stack = new AsyncDisposableStack();
-  // The processes live by the machine's clock.
+  // The processes use the system clock.
   const base = stack.use(await startServer({ now: Temporal.Now.instant().toString() }));
   const stripe = stack.use(await startStripe());
   const date = Temporal.Now.plainDateISO("UTC").add({ days: 30 }).toString();
@@ -70,18 +70,18 @@ async function newWorld(): Promise<World> {
   return world;
 }
 
-/** Lets an hour pass for the jobs that servers have in their hands. */
+/** Makes the locks of running jobs an hour older. */
 async function loseWorkers({ base }: Pick<World, "base">): Promise<void> {
   await sql`update graphile_worker._private_jobs set locked_at = locked_at - interval '1 hour'`.execute(base.db);
 }
 
-/** A person who wants a timeslot, and goes on by what the server knows. */
+/** A client that wants a timeslot and continues from the state that the server knows. */
 interface Client {
   subject: string;
   slot: Timeslot;
   /** The session of the last checkout. */
   session: string;
-  /** What Stripe tells of the payment. */
+  /** The webhook of the payment. */
   message: Webhook | undefined;
 }
 
@@ -99,7 +99,7 @@ async function ask<Body>({ life }: World, id: OperationId, call: Call): Promise<
     throw new NoAnswer(id, { cause });
   });
   assert(answer.status < 400, `${id} answered ${answer.status}: ${answer.text}\n${life.server.stdout()}`);
-  // That answers are as the contract has them is tested elsewhere.
+  // Other tests validate answers against the contract.
   return JSON.parse(answer.text) as Body;
 }
 
@@ -108,10 +108,10 @@ async function listBookings(world: World, { subject }: Client): Promise<Booking[
   return items;
 }
 
-/** What a client does on its way. It can be done again when it is not known whether it was done. */
+/** A step of a client. It can be repeated when its result is unknown. */
 type Step = (world: World, client: Client) => Promise<void>;
 
-/** Books the timeslot, or gets another checkout for the booking that is there. */
+/** Books the timeslot, or creates another checkout for the existing booking. */
 const book: Step = async (world, client) => {
   const [known] = await listBookings(world, client);
   const token = await world.base.token(client.subject);
@@ -122,14 +122,14 @@ const book: Step = async (world, client) => {
   client.session = checkoutUrl.split("/").at(-1) ?? "";
 };
 
-/** Nobody else gets the timeslot. */
+/** Another user cannot book the timeslot. */
 const meetRival: Step = async ({ base, life }, { slot: { id: timeslotId, roomId } }) => {
   const call = { token: await base.token("rival"), body: { roomId, timeslotId } };
   const { text } = await send(life.server.url, "createBooking", call);
   assert.equal(JSON.parse(text).code, "timeslot_unavailable", text);
 };
 
-/** Pays at Stripe, which tells it until it is answered. */
+/** Pays at Stripe, which sends its webhook until it is answered. */
 const pay: Step = async (world, client) => {
   if (client.message === undefined) {
     world.stripe.pay(client.session);
@@ -150,13 +150,13 @@ const cancel: Step = async (world, client) => {
 
 const way: Step[] = [book, meetRival, pay, cancel];
 
-/** What is committed on the way: in which step, and by what its statement is known on the line to the database. */
+/** The commits: the step of each, and the pattern of its statement for the proxy. */
 const commits = {
   booking: { step: book, statement: /insert into "bookings"/ },
   checkoutReference: { step: book, statement: /update "checkouts" set "reference"/ },
   payment: { step: pay, statement: /insert into payment_events/ },
   cancellation: { step: cancel, statement: /"cancelled_at" = [^]*"refund_amount" =/ },
-  // These are of the refund's job, so the cancellation is answered.
+  // Statements of the refund's job. The cancellation is answered before.
   jobTaken: { step: cancel, statement: /set\s+attempts = jobs\.attempts \+ 1/ },
   refundSettled: { step: cancel, statement: /update refunds set status = 'succeeded'/ },
 } satisfies Record<string, { step: Step; statement: RegExp }>;
@@ -164,9 +164,8 @@ const commits = {
 type CrashPoint = `${Moment} ${keyof typeof commits}`;
 
 /**
- * Where servers are killed, each at several points at once, of which the first is in a job: a server does one at a time. In
- * between Stripe is asked for a refund (after jobTaken, before refundSettled), and for a session (after booking, before
- * checkoutReference).
+ * Each server is killed at several points at once. The first point is in a job, because a server runs one at a time. Stripe
+ * is asked for a refund between jobTaken and refundSettled, and for a session between booking and checkoutReference.
  */
 const kills: CrashPoint[][] = [
   ["after jobTaken", "before booking", "before payment", "before cancellation"],
@@ -174,8 +173,8 @@ const kills: CrashPoint[][] = [
   ["after refundSettled", "before checkoutReference", "after checkoutReference"],
 ];
 
-/** A client whose next step is the one at which its server is killed. */
-async function comeNear(
+/** A new client whose next step is the one of `point`. */
+async function newClientBefore(
   world: World,
   point: CrashPoint,
 ): Promise<{ client: Client; point: CrashPoint; steps: Step[] }> {
@@ -186,25 +185,25 @@ async function comeNear(
   return { client, point, steps: way.slice(near) };
 }
 
-/** Takes the next step until its server is held; it is answered at most when the server is held in a job. */
+/** Takes the next step until its server is held. Only a server held in a job answers it. */
 async function stepInto(
   world: World,
   { client, point, steps: [step] }: { client: Client; point: CrashPoint; steps: Step[] },
 ): Promise<{ held: Promise<void>; noAnswer: Promise<void> }> {
   assert(step);
   const [moment, name] = point.split(" ") as [Moment, keyof typeof commits];
-  const held = world.life.line.hold(moment, commits[name].statement);
+  const held = world.life.proxy.hold(moment, commits[name].statement);
   const answer = step(world, client);
   if (/job|refund/.test(name)) {
     await answer;
-    // The worker takes its time, and a transaction that is held meanwhile would be ended after 10 seconds.
+    // Postgres ends idle transactions after 10 seconds, so the job must be held before the others.
     await held;
     return { held, noAnswer: Promise.resolve() };
   }
   return { held, noAnswer: assert.rejects(answer, NoAnswer, point) };
 }
 
-/** Waits until all refunds have arrived and their jobs are done. */
+/** Waits until all refunds are settled and their jobs are done. */
 async function awaitRefunds({ base }: World): Promise<void> {
   await eventually(async () => {
     const { rows } = await sql`
@@ -245,18 +244,18 @@ async function assertDoneOnce({ base, stripe }: World, { subject, slot, session 
   assert.deepEqual(stored, [{ status: "succeeded", isAll: true, reference: refunds[0]?.id }], subject);
 }
 
-Deno.test("whenever a server is killed between booking and refund, each is booked, paid and refunded once", async () => {
+Deno.test("refund: servers killed at 11 points between booking and refund -> booked, paid and refunded once", async () => {
   await using world = await newWorld();
   const clients: Client[] = [];
   for (const points of kills) {
-    const near = await Promise.all(points.map((point) => comeNear(world, point)));
-    const taken = [];
-    for (const each of near) taken.push(await stepInto(world, each));
-    await Promise.all(taken.map(({ held }) => held));
+    const near = await Promise.all(points.map((point) => newClientBefore(world, point)));
+    const steps = [];
+    for (const each of near) steps.push(await stepInto(world, each));
+    await Promise.all(steps.map(({ held }) => held));
     await world.restart();
-    await Promise.all(taken.map(({ noAnswer }) => noAnswer));
-    await Promise.all(near.map(async ({ client, steps }) => {
-      for (const step of steps) await step(world, client);
+    await Promise.all(steps.map(({ noAnswer }) => noAnswer));
+    await Promise.all(near.map(async ({ client, steps: left }) => {
+      for (const step of left) await step(world, client);
     }));
     await awaitRefunds(world);
     clients.push(...near.map(({ client }) => client));
@@ -266,7 +265,7 @@ Deno.test("whenever a server is killed between booking and refund, each is booke
   assert.equal(world.stripe.refunds.length, clients.length);
 });
 
-/** A client whose refund Stripe is asked for by a server of the world, and does not answer. */
+/** A client whose refund a server has asked Stripe for, without an answer yet. */
 async function newHangingRefund(world: World, subject: string): Promise<Client> {
   const { stripe } = world;
   const client = newClient(world, subject);
@@ -277,15 +276,15 @@ async function newHangingRefund(world: World, subject: string): Promise<Client> 
   return client;
 }
 
-Deno.test("a server that waits for a provider with a refund", async (t) => {
+Deno.test("refund: provider slow, database lost or SIGTERM -> refunded once", async (t) => {
   await using world = await newWorld();
-  const { base: { db }, stripe, life: { server, line } } = world;
+  const { base: { db }, stripe, life: { server, proxy } } = world;
 
-  await t.step("lives on when it loses its database, and refunds once", async () => {
+  await t.step("database lost -> server lives, refunded once", async () => {
     const client = await newHangingRefund(world, "alice");
-    line.breakConnections();
+    proxy.breakConnections();
     stripe.release();
-    // Whether this attempt can still be settled or not, a later one finds the refund at Stripe.
+    // If this attempt cannot be settled, a later one finds the refund at Stripe.
     await eventually(async () => {
       await loseWorkers(world);
       return (await db.selectFrom("refunds").select("id").where("status", "=", "pending").execute()).length === 0;
@@ -297,7 +296,7 @@ Deno.test("a server that waits for a provider with a refund", async (t) => {
     await assertDoneOnce(world, next);
   });
 
-  await t.step("ends in order when it is told to, and refunds once", async () => {
+  await t.step("SIGTERM -> exit 0, refunded once", async () => {
     const client = await newHangingRefund(world, "bob");
     server.signal("SIGTERM");
     await server.until(/"message":"draining"/);

@@ -1,13 +1,13 @@
-/** Bookings by the SDK at servers that are killed: each call comes to one booking, and to its answer. */
+/** Retries of the SDK while servers are killed: each call makes one booking and gets its answer. */
 import assert from "node:assert/strict";
 import { createClient, unwrap } from "@slotkeeper/client";
 import { rateLimits } from "../../generated/contract.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
-import { newDatabaseLine } from "../support/database_line.ts";
+import { newDatabaseProxy } from "../support/database_proxy.ts";
 import { eventually, freePort, startServerProcess } from "../support/process.ts";
 import { startServer, testSecret, type TestServer } from "../support/server.ts";
 
-/** To look behind the back of the servers that die. The processes live by the machine's clock. */
+/** A server that stays alive, to read from. It starts at the system time, which the processes use. */
 async function newBase() {
   const base = await startServer({ now: Temporal.Now.instant().toString() });
   const date = Temporal.Now.plainDateISO("UTC").add({ days: 30 }).toString();
@@ -32,16 +32,16 @@ async function bookingsOf({ db }: TestServer) {
 }
 
 for (const moment of ["before", "after"] as const) {
-  Deno.test(`a booking whose server is killed just ${moment} the commit comes to one booking and its answer`, async () => {
+  Deno.test(`SDK: server killed ${moment} the commit of a booking -> one booking and its answer`, async () => {
     const { base: server, slots, room } = await newBase();
     await using base = server;
-    await using line = await newDatabaseLine(base.databaseUrl);
-    const env = envFor(line.url, freePort());
+    await using proxy = await newDatabaseProxy(base.databaseUrl);
+    const env = envFor(proxy.url, freePort());
     const first = await startServerProcess("serve", env);
     const [slot] = slots;
     assert(slot);
     const client = createClient({ baseUrl: first.url, token: await base.token("alice"), retries: 12 });
-    const held = line.hold(moment, /insert into "idempotency_keys"/);
+    const held = proxy.hold(moment, /insert into "idempotency_keys"/);
     const booking = client.POST("/api/v1/bookings", { body: { roomId: room.id, timeslotId: slot.id } });
     await Promise.race([held, booking]);
     assert.equal((await bookingsOf(base)).length, moment === "after" ? 1 : 0);
@@ -55,13 +55,13 @@ for (const moment of ["before", "after"] as const) {
   });
 }
 
-Deno.test("20 clients at once whose server is killed three times make no booking twice, and have all of their answers", async () => {
+Deno.test("SDK: 20 clients, server killed three times -> no booking twice, no answer lost", async () => {
   const { base: server, slots, room } = await newBase();
   await using base = server;
   const env = envFor(base.databaseUrl, freePort());
   let process = await startServerProcess("serve", env);
   let answered = 0;
-  /** Waits until so many are answered, or more: they go on while the test hears that a server has started. */
+  /** Waits until at least `count` are answered. Clients continue while a server starts. */
   const untilAnswered = (count: number) => eventually(() => Promise.resolve(answered >= count));
   const client = async (subject: string, own: typeof slots) => {
     const sdk = createClient({ baseUrl: process.url, token: await base.token(subject), retries: 30 });
@@ -93,7 +93,7 @@ Deno.test("20 clients at once whose server is killed three times make no booking
   }
 });
 
-Deno.test("who asks for too much at once is served when the server's limit allows it again", async () => {
+Deno.test("SDK: over the rate limit -> served in the next window", async () => {
   const user = { quota: 3, windowSeconds: 1 };
   await using server = await startServer({ env: { RATE_LIMIT: "on" }, rateLimits: { ...rateLimits, user } });
   const client = createClient({ baseUrl: server.url, token: await server.token("alice") });
@@ -108,7 +108,7 @@ Deno.test("who asks for too much at once is served when the server's limit allow
     },
   });
   await unwrap(client.GET("/api/v1/me"));
-  // Where something holds them up in between, they fit into two windows.
+  // A pause of the machine may split them into two windows. Then they are sent again.
   await eventually(async () => {
     const all = await Promise.all(Array.from({ length: 6 }, () => unwrap(counting.GET("/api/v1/me"))));
     assert.equal(new Set(all.map(({ id }) => id)).size, 1);
@@ -116,7 +116,7 @@ Deno.test("who asks for too much at once is served when the server's limit allow
   });
 });
 
-Deno.test("a server that is not there yet is asked again until it is", async () => {
+Deno.test("SDK: server not listening yet -> retried until it listens", async () => {
   const port = freePort();
   let failures = 0;
   let http: Deno.HttpServer | undefined;

@@ -1,33 +1,33 @@
 /**
- * The line between a server and its database, which can break, or hold a statement. It reads what passes (PostgreSQL, chapter
- * "Frontend/Backend Protocol"), so a statement is known by its text, also when it was prepared long before.
+ * A proxy between a server and its database that can break connections or hold a statement. It parses the messages
+ * (PostgreSQL, chapter "Frontend/Backend Protocol"), so it knows the texts of prepared statements.
  */
 import { Buffer } from "node:buffer";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 
-/** `before` the commit is asked for; or `after` Postgres has committed, and nobody was told yet. */
+/** `before` the server asks for the commit, or `after` Postgres has committed and before the server knows. */
 export type Moment = "before" | "after";
 
-export interface DatabaseLine extends AsyncDisposable {
-  /** For the server. */
+export interface DatabaseProxy extends AsyncDisposable {
+  /** `DATABASE_URL` of the server. */
   url: string;
   /**
-   * Resolves when the next statement that matches is about to commit, or has committed, by itself or with its transaction.
-   * From then on nothing gets through on its connection, in either direction: whoever waits for it is best killed.
+   * Resolves when the next matching statement is about to commit or has committed, alone or with its transaction. From then
+   * on its connection passes nothing in either direction, so the test kills the server.
    */
   hold(moment: Moment, statement: RegExp): Promise<void>;
-  /** Breaks every connection. New ones can be made. */
+  /** Closes every connection. New ones are accepted. */
   breakConnections(): void;
 }
 
-/** What is to be held. */
+/** A statement to hold. */
 interface Hold {
   moment: Moment;
   statement: RegExp;
   reached: () => void;
 }
 
-/** Cuts what comes in any pieces into messages. The first one of a client has no type. */
+/** Splits a stream into messages. The first message of a client has no type. */
 function messageReader(
   onMessage: (type: string, message: Buffer) => void,
   { hasUntyped }: { hasUntyped: boolean },
@@ -47,23 +47,23 @@ function messageReader(
   };
 }
 
-/** The first two texts of a message. */
+/** The first two strings of a message. */
 function texts(message: Buffer): [string, string] {
   const [first = "", second = ""] = message.toString("utf8", 5).split("\0", 2);
   return [first, second];
 }
 
-/** Passes on what comes from either end, until something of `holds` comes, which is taken out of them. */
+/** Forwards messages in both directions until a statement of `holds` comes. Removes that from `holds`. */
 function joinEnds({ client, database }: { client: Socket; database: Socket }, holds: Set<Hold>): void {
   const statements = new Map<string, string>();
-  /** How many answers were asked for, and have come. The first one comes by itself. */
+  /** Numbers of answers requested and received. The first one needs no request. */
   let asked = 1;
   let answered = 0;
   let isInTransaction = false;
   let isHeld = false;
-  /** Whose statement has run in a transaction that is not committed yet. */
+  /** Its statement ran in a transaction that is not committed yet. */
   let beforeCommit: Hold | undefined;
-  /** Whose statement is known to be committed by answer number `answer`, or by a later one. Until then answers are kept. */
+  /** Its statement is committed once answer number `answer`, or a later one, arrives. Answers are kept until then. */
   let afterCommit: { hold: Hold; answer: number } | undefined;
   let kept: Buffer[] = [];
 
@@ -116,15 +116,15 @@ function joinEnds({ client, database }: { client: Socket; database: Socket }, ho
   }
 }
 
-/** A line to the database of `databaseUrl`. */
-export async function newDatabaseLine(databaseUrl: string): Promise<DatabaseLine> {
+/** Starts a proxy to the database of `databaseUrl`. */
+export async function newDatabaseProxy(databaseUrl: string): Promise<DatabaseProxy> {
   const { hostname, port } = new URL(databaseUrl);
   const holds = new Set<Hold>();
   const ends = new Set<Socket>();
   const listener = createServer((client) => {
     const database = connect(Number(port), hostname);
     for (const end of [client, database]) {
-      // Messages are passed on one by one.
+      // Messages are forwarded one by one.
       end.setNoDelay(true);
       ends.add(end);
       end.on("close", () => ends.delete(end));
