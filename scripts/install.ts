@@ -5,19 +5,25 @@
 
 /** An install with nothing to do takes about 30 ms. */
 const noticeMs = 1_000;
+const text = "Installing packages. The first time takes about a minute.";
 
 const started = performance.now();
+const seconds = () => Math.round((performance.now() - started) / 1_000);
 let hasNotified = false;
-const notice = setTimeout(() => {
+/** On a terminal the line counts the seconds. In a pipe it is printed once. */
+const notify = () => {
+  if (Deno.stderr.isTerminal()) Deno.stderr.writeSync(new TextEncoder().encode(`\r${text} ${seconds()} s`));
+  else if (!hasNotified) console.error(text);
   hasNotified = true;
-  console.error("Installing packages. The first time takes about a minute.");
-}, noticeMs);
+};
+const timer = setInterval(notify, noticeMs);
 const { code } = await new Deno.Command(Deno.execPath(), {
   args: ["install", "--quiet"],
   stdin: "null",
   stdout: "inherit",
   stderr: "inherit",
 }).output();
-clearTimeout(notice);
+clearInterval(timer);
+if (hasNotified && Deno.stderr.isTerminal()) console.error();
 if (code !== 0) Deno.exit(code);
-if (hasNotified) console.error(`Installed in ${Math.round((performance.now() - started) / 1_000)} s.`);
+if (hasNotified) console.error(`Installed in ${seconds()} s.`);

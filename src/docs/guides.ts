@@ -32,7 +32,7 @@ interface Section {
 
 interface Guide {
   title: string;
-  /** The first paragraph, without markup. */
+  /** The first paragraph, in Markdown. */
   summary: string;
   sections: Section[];
   html: string;
@@ -76,9 +76,10 @@ function render(source: string): Guide {
     title: title.text,
     summary: paragraph.text,
     sections: headings.filter(({ depth }) => depth === 2).map(({ text }) => ({ id: anchorOf(text), title: text })),
-    // A wide table scrolls, so that the page fits a phone.
+    // Wide tables and drawings scroll, so that the page fits a phone.
     html: markdown.parse(source, { async: false })
-      .replaceAll("<table>", `<div class="wide"><table>`).replaceAll("</table>", "</table></div>"),
+      .replaceAll("<table>", `<div class="wide"><table>`).replaceAll("</table>", "</table></div>")
+      .replaceAll(/<p>(<img [^>]+>)<\/p>/g, `<div class="wide">$1</div>`),
   };
 }
 
@@ -131,7 +132,7 @@ ${content}</main>
 
 function overview(): string {
   const entries = Object.entries(renderedGuides()).map(([name, { title, summary }]) =>
-    `<dt><a href="${guidesUrl}/${name}">${title}</a></dt><dd>${escapeHtml(summary)}</dd>`
+    `<dt><a href="${guidesUrl}/${name}">${title}</a></dt><dd>${markdown.parseInline(summary, { async: false })}</dd>`
   );
   const content = `<h1>Guides</h1>
 <p>The <a href="/docs">API reference</a> describes each operation. These guides describe the rest.</p>
