@@ -4,13 +4,7 @@ import { type Client, createClient, isProblem, ProblemError } from "@slotkeeper/
 import type { Timeslot } from "../../generated/contract.ts";
 import { newApiKey } from "../support/api_keys.ts";
 import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
-import { startServer, type TestServer } from "../support/server.ts";
-
-let server: TestServer;
-Deno.test.beforeAll(async () => {
-  server = await startServer();
-});
-Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
+import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 
 interface ListedBookings {
   /** Ids of the bookings, the newest first. */
@@ -56,7 +50,8 @@ async function idsOf(items: AsyncIterable<{ id: number }>): Promise<number[]> {
 }
 
 Deno.test("items: any limit -> each page requested once, items in the order of the list", async () => {
-  const { ids, client, queries } = await newBookings(server, "any-limit");
+  await using server = await sharedServer();
+  const { ids, client, queries } = await newBookings(server, "alice");
   for (const [limit, pages] of [[1, 12], [5, 3], [6, 2], [12, 1], [100, 1], [1_000, 1]] as const) {
     queries.length = 0;
     assert.deepEqual(await idsOf(client.items("/api/v1/bookings", { query: { limit } })), ids);
@@ -68,9 +63,10 @@ Deno.test("items: any limit -> each page requested once, items in the order of t
 });
 
 Deno.test("items: filter -> only items that match", async () => {
-  const { ids, client } = await newBookings(server, "filter");
+  await using server = await sharedServer();
+  const { ids, client } = await newBookings(server, "alice");
   const [, second] = ids;
-  await server.ok("cancelBooking", { token: await server.token("filter"), params: { bookingId: second } });
+  await server.ok("cancelBooking", { token: await server.token("alice"), params: { bookingId: second } });
   assert.deepEqual(await idsOf(client.items("/api/v1/bookings", { query: { status: "cancelled" } })), [second]);
   const pending = client.items("/api/v1/bookings", { query: { status: "pending", limit: 2 } });
   assert.deepEqual(await idsOf(pending), ids.filter((id) => id !== second));
@@ -78,7 +74,8 @@ Deno.test("items: filter -> only items that match", async () => {
 });
 
 Deno.test("items: new bookings while the list is read -> no old booking lost, none repeated", async () => {
-  const { ids, freeTimeslots, client } = await newBookings(server, "new-ones");
+  await using server = await sharedServer();
+  const { ids, freeTimeslots, client } = await newBookings(server, "alice");
   // Fewer than the limit, and more than the limit in a page.
   for (const perPage of [1, 3]) {
     const listed: number[] = [];
@@ -88,7 +85,7 @@ Deno.test("items: new bookings while the list is read -> no old booking lost, no
       for (let left = perPage; left > 0; left--) {
         const slot = freeTimeslots.pop();
         assert(slot);
-        await newBooking(server, "new-ones", slot);
+        await newBooking(server, "alice", slot);
       }
     }
     assert.deepEqual(listed.filter((id) => ids.includes(id)), ids);
@@ -97,8 +94,9 @@ Deno.test("items: new bookings while the list is read -> no old booking lost, no
 });
 
 Deno.test("items: each pending booking cancelled when it is read -> all pending bookings read", async () => {
-  const { ids, client } = await newBookings(server, "cancels");
-  const token = await server.token("cancels");
+  await using server = await sharedServer();
+  const { ids, client } = await newBookings(server, "alice");
+  const token = await server.token("alice");
   const listed: number[] = [];
   for await (const { id: bookingId } of client.items("/api/v1/bookings", { query: { status: "pending", limit: 5 } })) {
     listed.push(bookingId);
@@ -109,7 +107,8 @@ Deno.test("items: each pending booking cancelled when it is read -> all pending 
 });
 
 Deno.test("items: loop left, or signal aborted -> no further page requested, reason of the signal thrown", async () => {
-  const { ids, client, queries } = await newBookings(server, "leaves");
+  await using server = await sharedServer();
+  const { ids, client, queries } = await newBookings(server, "alice");
   const listed: number[] = [];
   for await (const { id } of client.items("/api/v1/bookings", { query: { limit: 3 } })) {
     listed.push(id);
@@ -126,9 +125,10 @@ Deno.test("items: loop left, or signal aborted -> no further page requested, rea
 });
 
 Deno.test("items: problem on a later page -> ProblemError after all items of the earlier pages", async () => {
+  await using server = await sharedServer();
   let calls = 0;
-  const token = () => calls++ < 2 ? server.token("later-page") : Promise.resolve("wrong");
-  const { ids, client } = await newBookings(server, "later-page", token);
+  const token = () => calls++ < 2 ? server.token("alice") : Promise.resolve("wrong");
+  const { ids, client } = await newBookings(server, "alice", token);
   const listed: number[] = [];
   const readAll = async () => {
     for await (const { id } of client.items("/api/v1/bookings", { query: { limit: 3 } })) listed.push(id);
@@ -140,7 +140,8 @@ Deno.test("items: problem on a later page -> ProblemError after all items of the
 });
 
 Deno.test("items: no admin role, or invalid limit -> ProblemError", async () => {
-  const client = createClient({ baseUrl: server.url, token: await server.token("user") });
+  await using server = await sharedServer();
+  const client = createClient({ baseUrl: server.url, token: await server.token("alice") });
   await assert.rejects(client.items("/api/v1/admin/audit-log").next(), {
     name: "ProblemError",
     code: "admin_required",
@@ -150,19 +151,19 @@ Deno.test("items: no admin role, or invalid limit -> ProblemError", async () => 
 
 Deno.test("items: rooms, all bookings, API keys, audit log -> the same items as one page of the list", async () => {
   // The lists of a shared server are long.
-  await using own = await startServer();
-  const { ids } = await newBookings(own, "alice");
-  const token = await own.token("admin", "admin");
-  for (let index = 0; index < 3; index++) await newApiKey(own, { name: `Key ${index}` });
-  const client = createClient({ baseUrl: own.url, token });
+  await using server = await startServer();
+  const { ids } = await newBookings(server, "alice");
+  const token = await server.token("admin", "admin");
+  for (let index = 0; index < 3; index++) await newApiKey(server, { name: `Key ${index}` });
+  const client = createClient({ baseUrl: server.url, token });
   const onePage = { token, query: { limit: 100 } };
   const query = { limit: 2 };
   assert.deepEqual(await idsOf(client.items("/api/v1/admin/bookings", { query })), ids);
   for (
     const [all, { items }] of [
-      [client.items("/api/v1/bookings/rooms", { query }), await own.ok("listRooms", onePage)],
-      [client.items("/api/v1/admin/api-keys", { query }), await own.ok("listApiKeys", onePage)],
-      [client.items("/api/v1/admin/audit-log", { query }), await own.ok("listAuditLog", onePage)],
+      [client.items("/api/v1/bookings/rooms", { query }), await server.ok("listRooms", onePage)],
+      [client.items("/api/v1/admin/api-keys", { query }), await server.ok("listApiKeys", onePage)],
+      [client.items("/api/v1/admin/audit-log", { query }), await server.ok("listAuditLog", onePage)],
     ] as const
   ) {
     assert(items.length > 1);

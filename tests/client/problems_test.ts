@@ -2,15 +2,10 @@
 import assert from "node:assert/strict";
 import { createClient, isProblem, ProblemError, unwrap } from "@slotkeeper/client";
 import { newRoom } from "../support/builders.ts";
-import { startServer, type TestServer } from "../support/server.ts";
-
-let server: TestServer;
-Deno.test.beforeAll(async () => {
-  server = await startServer();
-});
-Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
+import { sharedServer } from "../support/server.ts";
 
 Deno.test("unwrap: createBooking with an invalid timeslot -> ProblemError with all fields of the problem", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server);
   const client = createClient({ baseUrl: server.url, token: await server.token("alice") });
   const book = () => client.POST("/api/v1/bookings", { body: { roomId: room.id, timeslotId: 0 } });
@@ -47,6 +42,7 @@ Deno.test("isProblem: `type` and `code` do not match, or one is missing -> false
 });
 
 Deno.test("unwrap: getRoom 200 -> the room; 304 -> UnexpectedAnswerError", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server);
   const client = createClient({ baseUrl: server.url, token: await server.token("admin", "admin") });
   const path = { roomId: room.id };
@@ -59,6 +55,7 @@ Deno.test("unwrap: getRoom 200 -> the room; 304 -> UnexpectedAnswerError", async
 });
 
 Deno.test("createClient: no token, with or without an own `fetch` -> public operations work", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server);
   for (const fetch of [undefined, (request: Request) => globalThis.fetch(request)]) {
     const client = createClient({ baseUrl: server.url, ...(fetch === undefined ? {} : { fetch }) });

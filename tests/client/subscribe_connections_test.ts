@@ -1,7 +1,7 @@
 /** Subscriptions of the SDK over connections that break, fall silent or are read slowly. */
 import assert from "node:assert/strict";
 import { createClientWithTiming } from "../../src/client/client.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { sharedServer, startServer } from "../support/server.ts";
 import {
   assertFollowed,
   follow,
@@ -18,21 +18,17 @@ import { startProxy } from "./proxy.ts";
 const heartbeatMs = 20_000;
 const ticketMs = 10_000;
 
-let server: TestServer;
-Deno.test.beforeAll(async () => {
-  server = await startServer();
-});
-Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
 Deno.test.beforeEach(() => {
   WatchedSocket.all = [];
 });
 
 Deno.test("subscribe: connections cut after a random number of bytes -> each event once, in order", async () => {
+  await using server = await sharedServer();
   await using proxy = await startProxy([server.url]);
   // Cuts one connection in its headers or its first event, and the next one after one to four events.
   proxy.cutAfter = () =>
     Math.floor(proxy.connections % 2 === 0 ? 1 + Math.random() * 1_000 : 1_300 + Math.random() * 2_200);
-  const { token, book } = await newSubscriber(server, "cut");
+  const { token, book } = await newSubscriber(server, "alice");
   const booking = await book();
   // Until the feed has the first event, it would follow `latest`.
   await server.settled();
@@ -51,8 +47,9 @@ Deno.test("subscribe: connections cut after a random number of bytes -> each eve
 });
 
 Deno.test("subscribe: silent connection -> reconnects after one heartbeat, each event once", async () => {
+  await using server = await sharedServer();
   await using proxy = await startProxy([server.url]);
-  const { token, book } = await newSubscriber(server, "silent");
+  const { token, book } = await newSubscriber(server, "alice");
   const timing = new ManualTiming();
   const client = createClientWithTiming({ baseUrl: proxy.url, token, WebSocket: WatchedSocket }, timing);
   const { onState, until, states } = watchStates();
@@ -88,6 +85,7 @@ Deno.test("subscribe: silent connection -> reconnects after one heartbeat, each 
 });
 
 Deno.test("subscribe: socket fails without a close, sends no JSON, or cannot send -> reconnects with the reason", async () => {
+  await using server = await sharedServer();
   class OddSocket extends WatchedSocket {
     readonly #number = WatchedSocket.all.length - 1;
 
@@ -112,7 +110,7 @@ Deno.test("subscribe: socket fails without a close, sends no JSON, or cannot sen
       super.send(text);
     }
   }
-  const { token } = await newSubscriber(server, "odd");
+  const { token } = await newSubscriber(server, "alice");
   const timing = new ManualTiming();
   const { onState, until, states } = watchStates();
   const client = createClientWithTiming({ baseUrl: server.url, token, WebSocket: OddSocket }, timing);
@@ -132,7 +130,8 @@ Deno.test("subscribe: socket fails without a close, sends no JSON, or cannot sen
 });
 
 Deno.test("subscribe: program does not read for a while -> at most 1,000 events held, socket closed, then the rest", async () => {
-  const { token, book } = await newSubscriber(server, "slow");
+  await using server = await sharedServer();
+  const { token, book } = await newSubscriber(server, "alice");
   const booking = await book();
   const [event] = await storedEvents(server, token);
   assert(event);
@@ -160,15 +159,15 @@ Deno.test("subscribe: program does not read for a while -> at most 1,000 events 
 
 Deno.test("subscribe: connections break between `joined` and `gap` -> one `gap`, then live events", async () => {
   // Retention removes the events of all users.
-  await using own = await startServer();
-  const { token, book } = await newSubscriber(own, "alice");
-  await own.settled();
-  const { cursor: after } = await own.ok("listEvents", { token });
+  await using server = await startServer();
+  const { token, book } = await newSubscriber(server, "alice");
+  await server.settled();
+  const { cursor: after } = await server.ok("listEvents", { token });
   await book();
-  await own.settled();
-  own.clock.set("2026-04-02T10:00:00.000Z");
-  await own.sweep();
-  own.clock.set("2026-03-03T10:00:00.000Z");
+  await server.settled();
+  server.clock.set("2026-04-02T10:00:00.000Z");
+  await server.sweep();
+  server.clock.set("2026-03-03T10:00:00.000Z");
 
   let broken = 0;
   /** Closes after its first frame. The first two drop the second frame. */
@@ -185,7 +184,7 @@ Deno.test("subscribe: connections break between `joined` and `gap` -> one `gap`,
     }
   }
   const { onState, until } = watchStates();
-  const options = { baseUrl: own.url, token, WebSocket: DyingSocket };
+  const options = { baseUrl: server.url, token, WebSocket: DyingSocket };
   const subscription = createClientWithTiming(options, new ManualTiming()).subscribe({ after, onState });
   const follower = follow(subscription);
   await until("live", 3);
@@ -199,8 +198,9 @@ Deno.test("subscribe: connections break between `joined` and `gap` -> one `gap`,
 });
 
 Deno.test("subscribe: connections without events -> pauses grow; live for 5 s, or an event -> shortest pause", async () => {
+  await using server = await sharedServer();
   await using proxy = await startProxy([server.url]);
-  const { token, book } = await newSubscriber(server, "pauses");
+  const { token, book } = await newSubscriber(server, "alice");
   const timing = new ManualTiming();
   const client = createClientWithTiming({ baseUrl: proxy.url, token }, timing);
   const { onState, until } = watchStates();

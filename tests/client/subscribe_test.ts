@@ -4,7 +4,7 @@ import { createClient, ProblemError, SubscriptionError } from "@slotkeeper/clien
 import { mintToken } from "../../src/auth/tokens.ts";
 import { createClientWithTiming } from "../../src/client/client.ts";
 import { parseConfig } from "../../src/config.ts";
-import { startServer, testSecret, type TestServer } from "../support/server.ts";
+import { sharedServer, testSecret } from "../support/server.ts";
 import {
   follow,
   newSubscriber,
@@ -19,11 +19,6 @@ import { startProxy } from "./proxy.ts";
 
 const { auth } = parseConfig({ AUTH_JWT_SECRET: testSecret });
 
-let server: TestServer;
-Deno.test.beforeAll(async () => {
-  server = await startServer();
-});
-Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
 Deno.test.beforeEach(() => {
   WatchedSocket.all = [];
 });
@@ -36,8 +31,9 @@ for (
   ] as const
 ) {
   Deno.test(`subscribe: ${condition} -> SubscriptionError ${code}`, async () => {
-    const other = await server.ok("getMe", { token: await server.token("join-other") });
-    const token = await server.token("join-user");
+    await using server = await sharedServer();
+    const other = await server.ok("getMe", { token: await server.token("bob") });
+    const token = await server.token("alice");
     const { onState, statuses } = watchStates();
     const client = createClient({ baseUrl: server.url, token, WebSocket: WatchedSocket });
     const join = "userId" in options && options.userId === 1 ? { userId: other.id } : options;
@@ -49,6 +45,7 @@ for (
 }
 
 Deno.test("subscribe: invalid token -> ProblemError token_invalid", async () => {
+  await using server = await sharedServer();
   const client = createClientWithTiming({ baseUrl: server.url, token: "wrong" }, new ManualTiming());
   await assert.rejects(follow(client.subscribe()).ended, (failure) => {
     return failure instanceof ProblemError && failure.code === "token_invalid";
@@ -56,12 +53,14 @@ Deno.test("subscribe: invalid token -> ProblemError token_invalid", async () => 
 });
 
 Deno.test("subscribe: `userId` and `roomId` -> TypeError", async () => {
+  await using server = await sharedServer();
   const client = createClient({ baseUrl: server.url, token: await server.token("admin", "admin") });
   assert.throws(() => client.subscribe({ userId: 1, roomId: 1 }), TypeError);
 });
 
 Deno.test("subscribe: admin follows all users -> events of another user", async () => {
-  const { book } = await newSubscriber(server, "followed");
+  await using server = await sharedServer();
+  const { book } = await newSubscriber(server, "alice");
   await server.settled();
   const client = createClient({ baseUrl: server.url, token: await server.token("admin", "admin") });
   const { onState, until } = watchStates();
@@ -77,10 +76,11 @@ Deno.test("subscribe: admin follows all users -> events of another user", async 
 });
 
 Deno.test("subscribe: room -> `taken` and `freed` of its timeslots, no events of other rooms", async () => {
-  const writer = await newSubscriber(server, "writer");
-  const other = await newSubscriber(server, "writer-elsewhere");
+  await using server = await sharedServer();
+  const writer = await newSubscriber(server, "alice");
+  const other = await newSubscriber(server, "bob");
   await server.settled();
-  const client = createClient({ baseUrl: server.url, token: await server.token("display") });
+  const client = createClient({ baseUrl: server.url, token: await server.token("carol") });
   const { onState, until } = watchStates();
   const subscription = client.subscribe({ roomId: writer.roomId, onState });
   const follower = follow(subscription);
@@ -96,8 +96,9 @@ Deno.test("subscribe: room -> `taken` and `freed` of its timeslots, no events of
 });
 
 Deno.test("subscribe: token expires once -> new token and live again; twice in a row -> ProblemError token_expired", async () => {
-  const { token: good, book } = await newSubscriber(server, "expiring");
-  const expired = await mintToken(auth, { subject: "expiring", role: "user", lifetimeSeconds: -60 });
+  await using server = await sharedServer();
+  const { token: good, book } = await newSubscriber(server, "alice");
+  const expired = await mintToken(auth, { subject: server.subject("alice"), role: "user", lifetimeSeconds: -60 });
   const tokens = [expired, good, expired, good, expired, good, expired, expired];
   const { onState, until } = watchStates();
   const client = createClientWithTiming(
@@ -122,7 +123,8 @@ Deno.test("subscribe: token expires once -> new token and live again; twice in a
 });
 
 Deno.test("subscribe: signal, close() or leaving the loop, at any time -> the loop ends, no socket or timer is left", async (t) => {
-  const { token, book } = await newSubscriber(server, "ending");
+  await using server = await sharedServer();
+  const { token, book } = await newSubscriber(server, "alice");
   const booking = await book();
   const [event] = await storedEvents(server, token);
   await repeatEvent(server, booking, 10);
@@ -230,8 +232,9 @@ Deno.test("subscribe: signal, close() or leaving the loop, at any time -> the lo
 
 for (const status of ["connecting", "live", "waiting", "closed"] as const) {
   Deno.test(`subscribe: onState throws at ${status} -> thrown by the loop, closed`, async () => {
+    await using server = await sharedServer();
     await using proxy = await startProxy([server.url]);
-    const token = await server.token("throwing");
+    const token = await server.token("alice");
     const client = createClient({ baseUrl: proxy.url, token, WebSocket: WatchedSocket });
     const { onState, until } = watchStates();
     const subscription = client.subscribe({
@@ -251,6 +254,7 @@ for (const status of ["connecting", "live", "waiting", "closed"] as const) {
 }
 
 Deno.test("createClient: server below a path, with or without a trailing slash -> requests and sockets find it", async () => {
+  await using server = await sharedServer();
   await using proxy = await startProxy([server.url]);
   proxy.rewrite = (bytes) => {
     const text = bytes.toString("latin1");
@@ -258,7 +262,7 @@ Deno.test("createClient: server below a path, with or without a trailing slash -
     assert.match(text, /^\w+ \/slots\/keeper\/api\//);
     return new TextEncoder().encode(text.replace("/slots/keeper/", "/"));
   };
-  const { token, book } = await newSubscriber(server, "below-a-path");
+  const { token, book } = await newSubscriber(server, "alice");
   await server.settled();
   for (const baseUrl of [`${proxy.url}/slots/keeper`, `${proxy.url}/slots/keeper/`]) {
     const client = createClient({ baseUrl, token });
