@@ -1,27 +1,27 @@
 /**
- * Places in the feed. The order of the feed is that of (transaction id, id); see `database/migrations/0002_events.ts`.
+ * Positions in the feed. Its order is (transaction id, id). See `database/migrations/0002_events.ts`.
  *
- * To clients a cursor is one opaque text, `generation.transaction.id` with numbers to the base of 36. The generation is the
- * feed's own, so that a cursor of another database is recognised.
+ * For clients a cursor is one opaque text, `generation.transaction.id`, with numbers in base 36. The generation belongs to
+ * the feed, so a cursor of another database is detected.
  */
 
-/** Between two events. Ids begin at 1, so `{ transactionId, id: 0 }` lies before everything of that transaction. */
+/** A position after an event. Ids begin at 1, so `{ transactionId, id: 0 }` is before every event of the transaction. */
 export interface Position {
-  /** Below 2^53 for longer than any Postgres will live. */
+  /** Stays below 2^53 for longer than any Postgres runs. */
   transactionId: number;
   id: number;
 }
 
-/** Before every event. */
+/** The position before every event. */
 export const beginning: Position = { transactionId: 0, id: 0 };
 
-/** Whether `a` lies behind `b`. */
+/** Returns whether `a` is later in the feed than `b`. */
 export function isBehind(a: Position, b: Position): boolean {
   return a.transactionId === b.transactionId ? a.id > b.id : a.transactionId > b.transactionId;
 }
 
-/** A place as a client gave it. */
-export interface GivenCursor {
+/** The cursor of a client, parsed. */
+export interface ParsedCursor {
   generation: string;
   position: Position;
 }
@@ -30,8 +30,8 @@ export function formatCursor(generation: string, { transactionId, id }: Position
   return `${generation}.${transactionId.toString(36)}.${id.toString(36)}`;
 }
 
-/** Reads a `Cursor` of the contract. */
-export function parseCursor(cursor: string): GivenCursor | "latest" {
+/** Parses a `Cursor` of the contract. */
+export function parseCursor(cursor: string): ParsedCursor | "latest" {
   if (cursor === "latest") return "latest";
   const [generation = "", transactionId = "", id = ""] = cursor.split(".");
   return { generation, position: { transactionId: parseInt(transactionId, 36), id: parseInt(id, 36) } };

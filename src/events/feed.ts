@@ -1,4 +1,4 @@
-/** The feed of events as this process follows it: one reader, which hands each event to whoever listens. */
+/** Follows the feed of events: one reader per process, which sends each event to its listeners. */
 import type { Kysely } from "kysely";
 import pLimit from "p-limit";
 import type { FeedEvent } from "../../generated/contract.ts";
@@ -8,25 +8,25 @@ import { beginning, formatCursor, isBehind, type Position } from "./cursors.ts";
 import { Hints } from "./hints.ts";
 import { adoptFeed, type EventBatch, type EventFilter, type EventRow, hasGap, readEvents } from "./queries.ts";
 
-/** Milliseconds. Without any hint the feed is looked at so often. */
+/** Milliseconds between two polls of the feed without a hint. */
 const pollMs = 1_000;
-/** Between two looks while hints come in. What is committed meanwhile is read together. */
+/** Milliseconds between two polls while hints arrive. Events committed meanwhile are read together. */
 const pauseMs = 3;
-/** Looks at events that wait for an older transaction come ever later, up to this. */
+/** Longest pause between two polls, in ms, while events wait for an older transaction. It doubles from 2 ms. */
 const longestHoldMs = 100;
-/** After so long somebody should know that a transaction keeps all subscribers waiting. */
+/** Milliseconds after which the log warns of a transaction that delays all subscribers. */
 const holdWarningMs = 30_000;
-/** Queries for those who come back, at a time. */
+/** Queries of resuming subscribers that run at once. */
 const replaysAtOnce = 4;
-/** Events a look. */
+/** Events per poll. */
 const batchSize = 500;
-/** Events that are handed on in a row; then sockets have their turn to write, so that a burst makes none of them slow. */
+/** Events delivered in a row. Then sockets can write, so that a burst delays none of them. */
 const burstSize = 50;
 
-/** Renders a stored event as the contract has it. Throws if the stored event is not valid. */
+/** Renders a stored event in the form of the contract. Throws if the stored event is not valid. */
 export type RenderEvent = (row: EventRow, generation: string) => FeedEvent;
 
-/** An event on its way to those who listen. It is put into words once, however many they are. */
+/** An event for live listeners. It is serialized once, not per listener. */
 export class LiveEvent {
   readonly position: Position;
   private text: string | undefined;
@@ -54,22 +54,22 @@ export class LiveEvent {
       (about === undefined || (about === "bookings") === (user_id !== null));
   }
 
-  /** The keys under which those stand who may be meant. */
+  /** The keys of the listeners that the event may match. */
   get keys(): string[] {
     const { user_id, room_id } = this.row;
     return user_id === null ? [`room ${room_id}`, "all"] : [`user ${user_id}`, "all"];
   }
 }
 
-/** Where to look for those whose filter this is, without asking everybody. */
+/** Returns the key of listeners with this filter, so that an event is not matched against every listener. */
 function keyOf({ userId, roomId, about }: EventFilter): string {
   if (userId !== undefined) return `user ${userId}`;
   return about === "timeslots" && roomId !== undefined ? `room ${roomId}` : "all";
 }
 
-/** An event that may come. */
+/** A pending wait for an event. */
 export interface NextEvent {
-  /** Whether it came, since this was made, within so many milliseconds. */
+  /** Resolves to true if a matching event arrives within `ms`, also if it arrived before the call. */
   within(ms: number): Promise<boolean>;
   /** Stops listening. */
   cancel(): void;
@@ -79,17 +79,17 @@ export type Listener = (event: LiveEvent) => void;
 
 export interface FeedOptions {
   db: Kysely<Database>;
-  /** The same database, to be told of what other servers write. */
+  /** URL of the same database, to listen for hints of other servers. */
   url: string;
   log: Log;
   render: RenderEvent;
 }
 
 export class EventFeed {
-  /** Everything up to here has been handed on. */
+  /** All events up to here are delivered. */
   position: Position = beginning;
   generation = "";
-  /** Called when live listeners may have missed something. Whoever comes back with a cursor is told so. */
+  /** Called if live listeners may have missed events. A subscriber that resumes with a cursor gets `gap`. */
   onBreak: () => void = () => {};
   private readonly listeners = new Map<string, Set<{ filter: EventFilter; listener: Listener }>>();
   private readonly replays = pLimit(replaysAtOnce);
@@ -107,7 +107,7 @@ export class EventFeed {
     this.hints = new Hints({ ...options, onHint: () => this.wake() });
   }
 
-  /** Begins to follow the feed, from now on. */
+  /** Follows the feed from its current end. */
   async start(): Promise<void> {
     const { generation, settled } = await readEvents(this.options.db, { after: beginning, limit: 0 });
     [this.generation, this.position] = [generation, settled];
@@ -115,18 +115,18 @@ export class EventFeed {
     this.schedule(pollMs);
   }
 
-  /** We have committed something new. */
+  /** Reads the feed at once, and notifies other servers. Call it after a commit with new events. */
   announce(): void {
     this.wake();
     this.hints.send();
   }
 
-  /** A stored event in the form that listeners get. */
+  /** Returns a stored event in the form that listeners get. */
   liveEvent(row: EventRow, generation: string): LiveEvent {
     return new LiveEvent(row, generation, this.options.render);
   }
 
-  /** Hands every event that matches from now on to `listener`, until the returned function is called. */
+  /** Calls `listener` for every new event that matches, until the returned function is called. */
   listen(filter: EventFilter, listener: Listener): () => void {
     const key = keyOf(filter);
     const entry = { filter, listener };
@@ -138,12 +138,12 @@ export class EventFeed {
     };
   }
 
-  /** Runs a query of somebody who comes back. Many may come back at once; what goes on meanwhile keeps its connections. */
+  /** Runs a query of a resuming subscriber. Few run at once, so that other requests keep their connections. */
   replaying<Result>(query: () => Promise<Result>): Promise<Result> {
     return this.replays(query);
   }
 
-  /** The next event that matches, to be waited for. */
+  /** Returns a wait for the next event that matches. */
   next(filter: EventFilter): NextEvent {
     const { promise, resolve } = Promise.withResolvers<boolean>();
     const cancel = this.listen(filter, () => resolve(true));
@@ -162,7 +162,7 @@ export class EventFeed {
     };
   }
 
-  /** Follows the feed no longer. Whoever waits is told that nothing comes any more. */
+  /** Stops following the feed. Every pending wait resolves to false. */
   async close(): Promise<void> {
     this.isClosed = true;
     clearTimeout(this.timer);
@@ -180,70 +180,71 @@ export class EventFeed {
     if (!this.isClosed) this.timer = setTimeout(() => this.wake(), ms);
   }
 
-  /** Looks at the feed until there is nothing more to look for. Only one of these runs at a time. */
+  /** Polls the feed until no hint or full batch asks for another poll. Runs once at a time. */
   private async read(): Promise<void> {
     clearTimeout(this.timer);
     let next = pollMs;
     while (this.isWanted && !this.isClosed) {
       this.isWanted = false;
-      next = await this.look();
+      next = await this.poll();
       if (!this.isWanted) break;
       await new Promise((done) => setTimeout(done, pauseMs));
     }
-    // At once, not when the promise is done: a wake-up in between would be lost.
+    // Reset synchronously. If it were reset when the promise resolves, a wake-up in between would be lost.
     this.reading = undefined;
     this.schedule(next);
   }
 
-  /** One look. Returns after how many milliseconds the next one is due if nobody asks for one earlier. */
-  private async look(): Promise<number> {
+  /** Polls once. Returns the milliseconds until the next poll, unless a hint comes earlier. */
+  private async poll(): Promise<number> {
     try {
       const batch = await readEvents(this.options.db, { after: this.position, limit: batchSize });
       this.isFailing = false;
-      await this.handOn(batch);
+      await this.deliver(batch);
       if (batch.events.length === batchSize) this.isWanted = true;
       return this.hold(batch);
     } catch (failure) {
-      // Nothing is lost: the next look begins where this one did.
-      if (!this.isFailing) this.options.log.error("the feed cannot be read", { failure: describeFailure(failure) });
+      // No event is lost, because the next poll begins at the same position.
+      if (!this.isFailing) this.options.log.error("feed cannot be read", { failure: describeFailure(failure) });
       this.isFailing = true;
       return pollMs;
     }
   }
 
-  private async handOn(batch: EventBatch): Promise<void> {
+  private async deliver(batch: EventBatch): Promise<void> {
     const { events, generation, settled } = batch;
-    if (hasGap({ generation: this.generation, position: this.position }, batch)) return await this.startAnew(batch);
+    if (hasGap({ generation: this.generation, position: this.position }, batch)) return await this.restart(batch);
     for (const [index, row] of events.entries()) {
       if (index > 0 && index % burstSize === 0) await new Promise((turn) => setTimeout(turn));
       const event = this.liveEvent(row, generation);
       this.position = event.position;
       for (const key of event.keys) {
         for (const { filter, listener } of this.listeners.get(key) ?? []) {
-          if (event.matches(filter)) this.tell(listener, event);
+          if (event.matches(filter)) this.call(listener, event);
         }
       }
     }
     if (events.length < batchSize && isBehind(settled, this.position)) this.position = settled;
   }
 
-  /** The database behind us is another one now, or has lost its last transactions, or the feed was removed before we read it. */
-  private async startAnew({ settled }: EventBatch): Promise<void> {
-    this.options.log.error("the feed broke off: another database, or one that was set back");
+  /** Restarts at the end of the feed. The database was replaced or set back, or unread events were removed. */
+  private async restart({ settled }: EventBatch): Promise<void> {
+    this.options.log.error("feed interrupted: the database was replaced or set back");
     await adoptFeed(this.options.db);
     const { generation } = await readEvents(this.options.db, { after: settled, limit: 0 });
     [this.generation, this.position] = [generation, settled];
     this.onBreak();
   }
 
-  private tell(listener: Listener, event: LiveEvent): void {
+  private call(listener: Listener, event: LiveEvent): void {
     try {
       listener(event);
     } catch (failure) {
-      this.options.log.error("a listener failed", { cursor: event.cursor, failure: describeFailure(failure) });
+      this.options.log.error("listener failed", { cursor: event.cursor, failure: describeFailure(failure) });
     }
   }
 
+  /** Returns the milliseconds until the next poll. Warns of a transaction that holds events back for long. */
   private hold({ isHeld, events }: EventBatch): number {
     if (!isHeld) {
       this.heldSince = undefined;
@@ -253,7 +254,7 @@ export class EventFeed {
     this.heldSince ??= Date.now();
     if (Date.now() - this.heldSince > holdWarningMs) {
       const advice = "Look for it in pg_stat_activity, by backend_xid.";
-      this.options.log.warn(`Events wait for a transaction that has run for long. ${advice}`);
+      this.options.log.warn(`Events wait for a long transaction. ${advice}`);
       this.heldSince = Date.now();
     }
     this.holdMs = events.length > 0 ? 2 : Math.min(Math.max(2, this.holdMs * 2), longestHoldMs);

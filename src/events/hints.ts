@@ -1,6 +1,6 @@
 /**
- * Hints between the servers of a database that there is something new in the feed, over NOTIFY and LISTEN. A hint that is
- * lost costs time only: every server looks at the feed each second as well.
+ * Hints between servers about new events in the feed, over NOTIFY and LISTEN. A lost hint only costs time, because every
+ * server also polls the feed once a second.
  */
 import type { Kysely } from "kysely";
 import postgres from "postgres";
@@ -9,16 +9,16 @@ import { describeFailure, type Log } from "../log.ts";
 import { notifyServers } from "./queries.ts";
 
 const channel = "slotkeeper_events";
-/** A server sends a hint at most so often, in milliseconds: NOTIFY takes a lock that all commits of it share. */
+/** Least milliseconds between two hints of a server. All commits with a NOTIFY share one lock. */
 const intervalMs = 5;
-/** Seconds between attempts to listen again after the connection broke. */
+/** Seconds before the next attempt to listen after the connection broke. */
 const backoff = (attempt: number) => Math.min(0.1 * 2 ** attempt, 5);
 
 export interface HintOptions {
   db: Kysely<Database>;
   url: string;
   log: Log;
-  /** Another server says that there is something new, or we may have missed that it did. */
+  /** Called for a hint of another server, and after a reconnect, because a hint may be lost. */
   onHint: () => void;
 }
 
@@ -30,7 +30,7 @@ export class Hints {
   private isClosed = false;
 
   constructor(private readonly options: HintOptions) {
-    // A connection of its own, which stays with LISTEN.
+    // LISTEN needs a connection of its own.
     this.listener = postgres(options.url, {
       max: 1,
       connect_timeout: 10,
@@ -41,14 +41,14 @@ export class Hints {
     });
   }
 
-  /** Listens from now on, and again whenever the connection breaks. */
+  /** Listens, and reconnects if the connection breaks. */
   listen(): void {
     const { onHint, log } = this.options;
     this.listener.listen(channel, (sender) => sender === this.sender || onHint(), onHint)
       .catch((failure: unknown) => log.warn("no hints from other servers", { failure: describeFailure(failure) }));
   }
 
-  /** Tells the other servers, now or in a moment together with what comes until then. */
+  /** Sends a hint now, or one for all calls within {@link intervalMs}. */
   send(): void {
     if (this.isPausing) this.isWanted = true;
     else this.sendNow();
@@ -65,7 +65,7 @@ export class Hints {
     this.isWanted = false;
     const { db, log } = this.options;
     notifyServers(db, { channel, sender: this.sender })
-      .catch((failure: unknown) => log.debug("a hint was not sent", { failure: describeFailure(failure) }))
+      .catch((failure: unknown) => log.debug("hint not sent", { failure: describeFailure(failure) }))
       .finally(() =>
         setTimeout(() => {
           this.isPausing = false;

@@ -1,9 +1,9 @@
 import { type Kysely, type RawBuilder, sql } from "kysely";
 import type { BookingEventType } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
-import { type GivenCursor, isBehind, type Position } from "./cursors.ts";
+import { isBehind, type ParsedCursor, type Position } from "./cursors.ts";
 
-/** An event as it is stored. `user_id` is null when it is about timeslots, and belongs to nobody. */
+/** A stored event. `user_id` is null for events about timeslots, which belong to no user. */
 export interface EventRow {
   transaction_id: number;
   id: number;
@@ -14,37 +14,37 @@ export interface EventRow {
   data: Record<string, unknown>;
 }
 
-/** Which events somebody reads. What is left out does not matter. */
+/** A filter of events. Missing fields match every event. */
 export interface EventFilter {
   userId?: number | undefined;
   roomId?: number | undefined;
-  /** `bookings` are updates and reminders of bookings, `timeslots` what happened to the timeslots of a room. */
+  /** `bookings` are changes and reminders of bookings, `timeslots` are changes of a room's timeslots. */
   about?: "bookings" | "timeslots";
 }
 
 export interface EventQuery extends EventFilter {
-  /** Only events behind this place. */
+  /** Only events after this position. */
   after: Position;
-  /** Only events up to this place. */
+  /** Only events up to this position. */
   upTo?: Position;
   limit: number;
 }
 
-/** What a look at the feed finds. */
+/** The result of {@link readEvents}. */
 export interface EventBatch {
   /** In the order of the feed. */
   events: EventRow[];
   generation: string;
-  /** Behind every event that is settled: nothing can appear before it any more. */
+  /** The end of the settled events. No new event can appear before it. */
   settled: Position;
-  /** The last place from which events were removed. */
+  /** The position of the last removed event. */
   removed: Position;
-  /** Whether there are committed events that wait for an older transaction to end. */
+  /** Whether committed events wait for an older transaction to end. */
   isHeld: boolean;
 }
 
-/** Whether something is missing between the cursor and what the feed still has, or the cursor is not of this feed. */
-export function hasGap({ generation, position }: GivenCursor, batch: EventBatch): boolean {
+/** Returns whether events after the cursor were removed, or the cursor belongs to another feed. */
+export function hasGap({ generation, position }: ParsedCursor, batch: EventBatch): boolean {
   return generation !== batch.generation || isBehind(batch.removed, position) || isBehind(position, batch.settled);
 }
 
@@ -58,15 +58,15 @@ type BatchRow = Omit<EventRow, "id"> & {
 };
 
 /**
- * Reads the feed behind a place. One statement, and so one snapshot: it takes only events of transactions below the oldest
- * that still runs in it. Events of a later one wait, also if they are committed, since an older one may still add some.
+ * Reads the feed after a position. It reads only events of transactions below the oldest one that still runs. Later events
+ * wait, because an older transaction may still add some. It is one statement, and so one snapshot.
  */
 export async function readEvents(db: Kysely<Database>, query: EventQuery): Promise<EventBatch> {
   const { after, upTo, userId, roomId, about, limit } = query;
   const conditions = [
-    sql`(transaction_id, id) > ${place(after)}`,
+    sql`(transaction_id, id) > ${positionSql(after)}`,
     sql`transaction_id < feed.settled`,
-    ...(upTo === undefined ? [] : [sql`(transaction_id, id) <= ${place(upTo)}`]),
+    ...(upTo === undefined ? [] : [sql`(transaction_id, id) <= ${positionSql(upTo)}`]),
     ...(userId === undefined ? [] : [sql`user_id = ${userId}`]),
     ...(roomId === undefined ? [] : [sql`room_id = ${roomId}`]),
     ...(about === undefined ? [] : [sql`user_id is ${sql.raw(about === "bookings" ? "not null" : "null")}`]),
@@ -102,11 +102,11 @@ export async function readEvents(db: Kysely<Database>, query: EventQuery): Promi
   };
 }
 
-function place({ transactionId, id }: Position): RawBuilder<unknown> {
+function positionSql({ transactionId, id }: Position): RawBuilder<unknown> {
   return sql`(${String(transactionId)}::text::xid8, ${id}::bigint)`;
 }
 
-/** Tells the other servers that there is something new. In a transaction of its own, since it takes a lock of all. */
+/** Notifies the other servers of new events. Use a transaction of its own, because NOTIFY takes a global lock. */
 export async function notifyServers(
   db: Kysely<Database>,
   { channel, sender }: { channel: string; sender: string },
@@ -115,8 +115,8 @@ export async function notifyServers(
 }
 
 /**
- * Removes at most `limit` events from before `before`, and notes up to where, in one statement. What another server is
- * removing is left to it. Returns how many.
+ * Removes at most `limit` events from before `before`, and stores the position of the last one, in one statement. Skips
+ * events that another server is removing. Returns the number of removed events.
  */
 export async function removeEvents(
   db: Kysely<Database>,
@@ -141,9 +141,9 @@ export async function removeEvents(
 }
 
 /**
- * Makes the feed this cluster's own. Transaction ids count anew in a database that was dumped and restored, so new events
- * would come to lie before old ones and never be read. The old ones are moved to the front, in the order of their ids, and
- * cursors from before are known by the feed's generation. Returns whether anything had to be done.
+ * Assigns the feed to this cluster, and returns whether it belonged to another one. Transaction ids restart in a database
+ * that was dumped and restored, so new events would precede old ones. The old ones move to the front, in the order of
+ * their ids. The feed gets a new generation, so that older cursors are detected.
  */
 export async function adoptFeed(db: Kysely<Database>): Promise<boolean> {
   const { rows } = await sql`

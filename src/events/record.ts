@@ -1,12 +1,11 @@
 /**
- * Writing events: parts of the statements that make the changes, so that change and event are written together or not at
- * all, in one round trip.
+ * SQL that writes events. It is part of the statement of a change, so that both are written together, in one round trip.
  */
 import { type RawBuilder, sql } from "kysely";
 import type { BookingEventType as BookingEvent } from "../../generated/contract.ts";
 import type { BookingEventType } from "../../generated/database.d.ts";
 
-/** `insert into booking_events …` of these rows, in this order, for a `with`. */
+/** Returns the statement, for a `with`, that inserts events of these rows in this order. */
 export function insertEvents(rows: RawBuilder<unknown>[]): RawBuilder<{ id: number }> {
   return sql<{ id: number }>`(
     insert into booking_events (type, user_id, room_id, booking_id, occurred_at, data)
@@ -15,12 +14,12 @@ export function insertEvents(rows: RawBuilder<unknown>[]): RawBuilder<{ id: numb
   )`;
 }
 
-/** As what a literal of SQL it is planned; never a text from outside. */
+/** Inlined as a literal so that the planner sees it. Never user input. */
 const typed = (type: BookingEventType) => sql`${sql.lit(type)}::booking_event_type`;
 
 /**
- * An event of the booking in `source`, a relation with the columns of `BookingRow`. The whole row is kept, as it is now, so
- * that the booking can be told as the API answers it.
+ * Returns the row of an event of the booking in `source`, a relation with the columns of `BookingRow`. It stores the
+ * whole current row, so that the event can show the booking as the API answers it.
  */
 export function bookingEvent(type: BookingEvent | "reminder", source: string, now: Date): RawBuilder<unknown> {
   const row = sql.ref(source);
@@ -30,7 +29,7 @@ export function bookingEvent(type: BookingEvent | "reminder", source: string, no
   `;
 }
 
-/** One or many timeslots of a room. */
+/** An event about timeslots of a room. */
 export interface TimeslotChangeRow {
   type: "taken" | "freed" | "generated" | "deleted" | "room_opened" | "room_closed";
   /** Expressions over `from`. */
@@ -39,11 +38,11 @@ export interface TimeslotChangeRow {
   isAvailable: RawBuilder<boolean>;
   startsAt: RawBuilder<Date | null>;
   endsAt: RawBuilder<Date | null>;
-  /** Where the row comes from, after `from`. */
+  /** The `from` clause of the row. */
   from: RawBuilder<unknown>;
 }
 
-/** An event of a room's timeslots. It has nothing personal in it. */
+/** Returns the row of an event about a room's timeslots. It has no personal data. */
 export function timeslotEvent(change: TimeslotChangeRow, now: Date): RawBuilder<unknown> {
   const { type, roomId, timeslotId, isAvailable, startsAt, endsAt, from } = change;
   return sql`

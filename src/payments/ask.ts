@@ -1,16 +1,17 @@
-/** Asking a payment provider, which may be slow, or gone, or talk nonsense. */
+/** Calls a payment provider, which may be slow, unreachable or faulty. */
 
-/** Milliseconds that a provider has for an answer. Whoever waits for a booking waits no longer than this and a little. */
+/** Most milliseconds for an answer. A request for a booking waits only a little longer than this. */
 const answerLimitMs = 8_000;
 
-/** The provider gave no answer in time. It may have done what it was asked for. */
+/** The provider did not answer in time. It may still have done the request. */
 export class ProviderTimeout extends Error {
   override name = "ProviderTimeout";
 }
 
 /**
- * Gives what `call` answers, or rejects after {@link answerLimitMs}. Never called inside a database transaction, which would
- * be held open by a stranger.
+ * Returns the answer of `call`. Never call it inside a database transaction, which a slow provider would keep open.
+ *
+ * @throws {ProviderTimeout} after {@link answerLimitMs}.
  */
 export async function askProvider<Answer>(call: () => Promise<Answer>): Promise<Answer> {
   const late = Promise.withResolvers<never>();

@@ -1,10 +1,10 @@
-/** Changes of checkouts alone, and the parts about payments that statements of bookings and settlements share. */
+/** Changes of checkouts, and SQL about payments that statements of bookings and settlements share. */
 import { type Kysely, type RawBuilder, sql } from "kysely";
 import type { PaymentStatus } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
 import { enqueue } from "../jobs/enqueue.ts";
 
-/** Notes what the provider calls a checkout. */
+/** Stores the provider's name of a checkout. */
 export async function setCheckoutReference(
   db: Kysely<Database>,
   { id, reference }: { id: string; reference: string },
@@ -12,7 +12,7 @@ export async function setCheckoutReference(
   await db.updateTable("checkouts").set({ reference }).where("id", "=", id).execute();
 }
 
-/** Closes those of these checkouts that nobody else is dealing with, and says how many. */
+/** Closes the open ones of these checkouts and returns their number. Skips those that are locked. */
 export async function closeCheckoutsOf(
   db: Kysely<Database>,
   { ids, now }: { ids: string[]; now: Date },
@@ -22,18 +22,19 @@ export async function closeCheckoutsOf(
   return count;
 }
 
-/** Closes a checkout whose address nobody was given. Should the provider have opened it, it expires there. */
+/** Closes a checkout whose address no caller got. If the provider has opened it, it expires there. */
 export async function abandonCheckout(db: Kysely<Database>, { id, now }: { id: string; now: Date }): Promise<void> {
   await db.updateTable("checkouts").set({ closed_at: now }).where("id", "=", id).where("closed_at", "is", null)
     .execute();
 }
 
 /**
- * Closes the open checkouts for which `which` holds, for a `with`: nobody shall pay there any more. The provider is told by
- * a job.
+ * Returns the statement, for a `with`, that closes the open checkouts for which `which` is true. A job closes each at the
+ * provider.
  */
 export function closeCheckouts(which: RawBuilder<boolean>, now: Date): RawBuilder<{ id: string }> {
-  // Locked first: what an update sets it works out before it waits, and would add a job for a checkout that is closed by then.
+  // An update computes its new values before it waits for a lock. So the select locks first, or a checkout that another
+  // transaction closes meanwhile would get a second job.
   return sql<{ id: string }>`(
     update checkouts set closed_at = ${now}::timestamptz, close_job_id = ${enqueue("close_checkout", sql`open.id`)}
     from (select id from checkouts where closed_at is null and ${which} for update skip locked) open
@@ -43,8 +44,8 @@ export function closeCheckouts(which: RawBuilder<boolean>, now: Date): RawBuilde
 }
 
 /**
- * `insert into refunds …` of what `due` selects, with the jobs, for a `with`: `payment_id`, `booking_id`, `amount`, and
- * `target`, what shall have been given back of the payment in all.
+ * Returns the statement, for a `with`, that inserts the refunds of `due` and their jobs. The columns of `due` are
+ * `payment_id`, `booking_id`, `amount`, and `target`, the total refund of the payment after this one.
  */
 export function newRefund(due: RawBuilder<unknown>, now: Date): RawBuilder<{ id: string }> {
   return sql<{ id: string }>`(
@@ -56,13 +57,13 @@ export function newRefund(due: RawBuilder<unknown>, now: Date): RawBuilder<{ id:
   )`;
 }
 
-/** What a booking `b` owes or has paid, unless a refund is under way or has failed, which is what has to be seen. */
+/** Returns an SQL expression: `status`, unless a refund of the booking `b` is pending or has failed. */
 export function unlessRefunding(status: RawBuilder<PaymentStatus>): RawBuilder<PaymentStatus> {
   return sql<PaymentStatus>`case
     when b.payment_status in ('refund_pending', 'refund_failed') then b.payment_status else ${status} end`;
 }
 
-/** How far what was paid has been given back. */
+/** Returns an SQL expression for the payment status of a paid booking, by its paid and refunded amounts. */
 export function paidStatus(paid: RawBuilder<unknown>, refunded: RawBuilder<unknown>): RawBuilder<PaymentStatus> {
   return sql<PaymentStatus>`case
     when ${refunded} = 0 then 'paid' when ${refunded} = ${paid} then 'refunded' else 'partially_refunded'

@@ -1,4 +1,4 @@
-/** Opening the place where a booking is paid. */
+/** Opens checkouts at the payment provider. */
 import type { Kysely } from "kysely";
 import type { Booking } from "../../generated/contract.ts";
 import type { Clock } from "../time/clock.ts";
@@ -15,12 +15,12 @@ export interface CheckoutRules {
   log: Log;
 }
 
-/** Where a booking is paid, or why there is no such place. */
+/** The page where a booking is paid, or the reason why there is none. */
 export type OpenedCheckout = { url: string } | { url: null; because: "refused" | "unavailable" };
 
 /**
- * Asks the provider for the page where `booking` is paid by the checkout `id`, which is written already. When the provider
- * fails the booking stands all the same, and another checkout may be asked for.
+ * Asks the provider for the page of the checkout `id` of `booking`. The row of the checkout exists already. If the provider
+ * fails, the booking stays and a new checkout may be requested.
  */
 export async function openCheckout(
   { db, clock, log }: CheckoutRules,
@@ -37,9 +37,9 @@ export async function openCheckout(
     await setCheckoutReference(db, { id, reference });
     return { url };
   } catch (failure) {
-    log.warn("a checkout could not be opened", { bookingId: booking.id, failure: describeFailure(failure) });
+    log.warn("checkout could not be opened", { bookingId: booking.id, failure: describeFailure(failure) });
     await abandonCheckout(db, { id, now }).catch(() => {
-      // It closes with its booking.
+      // The checkout closes with its booking.
     });
     return { url: null, because: failure instanceof ProviderRefusal ? "refused" : "unavailable" };
   }

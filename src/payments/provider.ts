@@ -1,45 +1,45 @@
 /**
- * What a payment provider is. One more is a file beside this one that exports a {@link PaymentProviderType}, and its line in
- * `providers.ts`.
+ * The interface of payment providers. To add one, export a {@link PaymentProviderType} from a file beside this one, and
+ * add it to `providers.ts`.
  */
 import type { z } from "zod";
 import type { Booking } from "../../generated/contract.ts";
 
-/** Money is counted in hundredths of the currency's main unit, whatever units the provider counts in. */
+/** `cents` are hundredths of the currency's main unit, also if the provider uses other units. */
 export interface CheckoutRequest {
   /**
-   * A UUID of ours, which nobody can guess. The provider sends it back with everything that it says about the payment. It
-   * is also the key by which a request that is sent twice makes nothing twice.
+   * Our own random UUID. The provider sends it back in every message about the payment. It is also the idempotency key of
+   * the request.
    */
   id: string;
   booking: Booking;
   cents: number;
-  /** For how long the timeslot is still held; null when it is held without an end. */
+  /** How long the timeslot is still held. Null means without an end. */
   heldForMs: number | null;
 }
 
 export interface Checkout {
-  /** The provider's name for it. */
+  /** The provider's name of the checkout. */
   reference: string;
-  /** Where the person pays. */
+  /** The page to pay. */
   url: string;
 }
 
 export interface RefundRequest {
   /**
-   * A UUID of ours. There is at most one refund of it, however often it is asked for, and with whatever key: an answer may
-   * have been lost long ago.
+   * Our own UUID. The provider makes at most one refund for it, for any number of requests and keys. The answer of an
+   * early request may have been lost.
    */
   id: string;
-  /** Changes with the amount, and when an admin has it tried again after it had failed for good. */
+  /** Changes with the amount, and if an admin retries a failed refund. */
   idempotencyKey: string;
-  /** The provider's name for the payment. */
+  /** The provider's name of the payment. */
   payment: string;
   cents: number;
   currency: string;
 }
 
-/** What a provider tells us about a checkout of ours. Facts, that hold in whatever order they arrive. */
+/** A report of a provider about one of our checkouts. It is a fact, and reports may arrive in any order. */
 export type PaymentNotice =
   & {
     /** The provider's id of this message. It may be delivered more than once. */
@@ -53,59 +53,59 @@ export type PaymentNotice =
     | { kind: "failed" }
     /** The checkout can no longer be used. */
     | { kind: "expired" }
-    /** How much of a payment has been given back so far, in all. */
+    /** The total refund of a payment so far. */
     | { kind: "refunded"; payment: string; cents: number; currency: string }
   );
 
-/** A message of the provider as it came, which its signature is of. */
+/** A message of the provider as received. Its signature covers the exact body. */
 export interface Webhook {
   body: string;
   headers: Headers;
 }
 
-/** A way to be paid online. It is never asked inside a database transaction, and always through `askProvider`. */
+/** An online payment provider. Call it only through `askProvider`, and never inside a database transaction. */
 export interface PaymentProvider {
   readonly name: string;
-  /** @throws {ProviderRefusal} when it will not take this payment. */
+  /** @throws {ProviderRefusal} if the provider refuses this payment. */
   createCheckout(request: CheckoutRequest): Promise<Checkout>;
   /**
-   * Makes sure that a checkout can no longer be paid. One that is expired or closed already is left as it is. For one that
-   * is paid it tells so, in case its own message never arrived.
+   * Ensures that a checkout can no longer be paid. Leaves an expired or closed one as it is. For a paid one it returns the
+   * notice, because the provider's own message may be lost.
    */
   closeCheckout(reference: string): Promise<PaymentNotice | undefined>;
   /**
-   * Gives money back and returns the provider's name for the refund.
+   * Refunds money and returns the provider's name of the refund.
    *
-   * @throws {ProviderRefusal} when it will not.
+   * @throws {ProviderRefusal} if the provider refuses it.
    */
   refund(request: RefundRequest): Promise<string>;
   /**
-   * Verifies signature and age, and tells what the message says; undefined when it says nothing about a checkout of ours.
-   * Fails when it is about one, but cannot be read: it will be sent again.
+   * Verifies the signature and age of a message, and returns its notice. Returns undefined if the message is not about one
+   * of our checkouts. Throws if it is but cannot be parsed, so that the provider sends it again.
    *
    * @throws {Problem} `webhook_invalid`.
    */
   readWebhook(webhook: Webhook): Promise<PaymentNotice | undefined>;
 }
 
-/** The provider understood, and will not do it, also when it is asked again. */
+/** The provider understood the request and refused it. A retry would be refused too. */
 export class ProviderRefusal extends Error {
   override name = "ProviderRefusal";
 }
 
-/** Addresses that a provider sends people to. */
+/** URLs that a provider sends people to. */
 export interface PaymentLinks {
-  /** `path` on this server, as the outside sees it. */
+  /** Returns the public URL of `path` on this server. */
   page(path: string): string;
-  /** Where a person goes on after a checkout of this booking. */
+  /** Returns the page after a checkout of this booking. */
   afterCheckout(bookingId: number, outcome: "paid" | "declined" | "cancelled"): string;
 }
 
 export type PaymentSettings = Record<string, string | undefined>;
 
-/** A kind of provider, and what it needs from the environment. */
+/** A type of provider with its environment variables. */
 export interface PaymentProviderType {
-  /** Environment variables by name. Those of the provider that is chosen are parsed at the start. */
+  /** Environment variables by name. The start parses those of the configured provider. */
   variables: Record<string, z.ZodType<string | undefined, string | undefined>>;
   open(settings: PaymentSettings, links: PaymentLinks): PaymentProvider;
 }

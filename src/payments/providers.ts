@@ -1,4 +1,4 @@
-/** The payment providers that there are, by the names of `PAYMENT_PROVIDER`. */
+/** The payment providers, by the values of `PAYMENT_PROVIDER`. */
 import type { PaymentLinks, PaymentProvider, PaymentProviderType, PaymentSettings } from "./provider.ts";
 import { sandboxPayments } from "./sandbox.ts";
 import { stripePayments } from "./stripe.ts";
@@ -9,7 +9,7 @@ export const providerTypes = { sandbox: sandboxPayments, stripe: stripePayments 
 >;
 export type PaymentProviderName = keyof typeof providerTypes;
 
-/** The provider that is configured. Undefined with `none`: payments happen elsewhere, and an admin confirms. */
+/** Opens the configured provider. Returns undefined for `none`: payments happen elsewhere, and an admin confirms. */
 export function openPaymentProvider(
   { paymentProvider, paymentSettings }: {
     paymentProvider: "none" | PaymentProviderName;
@@ -20,7 +20,7 @@ export function openPaymentProvider(
   return paymentProvider === "none" ? undefined : providerTypes[paymentProvider].open(paymentSettings, links);
 }
 
-/** Links of a server that the outside sees at `publicUrl`. People go on at `returnUrl` after a checkout. */
+/** Returns the links of a server with the public URL `publicUrl`. A checkout leads to `returnUrl`, or to that URL. */
 export function paymentLinks(publicUrl: () => string, returnUrl: string | undefined): PaymentLinks {
   return {
     page: (path) => `${publicUrl()}${path}`,

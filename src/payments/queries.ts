@@ -1,4 +1,4 @@
-/** Looking up what payments need to know. What changes them is in `writes.ts`. */
+/** Queries of checkouts and refunds. */
 import { type Kysely, sql } from "kysely";
 import type { RefundStatus } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
@@ -6,7 +6,7 @@ import type { Database } from "../database/connect.ts";
 export interface CheckoutRow {
   bookingId: number;
   provider: string;
-  /** The provider's name for it; null while the provider has not answered, or when it never did. */
+  /** The provider's name of the checkout. Null until the provider has answered. */
   reference: string | null;
   isClosed: boolean;
 }
@@ -23,7 +23,7 @@ export interface RefundRow {
   jobId: number;
   provider: string;
   payment: string;
-  /** What is still to be given back: by what the provider has reported it may be less than was decided, or nothing. */
+  /** The amount still to refund. It may be less than decided, or 0, if the provider has reported other refunds. */
   owed: string;
   currency: string;
   idempotencyKey: string;
@@ -44,15 +44,15 @@ export async function findRefund(db: Kysely<Database>, id: string): Promise<Refu
     .executeTakeFirst();
 }
 
-/** The pending refund that this job was to ask for. */
+/** Returns the pending refund of a job. */
 export function findRefundOfJob(db: Kysely<Database>, jobId: number): Promise<{ id: string } | undefined> {
   return db.selectFrom("refunds").select("id").where("job_id", "=", jobId).where("status", "=", "pending")
     .executeTakeFirst();
 }
 
-/** Open checkouts of bookings that no longer wait for a payment. */
+/** Lists the open checkouts of bookings that no longer wait for a payment. */
 export async function listStrayCheckouts(db: Kysely<Database>, { limit }: { limit: number }): Promise<string[]> {
-  // The booking of each is looked up. As a join it might read all bookings, of which most no longer wait.
+  // The subquery finds the booking of each open checkout. A join might read all bookings.
   const rows = await db.selectFrom("checkouts as c").select("c.id")
     .where("c.closed_at", "is", null)
     .where((eb) => eb(eb.selectFrom("bookings").select("status").whereRef("id", "=", "c.booking_id"), "<>", "pending"))

@@ -1,47 +1,47 @@
 /**
- * Payments for trying out: no money moves. The checkout is a page of this server (`sandbox/checkout_page.ts`), whose buttons
- * make this server send itself what a real provider would send, signed in the same way.
+ * The sandbox provider. No money moves. The checkout is a page of this server (`sandbox/checkout_page.ts`). Its buttons
+ * make the server send signed webhooks to itself, as a real provider would.
  */
 import { z } from "zod";
 import { Problem } from "../contract/problems.ts";
 import type { PaymentNotice, PaymentProvider, PaymentProviderType, Webhook } from "./provider.ts";
 
-/** Seconds after which a signature is no longer taken, so that a message that was caught cannot be sent again. */
+/** Seconds after which a signature expires, so that an intercepted message cannot be replayed. */
 const toleranceSeconds = 300;
 const header = "Sandbox-Signature";
 const name = "sandbox";
 
-const place = { id: z.string().min(1), checkout: z.uuid() };
+const subject = { id: z.string().min(1), checkout: z.uuid() };
 const money = { payment: z.string().min(1), cents: z.int().min(0), currency: z.string() };
 const sandboxEvent = z.discriminatedUnion("type", [
-  z.object({ ...place, ...money, type: z.literal("paid") }),
-  z.object({ ...place, type: z.literal("failed") }),
-  z.object({ ...place, type: z.literal("expired") }),
-  z.object({ ...place, ...money, type: z.literal("refunded") }),
+  z.object({ ...subject, ...money, type: z.literal("paid") }),
+  z.object({ ...subject, type: z.literal("failed") }),
+  z.object({ ...subject, type: z.literal("expired") }),
+  z.object({ ...subject, ...money, type: z.literal("refunded") }),
 ]);
 export type SandboxEvent = z.infer<typeof sandboxEvent>;
 
 type OpenArguments = Parameters<PaymentProviderType["open"]>;
 
 export interface SandboxPayments extends PaymentProvider {
-  /** An event as it is sent to the webhook. `signedAt` is in milliseconds since 1970. */
+  /** Returns an event as a signed message for the webhook. `signedAt` is in milliseconds since 1970. */
   sign(event: SandboxEvent, options?: { signedAt?: number }): Promise<Webhook>;
 }
 
-type SandboxPaymentsType = Omit<PaymentProviderType, "open"> & { open: (...given: OpenArguments) => SandboxPayments };
+type SandboxPaymentsType = Omit<PaymentProviderType, "open"> & { open: (...args: OpenArguments) => SandboxPayments };
 
 export const sandboxPayments: SandboxPaymentsType = {
   variables: {},
 
   open(_settings, links) {
-    // Signed and verified by the same process, so nobody else needs to know it.
+    // The same process signs and verifies, so the key stays in memory.
     const key = crypto.subtle.generateKey({ name: "HMAC", hash: "SHA-256" }, false, ["sign", "verify"]);
     const signedPart = (time: string, body: string) => new TextEncoder().encode(`${time}.${body}`);
 
     return {
       name,
       createCheckout: ({ id }) => Promise.resolve({ reference: id, url: links.page(`/sandbox/checkout/${id}`) }),
-      // The page looks at the booking each time.
+      // The page reads the booking each time.
       closeCheckout: () => Promise.resolve(undefined),
       refund: ({ id }) => Promise.resolve(`sandbox_refund_${id}`),
 
@@ -66,12 +66,12 @@ export const sandboxPayments: SandboxPaymentsType = {
   },
 };
 
-/** Whether payments are those of the sandbox, which has a page of its own. */
+/** Returns whether the provider is the sandbox, which has a page of its own. */
 export function isSandboxPayments(payments: PaymentProvider | undefined): payments is SandboxPayments {
   return payments?.name === name;
 }
 
 function toNotice({ id: eventId, checkout: checkoutId, type: kind, ...rest }: SandboxEvent): PaymentNotice {
-  // What is left of an event is what its kind of notice has.
+  // The other fields of an event are those of its kind of notice.
   return { eventId, checkoutId, kind, ...rest } as PaymentNotice;
 }

@@ -1,4 +1,4 @@
-/** Payments through Stripe: a hosted Checkout Session for each checkout, refunds of what it took, signed webhooks. */
+/** Payments through Stripe: a hosted Checkout Session per checkout, refunds, and signed webhooks. */
 import type { Stripe } from "stripe";
 import { z } from "zod";
 import { describeTimes } from "../time/calendar.ts";
@@ -30,21 +30,21 @@ const variables = {
 
 export const stripePayments: PaymentProviderType = { variables, open: openStripe };
 
-/** An amount that the currency has no coins for. */
+/** An amount that cannot be expressed in the currency. */
 export class InexpressibleAmount extends Error {
   override name = "InexpressibleAmount";
 }
 
-// From https://docs.stripe.com/currencies. Currencies without fractions are counted in whole units, but for these, whose
-// special case goes before the list of those without decimals.
+// From https://docs.stripe.com/currencies. Stripe uses whole units for currencies without fractions. ISK and UGX are a
+// special case there.
 const wholeYetInHundredths = new Set(["ISK", "UGX"]);
 const isInWholeUnits = (currency: string) => hasNoFractions(currency) && !wholeYetInHundredths.has(currency);
 const withThreeDecimals = new Set(["BHD", "JOD", "KWD", "OMR", "TND"]);
 
 /**
- * Hundredths of the main unit in the units that Stripe counts this currency in.
+ * Converts hundredths of the main unit to Stripe's units of the currency.
  *
- * @throws {InexpressibleAmount} for half a yen and the like.
+ * @throws {InexpressibleAmount} for an amount with fractions that the currency does not have, such as half a yen.
  */
 export function toStripeAmount(cents: number, currency: string): number {
   if (!Number.isSafeInteger(cents) || (hasNoFractions(currency) && cents % 100 !== 0)) {
@@ -55,9 +55,9 @@ export function toStripeAmount(cents: number, currency: string): number {
 }
 
 /**
- * The way back of {@link toStripeAmount}.
+ * Converts Stripe's units of the currency to hundredths of the main unit.
  *
- * @throws {InexpressibleAmount} for thousandths, which Stripe itself never takes.
+ * @throws {InexpressibleAmount} for thousandths, which Stripe itself never charges.
  */
 export function fromStripeAmount(amount: number, currency: string): number {
   const cents = isInWholeUnits(currency) ? amount * 100 : withThreeDecimals.has(currency) ? amount / 10 : amount;
@@ -68,9 +68,9 @@ export function fromStripeAmount(amount: number, currency: string): number {
 const minuteMs = 60_000;
 
 /**
- * When a session expires by itself, in Unix seconds: with the hold, as near as Stripe allows. It takes 30 minutes to 24
- * hours by its own clock, to which 5 minutes are left. Mostly a hold is shorter than that, and the server closes the
- * session when the hold ends; this is for a server that could not.
+ * Returns when a session expires by itself, in Unix seconds: at the end of the hold, as near as Stripe allows. It allows
+ * 30 minutes to 24 hours by its own clock, so both limits have a margin of 5 minutes. Most holds are shorter, and the
+ * server closes the session when the hold ends. The expiry is for a server that could not.
  */
 export function sessionExpiry(heldForMs: number | null, nowMs: number): number {
   const openForMs = Math.min(Math.max(heldForMs ?? Infinity, 35 * minuteMs), (24 * 60 - 5) * minuteMs);
@@ -78,7 +78,7 @@ export function sessionExpiry(heldForMs: number | null, nowMs: number): number {
 }
 
 const message = { id: z.string().min(1) };
-// Others may use the same account: what does not carry a checkout of ours is theirs.
+// Other servers may share the account. Objects without our metadata belong to them.
 const ours = { metadata: z.object({ slotkeeper_checkout: z.uuid() }) };
 const payment = {
   ...ours,
@@ -86,10 +86,10 @@ const payment = {
   currency: z.string().length(3).toUpperCase(),
 };
 const paidSession = z.object({ ...payment, payment_status: z.literal("paid"), amount_total: z.int() });
-// By a slow way to pay, a session is completed before its money is there; async_payment_succeeded follows.
+// A slow payment method completes a session before the money arrives. async_payment_succeeded follows.
 const unpaidSession = z.object({ ...ours, payment_status: z.enum(["unpaid", "no_payment_required"]) });
 
-/** All that concerns us of the events that do. */
+/** The relevant events with their relevant fields. */
 const eventsOfInterest = z.discriminatedUnion("type", [
   z.object({
     ...message,
@@ -98,7 +98,7 @@ const eventsOfInterest = z.discriminatedUnion("type", [
   }),
   z.object({
     ...message,
-    // A session whose payment fails days later is over by then.
+    // A session whose payment fails days later is already closed.
     type: z.enum(["checkout.session.async_payment_failed", "checkout.session.expired"]),
     data: z.object({ object: z.object(ours) }),
   }),
@@ -111,18 +111,21 @@ const eventsOfInterest = z.discriminatedUnion("type", [
 const typesOfInterest = new Set<string>(
   eventsOfInterest.options.flatMap(({ shape: { type } }) => "options" in type ? type.options : [type.value]),
 );
-/** What is about a checkout of ours, whatever else it says. */
+/** An event of interest about one of our checkouts. Its other fields are not checked. */
 const aboutOurs = z.object({
   type: z.string().refine((type) => typesOfInterest.has(type)),
   data: z.object({ object: z.object(ours) }),
 });
 
-/** Undefined for what is not about us. Fails for what is, but cannot be read: Stripe sends it again, and shows the failure. */
+/**
+ * Returns undefined for an event that is not about our checkouts. Throws if it is but cannot be parsed: Stripe then sends
+ * it again, and its dashboard shows the failure.
+ */
 function toNotice(event: unknown): PaymentNotice | undefined {
   const { data, error } = eventsOfInterest.safeParse(event);
   if (data === undefined) {
     if (!aboutOurs.safeParse(event).success) return undefined;
-    throw new Error("an event of Stripe about a checkout of ours is not as we know it", { cause: error });
+    throw new Error("An event of Stripe about one of our checkouts cannot be parsed", { cause: error });
   }
   const about = { eventId: data.id, checkoutId: data.data.object.metadata.slotkeeper_checkout };
   switch (data.type) {
@@ -147,16 +150,16 @@ function paidNotice(eventId: string, session: z.output<typeof paidSession>): Pay
   return { eventId, checkoutId: metadata.slotkeeper_checkout, kind: "paid", payment, cents, currency };
 }
 
-/** Refusals that time cures: the account gets money again. */
-const curable = new Set<string | undefined>(["balance_insufficient", "insufficient_funds"]);
+/** Temporary refusals, until the account has money again. */
+const temporary = new Set<string | undefined>(["balance_insufficient", "insufficient_funds"]);
 
-/** Whether Stripe understood and will not do it, also when it is asked again. */
+/** Returns whether Stripe understood the request and would refuse a retry too. */
 function isRefusal(error: unknown, errors: typeof Stripe.errors): error is Stripe.errors.StripeError {
   return (error instanceof errors.StripeInvalidRequestError || error instanceof errors.StripeCardError) &&
-    !curable.has(error.code);
+    !temporary.has(error.code);
 }
 
-function expressible(cents: number, currency: string): number {
+function toPayableAmount(cents: number, currency: string): number {
   try {
     return toStripeAmount(cents, currency);
   } catch (error) {
@@ -165,7 +168,7 @@ function expressible(cents: number, currency: string): number {
   }
 }
 
-/** @param timeoutMs Of one attempt, with the body of its answer. One that fails is followed by another, 0.5 s later. */
+/** @param timeoutMs Limit of one attempt, including the body of the answer. A failed one is retried once, 0.5 s later. */
 export function openStripe(
   settings: PaymentSettings,
   links: PaymentLinks,
@@ -174,7 +177,7 @@ export function openStripe(
   const { STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET, STRIPE_API_URL } = z.object(variables).parse(settings);
   const api = new URL(STRIPE_API_URL ?? "https://api.stripe.com");
 
-  // Loaded here, so that only a server that uses Stripe pays its 8 MB and tenth of a second.
+  // Imported here, so that only a server with Stripe pays its 8 MB and 0.1 s.
   const loading = import("stripe").then(({ Stripe }) => ({
     errors: Stripe.errors,
     cryptoProvider: Stripe.createSubtleCryptoProvider(),
@@ -208,7 +211,7 @@ export function openStripe(
         quantity: 1,
         price_data: {
           currency: booking.currency.toLowerCase(),
-          unit_amount: expressible(cents, booking.currency),
+          unit_amount: toPayableAmount(cents, booking.currency),
           product_data: {
             name: booking.room.name,
             description: describeTimes(booking.room.timeZone, booking.timeslot),
@@ -226,7 +229,7 @@ export function openStripe(
       throw error;
     });
     if (typeof session.id !== "string" || typeof session.url !== "string") {
-      throw new Error(`Stripe gives no address to pay at: its session ${session.id} is ${session.status}.`);
+      throw new Error(`Stripe returned no page to pay: its session ${session.id} is ${session.status}.`);
     }
     return { reference: session.id, url: session.url };
   }
@@ -248,8 +251,8 @@ export function openStripe(
     const { stripe, errors } = await loading;
     const { id, payment, cents, currency, idempotencyKey } = request;
     try {
-      const amount = expressible(cents, currency);
-      // The key alone does not do: Stripe forgets it after 24 hours, and an admin has it tried again with another.
+      const amount = toPayableAmount(cents, currency);
+      // The key alone is not enough. Stripe forgets it after 24 hours, and a retry by an admin has another key.
       const known = await findRefund(request);
       const params = { payment_intent: payment, amount, metadata: { slotkeeper_refund: id } };
       const made = known ?? await stripe.refunds.create(params, { idempotencyKey });
@@ -258,7 +261,7 @@ export function openStripe(
           `Stripe's refund ${made.id} is ${made.status}: ${made.failure_reason ?? "no reason given"}.`,
         );
       }
-      if (typeof made.id !== "string") throw new Error("Stripe's answer is no refund.");
+      if (typeof made.id !== "string") throw new Error("Stripe's answer is not a refund.");
       return made.id;
     } catch (error) {
       if (isRefusal(error, errors)) throw new ProviderRefusal(error.message, { cause: error });
@@ -269,7 +272,7 @@ export function openStripe(
   async function verify(body: string, signature: string): Promise<unknown> {
     const { stripe, cryptoProvider } = await loading;
     try {
-      // Undefined is Stripe's own tolerance, 300 seconds, against the clock of this machine.
+      // Undefined means Stripe's own tolerance: 300 seconds by the clock of this machine.
       return await stripe.webhooks.constructEventAsync(
         body,
         signature,
@@ -278,7 +281,7 @@ export function openStripe(
         cryptoProvider,
       );
     } catch (cause) {
-      const detail = "The message is not signed with this endpoint's secret of Stripe, or it is older than 5 minutes.";
+      const detail = "The message is not signed with Stripe's secret of this endpoint, or it is older than 5 minutes.";
       throw new Problem("webhook_invalid", detail, { cause });
     }
   }

@@ -1,6 +1,6 @@
 /**
- * The sandbox's checkout: the page of a payment provider, but of this server. It works without JavaScript. Pay and Decline
- * send our own webhook what a real provider would send, and lead the person back as it would.
+ * The checkout page of the sandbox provider. It works without JavaScript. The buttons Pay and Decline send a webhook to
+ * this server and redirect the person, as a real provider would.
  */
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
@@ -23,7 +23,7 @@ export interface CheckoutPageOptions extends SettlementRules {
   deadlines: Deadlines;
   payments: SandboxPayments;
   links: PaymentLinks;
-  /** Sends a request to this server, as if it came from outside. */
+  /** Sends a request to this server, as a client would. */
   deliver(request: Request): Response | Promise<Response>;
 }
 
@@ -32,11 +32,11 @@ type Markup = ReturnType<typeof html>;
 const path = "/sandbox/checkout/:checkoutId";
 const uuid = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/;
 
-/** Adds the page and what its buttons do. */
+/** Adds the page and its form. */
 export function addCheckoutPage(app: OpenAPIHono<AppEnv>, options: CheckoutPageOptions): void {
   const { payments, links, clock, limiter, deadlines, deliver } = options;
   const headers = (c: Context<AppEnv>, next: () => Promise<void>) => {
-    // Chromium holds a form to this also where its answer leads on to.
+    // Chromium also applies this to the redirect after the form.
     const back = new URL(links.afterCheckout(1, "paid")).origin;
     return secureHeaders({
       strictTransportSecurity: false,
@@ -83,7 +83,7 @@ export function addCheckoutPage(app: OpenAPIHono<AppEnv>, options: CheckoutPageO
           id,
           type: "paid",
           checkout: checkoutId,
-          // A second click pays nothing twice.
+          // A second click has the same payment, so it pays once.
           payment: `sandbox_payment_${checkoutId}`,
           cents: toCents(booking.price),
           currency: booking.currency,

@@ -1,14 +1,16 @@
-/** A clock that can be moved, so that nobody has to wait to see what time does. */
+/** A clock that an admin can move forward, to try reminders, holds and other effects of time. */
 import type { SandboxClock as ClockState } from "../../generated/contract.ts";
 import { type Clock, systemClock } from "../time/clock.ts";
 import { invalidFields, Problem } from "../contract/problems.ts";
 
-/** Beyond it some things that lie ahead have no date that Postgres and the API could write. */
+/** From this time on, Postgres and the API cannot format some dates ahead of it. */
 const end = new Date("9999-01-01T00:00:00Z");
 
-/** What the clock will show, and how it gets there. */
+/** A planned change of the clock. */
 export interface ClockPlan {
+  /** The state after the change. */
   state: ClockState;
+  /** Applies the change. */
   go(): void;
 }
 
@@ -22,9 +24,9 @@ export class SandboxClock implements Clock {
   }
 
   /**
-   * Works out how to go on from `time`. Nothing changes before `go` is called.
+   * Plans a move to `time`.
    *
-   * @throws {Problem} `clock_goes_forward` when it is later than that, `validation_failed` from the year 9999 on.
+   * @throws {Problem} `clock_goes_forward` if the clock is later already, `validation_failed` from the year 9999 on.
    */
   plan(time: Date): ClockPlan {
     if (time >= end) throw invalidFields([{ in: "body", path: "now", message: "must be before the year 9999" }]);
@@ -34,11 +36,11 @@ export class SandboxClock implements Clock {
       throw new Problem("clock_goes_forward", detail);
     }
     const aheadMs = this.aheadMs + time.getTime() - now.getTime();
-    // Somebody else may have gone further meanwhile.
+    // Another request may have moved the clock further meanwhile.
     return { state: this.stateAt(aheadMs), go: () => this.aheadMs = Math.max(this.aheadMs, aheadMs) };
   }
 
-  /** Works out how to go by the real time again. */
+  /** Plans a return to the real time. */
   planReset(): ClockPlan {
     return { state: this.stateAt(0), go: () => this.aheadMs = 0 };
   }

@@ -1,4 +1,4 @@
-/** Demo rooms and timeslots, so that a new sandbox can be booked at once. */
+/** Demo rooms and timeslots for a new sandbox. */
 import { type Kysely, sql } from "kysely";
 import type { CreateRoom } from "../../generated/contract.ts";
 import type { Database } from "../database/connect.ts";
@@ -6,9 +6,9 @@ import { addRoom, type RoomOptions } from "../rooms/rooms.ts";
 import { isTaken } from "../timeslots/taken.ts";
 import { addTimeslots } from "../timeslots/timeslots.ts";
 
-/** Days ahead that have timeslots. */
+/** Days ahead with timeslots. */
 const demoDays = 14;
-/** Any number that nothing else locks: of servers that start together, one fills in the demo. */
+/** Key of an advisory lock, used for nothing else. If servers start together, one at a time fills in the demo. */
 const demoLock = 5_072_011;
 
 const rooms: (Pick<CreateRoom, "name" | "description" | "roomType" | "capacity" | "hourlyRate" | "timeZone"> & {
@@ -53,8 +53,8 @@ const rooms: (Pick<CreateRoom, "name" | "description" | "roomType" | "capacity" 
 ];
 
 /**
- * Makes the demo rooms if the database is empty, and gives the demo rooms that there are timeslots for the next
- * {@link demoDays} days. The demo's rooms are those that say `demo: true` in their metadata; others are never touched.
+ * Creates the demo rooms if the database is empty. Then adds timeslots for the next {@link demoDays} days to all demo rooms.
+ * A demo room has `demo: true` in its metadata. Other rooms are never changed.
  */
 export async function fillInDemo({ db, clock, config }: RoomOptions & { db: Kysely<Database> }): Promise<void> {
   await db.transaction().execute(async (trx) => {
@@ -89,7 +89,7 @@ async function isEmptyDatabase(db: Kysely<Database>): Promise<boolean> {
   return rows[0]?.empty ?? false;
 }
 
-/** A free timeslot more than a day ahead, for the example that the start prints. Undefined when everything is taken. */
+/** Returns an available timeslot more than 24 hours ahead, for the example at the start. Undefined if there is none. */
 export function findFreeTimeslot(db: Kysely<Database>, now: Date): Promise<{ id: number; roomId: number } | undefined> {
   return db.selectFrom("timeslots as t").innerJoin("rooms as r", "r.id", "t.room_id")
     .select(["t.id", "t.room_id as roomId"])

@@ -6,7 +6,7 @@ import type { Caller } from "../contract/caller.ts";
 import type { Database } from "../database/connect.ts";
 import { describeFailure, type Log } from "../log.ts";
 import { validationProblem } from "../contract/validation.ts";
-import { formatCursor, type GivenCursor, isBehind, parseCursor, type Position } from "../events/cursors.ts";
+import { formatCursor, isBehind, parseCursor, type ParsedCursor, type Position } from "../events/cursors.ts";
 import type { EventFeed, LiveEvent } from "../events/feed.ts";
 import { type EventFilter, hasGap, readEvents } from "../events/queries.ts";
 
@@ -183,7 +183,7 @@ export class SocketSession {
   /** Sends everything behind the cursor, and lets the membership go live without a gap and without a repetition. */
   private async replay(
     membership: Membership,
-    { room, filter, given }: { room: Room; filter: EventFilter; given: GivenCursor },
+    { room, filter, given }: { room: Room; filter: EventFilter; given: ParsedCursor },
   ): Promise<void> {
     const { db, feed } = this.options;
     membership.position = given.position;

@@ -166,7 +166,7 @@ Deno.test("the feed of events goes on behind the last event that it told when th
     // Booked behind its back; asked to look, it finds no database.
     made.push((await newBooking(server, "bob", slots.at(-made.length) ?? slot)).id);
     feed.announce();
-    const outages = () => logged.filter((text) => text.includes("the feed cannot be read")).length;
+    const outages = () => logged.filter((text) => text.includes("feed cannot be read")).length;
     await eventually(() => Promise.resolve(outages() === (made.length / 2)));
     line.isCut = false;
     await eventually(() => Promise.resolve(told.length === made.length));

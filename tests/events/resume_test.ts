@@ -169,7 +169,7 @@ Deno.test("when the database is set back behind a running server, sockets are as
   const ahead = `${server.feed.generation}.${(transactionId + 1_000_000).toString(36)}.0`;
   server.feed.announce();
   assert.equal((await socket.closed).code, 1012);
-  assert(server.logged.some((line) => line.includes("the feed broke off")));
+  assert(server.logged.some((line) => line.includes("feed interrupted")));
 
   await using again = await join(server, ahead);
   await again.expect("joined");
