@@ -20,11 +20,13 @@ const shardCount = 8;
 /** The files of one name run in this many shards, so that few import the app. */
 const namedShardCount = 3;
 
-/** The long files that take longest. They start first, so that none runs alone in the end. */
-const longestFirst = [
+/** The long files that take longest: each is a shard. They start first, so that none runs alone in the end. */
+const longest = [
   ...["edge", "slow_clients", "drain", "payments_crash", "subscribe_servers", "docs", "idempotency_crash"],
   ...["rate_limits_redis", "sdk_runtimes", "checkout_page", "retries_servers", "loss", "injection", "readme"],
 ].map((name) => `tests/long/${name}_test.ts`).toSpliced(1, 0, "tests/contract/fuzz_test.ts");
+/** The other long files run in this many shards, which start after the first four. */
+const longShardCount = 3;
 
 interface Selection {
   shards: TestFile[][];
@@ -59,11 +61,12 @@ async function select(args: string[]): Promise<Selection> {
   const env = jobs(navigator.hardwareConcurrency + 1);
   const all = await readTestFiles(["tests"]);
   if (args.includes("--long")) {
-    const rank = ({ path }: TestFile) => longestFirst.indexOf(path) >>> 0;
-    const files = all.filter((file) => isLong(file) || hasFullSize(file)).toSorted((a, b) => rank(a) - rank(b));
-    // Two jobs use the cores, and two wait for limits of time. Each file is a shard: some change the environment.
+    const files = all.filter((file) => isLong(file) || hasFullSize(file));
+    const singles = longest.flatMap((path) => files.filter((file) => file.path === path)).map((file) => [file]);
+    const others = dealShards(files.filter(({ path }) => !longest.includes(path)), longShardCount);
+    // Two jobs use the cores, and two wait for limits of time.
     const longEnv = { ...jobs(navigator.hardwareConcurrency + 2), FULL_PROPERTIES: "1" };
-    return { shards: files.map((file) => [file]), options, env: longEnv, isVerbose: true };
+    return { shards: singles.toSpliced(4, 0, ...others), options, env: longEnv, isVerbose: true };
   }
   const [name, ...more] = names;
   if (name !== undefined) {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { Browser } from "playwright-core";
 import type { Booking, Timeslot } from "../../generated/contract.ts";
-import { hasBrowser, launchBrowser, openPage } from "../support/browser.ts";
+import { hasBrowser, launchBrowser, openPage, type WatchedPage } from "../support/browser.ts";
 import { newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
 import { eventTypes, newCheckout, paymentsOf } from "../support/sandbox_payments.ts";
 import { startServer, type TestServer } from "../support/server.ts";
@@ -15,13 +15,20 @@ if (ignore) console.log("Chromium not found. Set CHROMIUM_PATH to test the check
 // Shared by all tests, because a browser takes a second to start. Each test books a room of its own.
 let server: TestServer;
 let browser: Browser;
+/** A tab without JavaScript. */
+let tab: WatchedPage;
 
 Deno.test.beforeAll(async () => {
   server = await startServer({ env });
-  if (hasBrowser) browser = await launchBrowser();
+  if (!hasBrowser) return;
+  browser = await launchBrowser();
+  tab = await openPage(browser, { origins: [server.url], javaScriptEnabled });
 });
 
-Deno.test.beforeEach(() => server.clock.set("2026-03-02T10:00:00.000Z"));
+Deno.test.beforeEach(() => {
+  server.clock.set("2026-03-02T10:00:00.000Z");
+  for (const record of [tab?.visited, tab?.faults]) record?.splice(0);
+});
 
 Deno.test.afterAll(async () => {
   await server[Symbol.asyncDispose]();
@@ -63,7 +70,6 @@ Deno.test({
     });
     const { booking, checkoutUrl } = await newCheckout(server, "alice", slot);
     assert(checkoutUrl.startsWith(`${server.url}/sandbox/checkout/`));
-    await using tab = await openPage(browser, { origins: [server.url], javaScriptEnabled });
     const { page } = tab;
     const answer = await page.goto(checkoutUrl);
     assert.equal(answer?.status(), 200);
@@ -103,7 +109,6 @@ Deno.test({
   name: "checkout page: midnight, other time zones, change of clocks -> local time of the room",
   ignore,
   fn: async (t) => {
-    await using tab = await openPage(browser, { origins: [server.url], javaScriptEnabled });
     const cases = [
       [
         "Europe/Berlin",
@@ -152,7 +157,6 @@ Deno.test({
   fn: async () => {
     const { timeslot } = await newRoomWithTimeslot(server);
     const { booking, checkoutUrl } = await newCheckout(server, "alice", timeslot);
-    await using tab = await openPage(browser, { origins: [server.url], javaScriptEnabled });
     const { page } = tab;
     await page.goto(checkoutUrl);
     await page.getByRole("button", { name: "Decline" }).click();
@@ -182,7 +186,6 @@ Deno.test({
   fn: async () => {
     const { room, timeslot } = await newRoomWithTimeslot(server);
     const { booking, checkoutUrl } = await newCheckout(server, "alice", timeslot);
-    await using tab = await openPage(browser, { origins: [server.url], javaScriptEnabled });
     const { page } = tab;
     await page.goto(checkoutUrl);
     server.clock.set("2026-03-02T10:15:00.000Z");
@@ -216,7 +219,7 @@ Deno.test({
   fn: async () => {
     const { timeslot } = await newRoomWithTimeslot(server);
     const { booking, checkoutUrl } = await newCheckout(server, "alice", timeslot);
-    await using first = await openPage(browser, { origins: [server.url], javaScriptEnabled });
+    const first = tab;
     await using second = await openPage(browser, { origins: [server.url], javaScriptEnabled });
     for (const { page } of [first, second]) await page.goto(checkoutUrl);
     await first.page.getByRole("button", { name: "Pay" }).click();
@@ -246,13 +249,14 @@ Deno.test({
       const returning = { ...env, CHECKOUT_RETURN_URL: `${origin}/thanks?lang=de` };
       await using server = await startServer({ env: returning });
       const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
-      const cases = [["Pay", "paid", false], ["Pay", "paid", true], ["Decline", "declined", false]] as const;
-      for (const [index, [button, outcome, javaScript]] of cases.entries()) {
+      const origins = [server.url, origin];
+      await using plain = await openPage(browser, { origins, javaScriptEnabled });
+      await using scripted = await openPage(browser, { origins });
+      const cases = [[plain, "Pay", "paid"], [scripted, "Pay", "paid"], [plain, "Decline", "declined"]] as const;
+      for (const [index, [tab, button, outcome]] of cases.entries()) {
         const slot = slots[index];
         assert(slot);
         const { booking, checkoutUrl } = await newCheckout(server, "alice", slot);
-        const origins = [server.url, origin];
-        await using tab = await openPage(browser, { origins, javaScriptEnabled: javaScript });
         await tab.page.goto(checkoutUrl);
         await tab.page.getByRole("button", { name: button }).click();
         await tab.page.getByRole("heading", { name: "Welcome back" }).waitFor();
