@@ -6,7 +6,7 @@
  * - `deno task test createBooking`: the tests with this name, and the files named after it.
  * - `deno task test:long`: the long tests, the fuzz and the property tests at full size.
  *
- * Options go to `deno test`. `DENO_JOBS` sets the number of shards that run at once.
+ * Options go to `deno test`. `TEST_SHARDS` sets the number of shards, `DENO_JOBS` how many of them run at once.
  */
 import { join } from "node:path";
 import { migrate } from "../src/boot/migrate.ts";
@@ -16,7 +16,7 @@ import { dealShards, readTestFiles, selectByName, shardSource, type TestFile } f
 import { summarize } from "./test_summary.ts";
 
 /** Importing the app costs 0.8 CPU seconds a shard. With more shards the last one leaves the cores idle for less time. */
-const shardCount = 8;
+const shardCount = Number(Deno.env.get("TEST_SHARDS") ?? 8);
 /** The files of one name run in this many shards, so that few import the app. */
 const namedShardCount = 3;
 
@@ -73,7 +73,8 @@ async function select(args: string[]): Promise<Selection> {
     const selected = selectByName(all.filter((file) => !isLong(file)), name);
     if (selected === undefined || more.length > 0) {
       const fault = more.length > 0 ? "Only one name can be selected." : `No test or test file has the name ${name}.`;
-      const advice = "Give an operation (createBooking), a path (tests/api), or --filter with a part of a test's name.";
+      const advice =
+        "Give an operation (createBooking), an existing path (tests/api), or --filter with a part of a name.";
       throw new Error(`${fault} ${advice}`);
     }
     const { files, filter } = selected;

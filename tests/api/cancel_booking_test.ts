@@ -3,7 +3,7 @@ import type { BookingStatus } from "../../generated/contract.ts";
 import { confirm, missingId, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
 import { sharedServer } from "../support/server.ts";
 
-Deno.test("cancelBooking cancels a pending booking and says when and at whose wish", async () => {
+Deno.test("cancelBooking: pending booking -> cancelled, with cancelledAt and the reason user_request", async () => {
   await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const booking = await newBooking(server, "alice", timeslot);
@@ -26,7 +26,7 @@ Deno.test("cancelBooking cancels a pending booking and says when and at whose wi
   assert.deepEqual(await server.ok("getBooking", request), cancelled.booking);
 });
 
-Deno.test("cancelBooking refunds a confirmed booking and says so in the booking and in refundAmount", async (t) => {
+Deno.test("cancelBooking: paid booking -> refund of its tier, in the booking and in refundAmount", async (t) => {
   const cases = [
     { at: "2026-03-08T09:00:00.000Z", refund: 60, paymentStatus: "refunded" },
     { at: "2026-03-08T09:00:00.001Z", refund: 30, paymentStatus: "partially_refunded" },
@@ -34,7 +34,7 @@ Deno.test("cancelBooking refunds a confirmed booking and says so in the booking 
   ];
   await using server = await sharedServer();
   for (const { at, refund, paymentStatus } of cases) {
-    await t.step(`${refund} of 60 at ${at}: ${paymentStatus}`, async () => {
+    await t.step(`at ${at} -> ${refund} of 60, ${paymentStatus}`, async () => {
       server.clock.set("2026-03-02T10:00:00.000Z");
       const { timeslot } = await newRoomWithTimeslot(server);
       const confirmed = await confirm(server, await newBooking(server, "alice", timeslot));
@@ -57,7 +57,7 @@ Deno.test("cancelBooking refunds a confirmed booking and says so in the booking 
   }
 });
 
-Deno.test("cancelBooking leaves a booking that costs nothing not_required", async () => {
+Deno.test("cancelBooking: free booking -> paymentStatus stays not_required", async () => {
   await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server, { hourlyRate: null, autoConfirm: true });
   const { id: bookingId, status } = await newBooking(server, "alice", timeslot);
@@ -67,7 +67,7 @@ Deno.test("cancelBooking leaves a booking that costs nothing not_required", asyn
   assert.equal(cancelled.refundAmount, 0);
 });
 
-Deno.test("cancelBooking frees the timeslot at once, and no other", async () => {
+Deno.test("cancelBooking: two bookings, one cancelled -> its timeslot is free at once, the other is not", async () => {
   await using server = await sharedServer();
   const room = await newRoom(server);
   const slots = await newTimeslots(server, room, {
@@ -88,7 +88,7 @@ Deno.test("cancelBooking frees the timeslot at once, and no other", async () => 
   assert.equal((await newBooking(server, "bob", first)).status, "pending");
 });
 
-Deno.test("cancelBooking works until the last millisecond before the start and not at the start", async () => {
+Deno.test("cancelBooking: 1 ms before the start -> cancelled, from the start on -> 400 booking_not_cancellable", async () => {
   await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server);
   const token = await server.token("alice");
@@ -107,7 +107,7 @@ Deno.test("cancelBooking works until the last millisecond before the start and n
   }
 });
 
-Deno.test("cancelBooking refuses a booking that is over or cancelled and leaves it as it was", async (t) => {
+Deno.test("cancelBooking: cancelled, completed or no_show -> 400 booking_not_cancellable, booking unchanged", async (t) => {
   const statuses: BookingStatus[] = ["cancelled", "completed", "no_show"];
   await using server = await sharedServer();
   for (const status of statuses) {
@@ -119,7 +119,7 @@ Deno.test("cancelBooking refuses a booking that is over or cancelled and leaves 
       server.clock.set("2026-03-09T09:00:00.000Z");
       const admin = await server.token("admin", "admin");
       const over = await server.ok("updateBookingStatus", { token: admin, params, body: { status } });
-      // Back before the start, so that nothing but the status stands in the way.
+      // Before the start again, so that only the status is at fault.
       server.clock.set("2026-03-03T00:00:00.000Z");
       const token = await server.token("alice");
       await server.refused("booking_not_cancellable", "cancelBooking", { token, params });
@@ -128,7 +128,7 @@ Deno.test("cancelBooking refuses a booking that is over or cancelled and leaves 
   }
 });
 
-Deno.test("cancelBooking refuses the second time and keeps the first refund", async () => {
+Deno.test("cancelBooking: second call -> 400 booking_not_cancellable, first refund unchanged", async () => {
   await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const { id: bookingId } = await confirm(server, await newBooking(server, "alice", timeslot));
@@ -139,7 +139,7 @@ Deno.test("cancelBooking refuses the second time and keeps the first refund", as
   assert.deepEqual(await server.ok("getBooking", request), booking);
 });
 
-Deno.test("cancelBooking answers 403 not_booking_owner to everybody else, an admin included, and changes nothing", async () => {
+Deno.test("cancelBooking: another user or an admin -> 403 not_booking_owner, booking unchanged", async () => {
   await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const booking = await newBooking(server, "alice", timeslot);
@@ -150,13 +150,13 @@ Deno.test("cancelBooking answers 403 not_booking_owner to everybody else, an adm
   assert.deepEqual(await server.ok("getBooking", { token: await server.token("alice"), params }), booking);
 });
 
-Deno.test("cancelBooking answers 404 booking_not_found for a booking that is not there", async () => {
+Deno.test("cancelBooking: unknown booking -> 404 booking_not_found", async () => {
   await using server = await sharedServer();
   const request = { token: await server.token("alice"), params: { bookingId: missingId } };
   assert.equal((await server.refused("booking_not_found", "cancelBooking", request)).status, 404);
 });
 
-Deno.test("cancelBooking works in a room that was deactivated after the booking", async () => {
+Deno.test("cancelBooking: room deactivated after the booking -> cancelled and refunded", async () => {
   await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server);
   const { id: bookingId } = await confirm(server, await newBooking(server, "alice", timeslot));

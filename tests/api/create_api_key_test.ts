@@ -3,7 +3,7 @@ import { ApiKeyScope, operations, Problem } from "../../generated/contract.ts";
 import { contractOperations } from "../contract/document.ts";
 import { allRows, exampleCall, newExampleRows } from "../contract/example_calls.ts";
 import { findApiKey, newApiKey } from "../support/api_keys.ts";
-import { type Call, type OperationId, startServer, type TestServer } from "../support/server.ts";
+import { type Call, type OperationId, sharedServer, startServer, type TestServer } from "../support/server.ts";
 
 async function asAdmin(server: TestServer, body: Record<string, unknown>): Promise<Call> {
   return {
@@ -12,8 +12,8 @@ async function asAdmin(server: TestServer, body: Record<string, unknown>): Promi
   };
 }
 
-Deno.test("createApiKey shows the key this once, and keeps a hash of it and how it begins", async () => {
-  await using server = await startServer();
+Deno.test("createApiKey: new key -> returned once, stored as its hash and prefix only", async () => {
+  await using server = await sharedServer();
   const { apiKey, key, message } = await newApiKey(server, { name: "Door displays" });
   assert.match(key, /^slk_[0-9a-z]{8}_[\w-]{43}$/);
   assert.equal(apiKey.prefix, key.slice(0, 12));
@@ -24,15 +24,16 @@ Deno.test("createApiKey shows the key this once, and keeps a hash of it and how 
 
   const secret = key.slice(13);
   assert(!JSON.stringify(await allRows(server.db)).includes(secret), "nowhere in the database");
-  assert(!server.logged.some((line) => line.includes(secret)), "nothing for the log");
-  const { hash } = await server.db.selectFrom("api_keys").select("hash").executeTakeFirstOrThrow();
+  assert(!server.logged.some((line) => line.includes(secret)), "never logged");
+  const { hash } = await server.db.selectFrom("api_keys").select("hash").where("id", "=", apiKey.id)
+    .executeTakeFirstOrThrow();
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(key));
   assert.equal(hash, new Uint8Array(digest).toHex());
   await server.refused("token_invalid", "getMe", { token: `${apiKey.prefix}_${hash.slice(0, 43)}` });
 });
 
-Deno.test("createApiKey gives each key a user of its own, of which it says who made it", async () => {
-  await using server = await startServer();
+Deno.test("createApiKey: two keys of one name -> each its own user, createdBy is the admin", async () => {
+  await using server = await sharedServer();
   const { id: createdBy } = await server.ok("getMe", { token: await server.token("admin", "admin") });
   const made = [await newApiKey(server, { name: " Kiosk ⏰" }), await newApiKey(server, { name: " Kiosk ⏰" })];
   for (const { apiKey, key } of made) {
@@ -45,19 +46,17 @@ Deno.test("createApiKey gives each key a user of its own, of which it says who m
   assert.equal(new Set(made.map(({ key }) => key)).size, 2);
 });
 
-Deno.test("createApiKey is in the audit log, without the key", async () => {
-  await using server = await startServer();
+Deno.test("createApiKey: new key -> audit entry without the key", async () => {
+  await using server = await sharedServer();
   const { apiKey } = await newApiKey(server);
-  const entries = await server.db.selectFrom("audit_log").selectAll().execute();
-  const told = entries.map((
-    { user_id, operation, resource, resource_id },
-  ) => [user_id, operation, resource, resource_id]);
-  assert.deepEqual(told, [[apiKey.createdBy, "createApiKey", "api_key", apiKey.id]]);
+  const entries = await server.db.selectFrom("audit_log").selectAll().where("user_id", "=", apiKey.createdBy).execute();
+  const actions = entries.map(({ operation, resource, resource_id }) => [operation, resource, resource_id]);
+  assert.deepEqual(actions, [["createApiKey", "api_key", apiKey.id]]);
   assert.deepEqual([entries[0]?.before, entries[0]?.after], [null, apiKey]);
 });
 
-Deno.test("createApiKey keeps each scope once, in the order of the contract", async () => {
-  await using server = await startServer();
+Deno.test("createApiKey: repeated scopes -> each once, in the contract's order", async () => {
+  await using server = await sharedServer();
   const { apiKey, key } = await newApiKey(server, { scopes: ["events:read", "rooms:write", "events:read"] });
   assert.deepEqual(apiKey.scopes, ["rooms:write", "events:read"]);
   assert.deepEqual((await server.ok("getMe", { token: key })).scopes, apiKey.scopes);
@@ -66,8 +65,8 @@ Deno.test("createApiKey keeps each scope once, in the order of the contract", as
   }
 });
 
-Deno.test("createApiKey takes an expiry that lies ahead, at whatever offset", async () => {
-  await using server = await startServer();
+Deno.test("createApiKey: expiry ahead, with any UTC offset -> accepted", async () => {
+  await using server = await sharedServer();
   const inAnHour = new Date(Date.now() + 3_600_000);
   const elsewhere = new Date(inAnHour.getTime() + 5.5 * 3_600_000).toISOString().replace("Z", "+05:30");
   const { apiKey, key } = await newApiKey(server, { expiresAt: elsewhere });
@@ -76,7 +75,7 @@ Deno.test("createApiKey takes an expiry that lies ahead, at whatever offset", as
   assert.equal((await newApiKey(server, { expiresAt: null })).apiKey.expiresAt, null);
 });
 
-Deno.test("createApiKey answers 400 to an expiry that has passed, or that is too far to be told, and makes nothing", async () => {
+Deno.test("createApiKey: expiry passed or after the year 9998 -> 400 validation_failed, nothing stored", async () => {
   await using server = await startServer();
   await server.ok("getMe", { token: await server.token("admin", "admin") });
   const before = await allRows(server.db);
@@ -89,8 +88,8 @@ Deno.test("createApiKey answers 400 to an expiry that has passed, or that is too
   assert.deepEqual(await allRows(server.db), before);
 });
 
-Deno.test("createApiKey and the life of a key go by the machine's time, not by a clock that can be moved", async () => {
-  await using server = await startServer({ now: "2020-01-01T00:00:00.000Z" });
+Deno.test("createApiKey: sandbox clock moved -> keys still follow the machine's time", async () => {
+  await using server = await sharedServer({ now: "2020-01-01T00:00:00.000Z" });
   const before = Date.now();
   const expiresAt = new Date(before + 3_600_000).toISOString();
   const { apiKey, key } = await newApiKey(server, { expiresAt });
@@ -101,8 +100,8 @@ Deno.test("createApiKey and the life of a key go by the machine's time, not by a
   await server.refused("validation_failed", "createApiKey", await asAdmin(server, { expiresAt: apiKey.createdAt }));
 });
 
-Deno.test("createApiKey answers 403 admin_required to a user, and to a key: no key makes another one", async () => {
-  await using server = await startServer();
+Deno.test("createApiKey: called by a user or an API key -> 403 admin_required", async () => {
+  await using server = await sharedServer();
   const { key } = await newApiKey(server);
   const { body } = await asAdmin(server, {});
   for (const token of [await server.token("alice"), key]) {
@@ -110,19 +109,19 @@ Deno.test("createApiKey answers 403 admin_required to a user, and to a key: no k
   }
 });
 
-/** The code of a refusal that is about who calls, if there was one. */
+/** The problem code, if the call failed because of its caller. */
 async function accessRefusal(server: TestServer, id: OperationId, call: Call): Promise<string | undefined> {
   const { status, body } = await server.call(id, call);
   const code = status < 400 ? undefined : Problem.parse(body).code;
   return ["scope_missing", "admin_required", "token_invalid"].find((each) => each === code);
 }
 
-Deno.test("a key may do what its scopes name, and nothing else", async (t) => {
-  await using server = await startServer();
+Deno.test("createApiKey: key with one scope -> may call the operations of that scope only", async (t) => {
+  await using server = await sharedServer();
   const ids = await newExampleRows(server);
   const notPublic = contractOperations.filter(({ operationId }) => operations[operationId].access !== "public");
   for (const scope of ApiKeyScope.options) {
-    assert(notPublic.some(({ operationId }) => operations[operationId].scope === scope), `nothing asks for ${scope}`);
+    assert(notPublic.some(({ operationId }) => operations[operationId].scope === scope), `no operation needs ${scope}`);
     await t.step(scope, async () => {
       const { key: alone } = await newApiKey(server, { scopes: [scope] });
       const { key: others } = await newApiKey(server, { scopes: ApiKeyScope.options.filter((each) => each !== scope) });
@@ -138,7 +137,7 @@ Deno.test("a key may do what its scopes name, and nothing else", async (t) => {
         assert.equal(await accessRefusal(server, id, { ...call, token: alone }), expected, `${id} with ${scope} alone`);
         if (asked === scope) {
           const refusal = await server.refused("scope_missing", id, { ...call, token: others });
-          assert(refusal.detail.includes(scope), `${refusal.detail} names what is missing`);
+          assert(refusal.detail.includes(scope), `${refusal.detail} names the missing scope`);
         }
       }
     });

@@ -1,21 +1,22 @@
 import assert from "node:assert/strict";
-import type { ProblemCode } from "../../generated/contract.ts";
-import { confirm, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import type { ProblemCode, Room } from "../../generated/contract.ts";
+import { confirm, missingId, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
+import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 
-/** Rate x minutes / 60 in cents, half up, in whole numbers: nothing of the server's arithmetic is in it. */
+/** Rate x minutes / 60 in cents, half up, in whole numbers. Shares no code with the server. */
 function expectedPrice(rate: string, minutes: number): number {
   const rateCents = BigInt(rate.replace(".", ""));
   return Number((rateCents * BigInt(minutes) + 30n) / 60n) / 100;
 }
 
-async function countBookings(server: TestServer): Promise<number> {
-  const { total } = await server.ok("listAllBookings", { token: await server.token("admin", "admin") });
+async function countBookings(server: TestServer, { id: roomId }: Room): Promise<number> {
+  const token = await server.token("admin", "admin");
+  const { total } = await server.ok("listAllBookings", { token, query: { roomId } });
   return total;
 }
 
-Deno.test("createBooking answers 201 with a pending booking as it was asked for, its room and its timeslot", async () => {
-  await using server = await startServer();
+Deno.test("createBooking: free timeslot -> 201, pending, with its room and timeslot", async () => {
+  await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server, { name: "Sky Lounge", timeZone: "UTC" });
   const token = await server.token("alice");
   const { id: userId } = await server.ok("getMe", { token });
@@ -50,24 +51,24 @@ Deno.test("createBooking answers 201 with a pending booking as it was asked for,
   });
 });
 
-Deno.test("createBooking succeeds however often its connection has booked before", async () => {
-  // After five runs Postgres may plan a prepared statement without looking at its parameters.
+Deno.test("createBooking: 16 times on one connection -> 16 bookings", async () => {
+  // After five runs Postgres may plan a prepared statement without its parameters.
   await using server = await startServer({ pool: 1 });
   const room = await newRoom(server);
   const slots = await newTimeslots(server, room, { date: "2026-03-09", slotDuration: 30 });
   for (const slot of slots) await newBooking(server, "alice", slot);
-  assert.equal(await countBookings(server), 16);
+  assert.equal(await countBookings(server, room), 16);
 });
 
-Deno.test("createBooking leaves notes and bookingType null when they are not sent", async () => {
-  await using server = await startServer();
+Deno.test("createBooking: no notes and no bookingType -> null", async () => {
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const { notes, bookingType } = await newBooking(server, "alice", timeslot);
   assert.deepEqual({ notes, bookingType }, { notes: null, bookingType: null });
 });
 
-Deno.test("createBooking prices the length of the timeslot at the hourly rate, half a cent rounded up", async () => {
-  await using server = await startServer();
+Deno.test("createBooking: any rate and length -> hourly rate times length, half a cent rounded up", async () => {
+  await using server = await sharedServer();
   const admin = await server.token("admin", "admin");
   const room = await newRoom(server);
   const rates = ["0.01", "0.06", "0.07", "0.10", "1.25", "19.99", "33.33", "99.95", "123.45", "999999.99"];
@@ -87,12 +88,12 @@ Deno.test("createBooking prices the length of the timeslot at the hourly rate, h
       prices.set(`${minutes} at ${rate}`, price);
     }
   }
-  const halves = { "5 at 0.06": 0.01, "25 at 0.06": 0.03, "50 at 33.33": 27.78, "5 at 1.25": 0.1 };
-  for (const [name, price] of Object.entries(halves)) assert.equal(prices.get(name), price, name);
+  const roundedPrices = { "5 at 0.06": 0.01, "25 at 0.06": 0.03, "50 at 33.33": 27.78, "5 at 1.25": 0.1 };
+  for (const [name, price] of Object.entries(roundedPrices)) assert.equal(prices.get(name), price, name);
   assert.equal(prices.get("1440 at 999999.99"), 23_999_999.76);
 });
 
-Deno.test("createBooking confirms at once only what costs nothing in a room that confirms by itself", async (t) => {
+Deno.test("createBooking: price 0 and autoConfirm -> confirmed at once, otherwise pending", async (t) => {
   const pending = { status: "pending", message: "Booking created. An admin will confirm it." };
   const confirmed = { status: "confirmed", message: "Booking created and confirmed." };
   const unpaid = { status: "pending", message: "Booking created. Complete payment to confirm." };
@@ -106,10 +107,10 @@ Deno.test("createBooking confirms at once only what costs nothing in a room that
     { hourlyRate: 0.06, autoConfirm: true, price: 0.01, paymentStatus: "unpaid", ...unpaid },
     { hourlyRate: 60, autoConfirm: true, price: 5, paymentStatus: "unpaid", ...unpaid },
   ];
-  await using server = await startServer();
+  await using server = await sharedServer();
   const token = await server.token("alice");
   for (const { hourlyRate, autoConfirm, message, ...expected } of cases) {
-    await t.step(`at ${hourlyRate} an hour with autoConfirm ${autoConfirm}: ${expected.status}`, async () => {
+    await t.step(`${hourlyRate} an hour, autoConfirm ${autoConfirm} -> ${expected.status}`, async () => {
       const room = await newRoom(server, { hourlyRate, autoConfirm });
       const [slot] = await newTimeslots(server, room, { date: "2026-03-09", slotDuration: 5 });
       const answer = await server.ok("createBooking", { token, body: { roomId: room.id, timeslotId: slot?.id } });
@@ -121,8 +122,8 @@ Deno.test("createBooking confirms at once only what costs nothing in a room that
   }
 });
 
-Deno.test("createBooking keeps price and currency when the room changes them later", async () => {
-  await using server = await startServer();
+Deno.test("createBooking: room changes rate and currency later -> booking unchanged", async () => {
+  await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server);
   const before = await newBooking(server, "alice", timeslot);
   const change = { token: await server.token("admin", "admin"), params: { roomId: room.id } };
@@ -131,75 +132,77 @@ Deno.test("createBooking keeps price and currency when the room changes them lat
   assert.deepEqual(await server.ok("getBooking", { token, params: { bookingId: before.id } }), before);
 });
 
-Deno.test("createBooking refuses what cannot be booked and leaves no booking behind", async (t) => {
+Deno.test("createBooking: timeslot cannot be booked -> 400, no booking", async (t) => {
   interface Case {
     name: string;
     code: ProblemCode;
-    wish: (ids: { roomId: number; timeslotId: number; otherRoomId: number }) => Record<string, number>;
+    body: (ids: { roomId: number; timeslotId: number; otherRoomId: number }) => Record<string, number>;
     before?: (server: TestServer, roomId: number) => void | Promise<unknown>;
   }
-  const same: Case["wish"] = ({ roomId, timeslotId }) => ({ roomId, timeslotId });
+  const same: Case["body"] = ({ roomId, timeslotId }) => ({ roomId, timeslotId });
   const deactivate: Case["before"] = async (server, roomId) =>
     await server.ok("deleteRoom", { token: await server.token("admin", "admin"), params: { roomId } });
   const cases: Case[] = [
     {
-      name: "a timeslot that is not there",
+      name: "unknown timeslot",
       code: "unknown_timeslot",
-      wish: ({ roomId }) => ({ roomId, timeslotId: 99 }),
+      body: ({ roomId }) => ({ roomId, timeslotId: missingId }),
     },
     {
-      name: "the largest id there can be",
+      name: "largest possible timeslot id",
       code: "unknown_timeslot",
-      wish: ({ roomId }) => ({ roomId, timeslotId: Number.MAX_SAFE_INTEGER }),
+      body: ({ roomId }) => ({ roomId, timeslotId: Number.MAX_SAFE_INTEGER }),
     },
     {
-      name: "a timeslot of another room",
+      name: "timeslot of another room",
       code: "timeslot_not_in_room",
-      wish: ({ otherRoomId, timeslotId }) => ({ roomId: otherRoomId, timeslotId }),
+      body: ({ otherRoomId, timeslotId }) => ({ roomId: otherRoomId, timeslotId }),
     },
     {
-      name: "a timeslot with a room that is not there",
+      name: "unknown room",
       code: "timeslot_not_in_room",
-      wish: ({ timeslotId }) => ({ roomId: 99, timeslotId }),
+      body: ({ timeslotId }) => ({ roomId: missingId, timeslotId }),
     },
-    { name: "a deactivated room", code: "room_inactive", wish: same, before: deactivate },
+    { name: "deactivated room", code: "room_inactive", body: same, before: deactivate },
     {
-      name: "a timeslot that starts now",
+      name: "timeslot starts now",
       code: "timeslot_unavailable",
-      wish: same,
+      body: same,
       before: (server) => server.clock.set("2026-03-09T09:00:00.000Z"),
     },
     {
-      name: "a timeslot that is over",
+      name: "timeslot is over",
       code: "timeslot_unavailable",
-      wish: same,
+      body: same,
       before: (server) => server.clock.set("2026-03-10T09:00:00.000Z"),
     },
   ];
-  await using server = await startServer();
-  for (const { name, code, wish, before } of cases) {
-    await t.step(`${name}: ${code}`, async () => {
+  await using server = await sharedServer();
+  for (const { name, code, body: makeBody, before } of cases) {
+    await t.step(`${name} -> ${code}`, async () => {
       server.clock.set("2026-03-02T10:00:00.000Z");
       const { room, timeslot } = await newRoomWithTimeslot(server);
       const { id: otherRoomId } = await newRoom(server);
       await before?.(server, room.id);
-      const body = wish({ roomId: room.id, timeslotId: timeslot.id, otherRoomId });
-      const problem = await server.refused(code, "createBooking", { token: await server.token("alice"), body });
+      const body = makeBody({ roomId: room.id, timeslotId: timeslot.id, otherRoomId });
+      const token = await server.token("alice");
+      const problem = await server.refused(code, "createBooking", { token, body });
       assert.equal(problem.status, 400);
-      assert.equal(await countBookings(server), 0);
+      assert.equal(await countBookings(server, room), 0);
+      assert.equal((await server.ok("listBookings", { token })).total, 0);
     });
   }
 });
 
-Deno.test("createBooking books a timeslot until the last millisecond before it starts", async () => {
-  await using server = await startServer();
+Deno.test("createBooking: 1 ms before the timeslot starts -> booked", async () => {
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   server.clock.set("2026-03-09T08:59:59.999Z");
   assert.equal((await newBooking(server, "alice", timeslot)).createdAt, "2026-03-09T08:59:59.999Z");
 });
 
-Deno.test("createBooking answers timeslot_unavailable for a taken timeslot, also to the one who has it", async () => {
-  await using server = await startServer();
+Deno.test("createBooking: booked timeslot -> 400 timeslot_unavailable, also for its owner", async () => {
+  await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server);
   const { id: bookingId } = await newBooking(server, "alice", timeslot);
   const body = { roomId: room.id, timeslotId: timeslot.id };
@@ -211,11 +214,11 @@ Deno.test("createBooking answers timeslot_unavailable for a taken timeslot, also
       await server.refused("timeslot_unavailable", "createBooking", { token: await server.token(subject), body });
     }
   }
-  assert.equal(await countBookings(server), 1);
+  assert.equal(await countBookings(server, room), 1);
 });
 
-Deno.test("createBooking takes a timeslot again after its booking was cancelled, as often as that happens", async () => {
-  await using server = await startServer();
+Deno.test("createBooking: after each cancellation -> the timeslot can be booked again", async () => {
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   for (const subject of ["alice", "bob", "alice"]) {
     const { id: bookingId } = await newBooking(server, subject, timeslot);
@@ -223,12 +226,15 @@ Deno.test("createBooking takes a timeslot again after its booking was cancelled,
   }
   const last = await newBooking(server, "carol", timeslot);
   assert.equal(last.status, "pending");
-  const { items } = await server.ok("listAllBookings", { token: await server.token("admin", "admin") });
+  const { items } = await server.ok("listAllBookings", {
+    token: await server.token("admin", "admin"),
+    query: { roomId: timeslot.roomId },
+  });
   assert.deepEqual(items.map(({ status }) => status), ["pending", "cancelled", "cancelled", "cancelled"]);
 });
 
-Deno.test("createBooking answers 400 too_many_pending_bookings to a user who holds as many as they may", async () => {
-  await using server = await startServer({ env: { MAX_PENDING_BOOKINGS: "2" } });
+Deno.test("createBooking: user at MAX_PENDING_BOOKINGS -> 400 too_many_pending_bookings, until one is confirmed", async () => {
+  await using server = await sharedServer({ env: { MAX_PENDING_BOOKINGS: "2" } });
   const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
   const [first, second, third] = slots;
   assert(first && second && third);
@@ -238,7 +244,7 @@ Deno.test("createBooking answers 400 too_many_pending_bookings to a user who hol
   const body = { roomId: third.roomId, timeslotId: third.id };
   const { detail } = await server.refused("too_many_pending_bookings", "createBooking", { token, body });
   assert.match(detail, /2 bookings/);
-  // Another reason is told first: it stands whatever the user gives back.
+  // Another refusal comes first, because cancelling a booking does not change it.
   const takenBody = { roomId: first.roomId, timeslotId: first.id };
   await server.refused("timeslot_unavailable", "createBooking", { token, body: takenBody });
   await confirm(server, held);

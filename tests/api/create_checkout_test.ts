@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import type { BookingStatus } from "../../generated/contract.ts";
-import { confirm, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
+import { confirm, missingId, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
 import { checkoutIn, eventTypes, newCheckout, newEventId, pay, tell } from "../support/sandbox_payments.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 import { startStripe } from "../support/stripe_stand_in.ts";
 
 const env = { PAYMENT_PROVIDER: "sandbox" };
@@ -13,8 +13,8 @@ async function openCheckouts({ db }: TestServer, bookingId: number): Promise<str
   return rows.map(({ id }) => id);
 }
 
-Deno.test("createCheckout gives a fresh checkout, closes the one before, and makes the hold no longer", async () => {
-  await using server = await startServer({ env });
+Deno.test("createCheckout: pending booking -> new checkout, the old one closed, same holdExpiresAt", async () => {
+  await using server = await sharedServer({ env });
   const { timeslot } = await newRoomWithTimeslot(server);
   const first = await newCheckout(server, "alice", timeslot);
   const { booking } = first;
@@ -34,8 +34,8 @@ Deno.test("createCheckout gives a fresh checkout, closes the one before, and mak
   assert.equal((await server.ok("getBooking", request)).status, "confirmed");
 });
 
-Deno.test("createCheckout gives one after the checkout before has failed or expired", async () => {
-  await using server = await startServer({ env });
+Deno.test("createCheckout: last checkout failed or expired -> new checkout", async () => {
+  await using server = await sharedServer({ env });
   const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
   for (const [index, type] of (["failed", "expired"] as const).entries()) {
     const slot = slots[index];
@@ -49,8 +49,8 @@ Deno.test("createCheckout gives one after the checkout before has failed or expi
   }
 });
 
-Deno.test("createCheckout gives one for the new price after the booking was moved", async () => {
-  await using server = await startServer({ env });
+Deno.test("createCheckout: rescheduled booking -> checkout of the new price", async () => {
+  await using server = await sharedServer({ env });
   const room = await newRoom(server);
   const [slot] = await newTimeslots(server, room, { date: "2026-03-09" });
   const [longer] = await newTimeslots(server, room, { date: "2026-03-10", slotDuration: 90 });
@@ -66,8 +66,8 @@ Deno.test("createCheckout gives one for the new price after the booking was move
   assert.match(await page.text(), /EUR\s90\.00/);
 });
 
-Deno.test("createCheckout answers 400 booking_not_payable when there is nothing to pay, and says why", async (t) => {
-  await using server = await startServer({ env });
+Deno.test("createCheckout: nothing to pay -> 400 booking_not_payable with the reason", async (t) => {
+  await using server = await sharedServer({ env });
   const token = await server.token("alice");
   const admin = await server.token("admin", "admin");
   const refusal = async (bookingId: number) => {
@@ -87,10 +87,10 @@ Deno.test("createCheckout answers 400 booking_not_payable when there is nothing 
     await pay(server, checkout);
     return checkout.booking.id;
   };
-  await t.step("it is paid", async () => {
+  await t.step("paid", async () => {
     assert.match(await refusal(await newPaid()), /confirmed/);
   });
-  await t.step("an admin has confirmed it", async () => {
+  await t.step("confirmed by an admin", async () => {
     const { timeslot } = await newRoomWithTimeslot(server);
     const { booking } = await newCheckout(server, "alice", timeslot);
     await confirm(server, booking);
@@ -98,14 +98,14 @@ Deno.test("createCheckout answers 400 booking_not_payable when there is nothing 
   });
   const ends: BookingStatus[] = ["cancelled", "completed", "no_show"];
   for (const status of ends) {
-    await t.step(`it is ${status}`, async () => {
+    await t.step(status, async () => {
       const bookingId = await newPaid();
       server.clock.set("2026-03-09T09:00:00.000Z");
       await server.ok("updateBookingStatus", { token: admin, params: { bookingId }, body: { status } });
       assert.match(await refusal(bookingId), new RegExp(status));
     });
   }
-  await t.step("it costs nothing", async () => {
+  await t.step("costs nothing", async () => {
     server.clock.set("2026-03-02T10:00:00.000Z");
     const { timeslot } = await newRoomWithTimeslot(server, { hourlyRate: null });
     const { id } = await newBooking(server, "alice", timeslot);
@@ -113,8 +113,8 @@ Deno.test("createCheckout answers 400 booking_not_payable when there is nothing 
   });
 });
 
-Deno.test("createCheckout works until the last millisecond of the hold, and not behind it, also before the sweep", async () => {
-  await using server = await startServer({ env });
+Deno.test("createCheckout: last millisecond of the hold -> 201, later -> 400 booking_not_payable before and after the sweep", async () => {
+  await using server = await sharedServer({ env });
   const { timeslot } = await newRoomWithTimeslot(server);
   const { booking } = await newCheckout(server, "alice", timeslot);
   const request = { token: await server.token("alice"), params: { bookingId: booking.id } };
@@ -128,8 +128,8 @@ Deno.test("createCheckout works until the last millisecond of the hold, and not 
   assert.match(after.detail, /cancelled/);
 });
 
-Deno.test("createCheckout answers 400 booking_not_payable when payments happen elsewhere", async () => {
-  await using server = await startServer();
+Deno.test("createCheckout: PAYMENT_PROVIDER=none -> 400 booking_not_payable", async () => {
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const { id: bookingId } = await newBooking(server, "alice", timeslot);
   const request = { token: await server.token("alice"), params: { bookingId } };
@@ -137,9 +137,9 @@ Deno.test("createCheckout answers 400 booking_not_payable when payments happen e
   assert.match(detail, /admin/);
 });
 
-Deno.test("createCheckout answers 403 not_booking_owner to everybody else, an admin included, and closes nothing", async () => {
+Deno.test("createCheckout: another user or an admin -> 403 not_booking_owner, checkouts unchanged", async () => {
   for (const provider of ["sandbox", "none"]) {
-    await using server = await startServer({ env: { PAYMENT_PROVIDER: provider } });
+    await using server = await sharedServer({ env: { PAYMENT_PROVIDER: provider } });
     const { timeslot } = await newRoomWithTimeslot(server);
     const { id: bookingId } = await newBooking(server, "alice", timeslot);
     const open = await openCheckouts(server, bookingId);
@@ -151,21 +151,21 @@ Deno.test("createCheckout answers 403 not_booking_owner to everybody else, an ad
   }
 });
 
-Deno.test("createCheckout answers 404 booking_not_found for a booking that is not there", async () => {
+Deno.test("createCheckout: unknown booking -> 404 booking_not_found", async () => {
   for (const provider of ["sandbox", "none"]) {
-    await using server = await startServer({ env: { PAYMENT_PROVIDER: provider } });
-    const request = { token: await server.token("alice"), params: { bookingId: 1 } };
+    await using server = await sharedServer({ env: { PAYMENT_PROVIDER: provider } });
+    const request = { token: await server.token("alice"), params: { bookingId: missingId } };
     assert.equal((await server.refused("booking_not_found", "createCheckout", request)).status, 404);
   }
 });
 
-Deno.test("createCheckout answers 503 payment_provider_unavailable while the provider fails, and works when it is back", async () => {
+Deno.test("createCheckout: provider fails -> 503 payment_provider_unavailable, 201 after it recovers", async () => {
   await using stripe = await startStripe();
   await using server = await startServer({ env: stripe.env });
   const { timeslot } = await newRoomWithTimeslot(server);
   const token = await server.token("alice");
   stripe.fault = { kind: "close" };
-  // The booking is made all the same.
+  // The booking is created all the same.
   const body = { roomId: timeslot.roomId, timeslotId: timeslot.id };
   const created = await server.ok("createBooking", { token, body });
   assert.equal(created.checkoutUrl, null);
@@ -183,7 +183,7 @@ Deno.test("createCheckout answers 503 payment_provider_unavailable while the pro
   assert.equal((await openCheckouts(server, booking.id)).length, 1);
 });
 
-Deno.test("what the provider does not take is said, and not to be tried again", async () => {
+Deno.test("createCheckout: provider rejects the payment -> 400 booking_not_payable", async () => {
   await using stripe = await startStripe();
   await using server = await startServer({ env: stripe.env });
   const { timeslot } = await newRoomWithTimeslot(server, { hourlyRate: 0.2 });
@@ -200,13 +200,13 @@ Deno.test("what the provider does not take is said, and not to be tried again", 
   assert.match(detail, /does not take this payment/);
 });
 
-Deno.test("a booking from before payments were taken online has no hold, also when it is moved, and can be paid", async () => {
-  await using before = await startServer();
+Deno.test("createCheckout: booking older than PAYMENT_PROVIDER -> no hold, also after a move, and can be paid", async () => {
+  await using before = await sharedServer();
   const [slot, other] = await newTimeslots(before, await newRoom(before), { date: "2026-03-09" });
   assert(slot && other);
   const { id: bookingId } = await newBooking(before, "alice", slot);
   await using server = await startServer({ env, database: { url: before.databaseUrl } });
-  const request = { token: await server.token("alice"), params: { bookingId } };
+  const request = { token: await before.token("alice"), params: { bookingId } };
   const moved = await server.ok("rescheduleBooking", { ...request, body: { newTimeslotId: other.id } });
   assert.equal(moved.booking.holdExpiresAt, null);
   const checkout = await server.ok("createCheckout", request);
@@ -216,8 +216,8 @@ Deno.test("a booking from before payments were taken online has no hold, also wh
   assert.equal((await server.ok("getBooking", request)).status, "confirmed");
 });
 
-Deno.test("of checkouts that are asked for at once one is open in the end", async () => {
-  await using server = await startServer({ env });
+Deno.test("createCheckout: 6 calls at once -> 6 checkouts, one stays open", async () => {
+  await using server = await sharedServer({ env });
   const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
   const token = await server.token("alice");
   for (const slot of slots) {
@@ -230,8 +230,8 @@ Deno.test("of checkouts that are asked for at once one is open in the end", asyn
   }
 });
 
-Deno.test("a checkout that is asked for while its booking is cancelled or moved is not left open", async () => {
-  await using server = await startServer({ env });
+Deno.test("createCheckout: booking cancelled or moved meanwhile -> no outdated checkout stays open", async () => {
+  await using server = await sharedServer({ env });
   const room = await newRoom(server);
   const slots = await newTimeslots(server, room, { date: "2026-03-09" });
   const others = await newTimeslots(server, room, {
@@ -252,7 +252,7 @@ Deno.test("a checkout that is asked for while its booking is cancelled or moved 
     await server.sweep();
     const { status, price } = await server.ok("getBooking", request);
     const open = await openCheckouts(server, booking.id);
-    // One that was asked for after the move is for the new price; which came first nobody can tell.
+    // A checkout after the move is of the new price. Either may come first.
     assert(
       status === "cancelled" ? open.length === 0 : open.length <= 1,
       `${open.length} are open, ${status} at ${price}`,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { newBooking, newRoomWithTimeslot } from "../support/builders.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 import { openSocket } from "../support/socket.ts";
 import type { Role } from "../../src/contract/caller.ts";
 
@@ -8,8 +8,8 @@ async function newTicket(server: TestServer, subject: string, role: Role = "user
   return (await server.ok("createSocketTicket", { token: await server.token(subject, role) })).ticket;
 }
 
-Deno.test("createSocketTicket gives a ticket that opens a socket of the same user", async () => {
-  await using server = await startServer();
+Deno.test("createSocketTicket: ticket -> opens a socket of the same user", async () => {
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   await newTicket(server, "bob");
   const { id } = await server.ok("getMe", { token: await server.token("alice") });
@@ -20,33 +20,32 @@ Deno.test("createSocketTicket gives a ticket that opens a socket of the same use
   assert.deepEqual((await socket.expect("booking_update")).data, { type: "created", booking });
 });
 
-Deno.test("createSocketTicket carries the caller's role over: only an admin's ticket may join all", async () => {
-  await using server = await startServer();
+Deno.test("createSocketTicket: user and admin -> only the admin's ticket may join all", async () => {
+  await using server = await sharedServer();
   await using admin = await openSocket(server, { query: `?ticket=${await newTicket(server, "ada", "admin")}` });
   admin.send({ action: "join_booking_room", userId: "all" });
   assert.equal((await admin.expect("joined")).userId, "all");
-  // The same person, this time with a token that makes no admin of her.
+  // The same subject, with a token that has no admin role.
   await using user = await openSocket(server, { query: `?ticket=${await newTicket(server, "ada")}` });
   user.send({ action: "join_booking_room", userId: "all" });
   assert.equal((await user.expect("error")).code, "forbidden");
 });
 
-Deno.test("createSocketTicket stores a hash of the ticket, from which nobody gets in", async () => {
-  await using server = await startServer();
+Deno.test("createSocketTicket: ticket -> stored as a hash, which opens no socket", async () => {
+  await using server = await sharedServer();
   const ticket = await newTicket(server, "alice");
   const rows = await server.db.selectFrom("socket_tickets").selectAll().execute();
-  assert.equal(rows.length, 1);
   assert(!JSON.stringify(rows).includes(ticket));
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(ticket));
-  const hash = rows[0]?.hash ?? "";
-  assert.equal(hash, new Uint8Array(digest).toHex());
+  const hash = new Uint8Array(digest).toHex();
+  assert.equal(rows.filter((row) => row.hash === hash).length, 1);
   await server.refused("ticket_invalid", "openSocket", { query: { ticket: hash } });
-  assert(!server.logged.some((line) => line.includes(ticket)), "a ticket is nothing for the log");
+  assert(!server.logged.some((line) => line.includes(ticket)), "a ticket is never logged");
 });
 
-Deno.test("createSocketTicket gives each time another ticket, for 30 seconds of the machine's time", async () => {
-  // The domain's clock has no say, as it has none for tokens.
-  await using server = await startServer({ now: "2020-01-01T00:00:00.000Z" });
+Deno.test("createSocketTicket: called twice -> two tickets, each valid for 30 s of the machine's time", async () => {
+  // The domain's clock does not count, as for tokens.
+  await using server = await sharedServer({ now: "2020-01-01T00:00:00.000Z" });
   const token = await server.token("alice");
   const before = Date.now();
   const tickets = [await server.ok("createSocketTicket", { token }), await server.ok("createSocketTicket", { token })];
@@ -59,17 +58,17 @@ Deno.test("createSocketTicket gives each time another ticket, for 30 seconds of 
   assert.notEqual(tickets[0]?.ticket, tickets[1]?.ticket);
 });
 
-Deno.test("createSocketTicket takes no ticket in the place of a token", async () => {
-  await using server = await startServer();
+Deno.test("createSocketTicket: ticket instead of a token -> 401 token_missing", async () => {
+  await using server = await sharedServer();
   const query = { ticket: await newTicket(server, "alice") };
   for (const id of ["createSocketTicket", "getMe", "listEvents"] as const) {
-    // A parameter that the operation does not know is none of its own.
+    // The operation ignores unknown parameters.
     const { status } = await server.refused("token_missing", id, { query });
     assert.equal(status, 401);
   }
 });
 
-Deno.test("tickets that nobody used in time are swept away, others stay", async () => {
+Deno.test("createSocketTicket: expired ticket -> swept, others stay", async () => {
   await using server = await startServer();
   const token = await server.token("alice");
   await server.ok("createSocketTicket", { token });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { newBooking, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { missingId, newBooking, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
+import { sharedServer, type TestServer } from "../support/server.ts";
 
 async function deactivate(server: TestServer, roomId: number): Promise<unknown> {
   return await server.ok("deleteRoom", { token: await server.token("admin", "admin"), params: { roomId } });
@@ -8,8 +8,8 @@ async function deactivate(server: TestServer, roomId: number): Promise<unknown> 
 
 const query = { date: "2026-03-09" };
 
-Deno.test("deleteRoom leaves the room, but without free timeslots and new bookings", async () => {
-  await using server = await startServer();
+Deno.test("deleteRoom: active room -> inactive, without free timeslots and new bookings", async () => {
+  await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server);
   const params = { roomId: room.id };
   assert.deepEqual(await deactivate(server, room.id), { message: "Room deactivated" });
@@ -20,8 +20,8 @@ Deno.test("deleteRoom leaves the room, but without free timeslots and new bookin
   await server.refused("room_inactive", "createBooking", booking);
 });
 
-Deno.test("deleteRoom lets the room's bookings stand, which can still be confirmed and cancelled", async () => {
-  await using server = await startServer();
+Deno.test("deleteRoom: room with a booking -> booking unchanged, can still be confirmed and cancelled", async () => {
+  await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server);
   const params = { bookingId: (await newBooking(server, "alice", timeslot)).id };
   const alice = await server.token("alice");
@@ -34,8 +34,8 @@ Deno.test("deleteRoom lets the room's bookings stand, which can still be confirm
   assert.equal((await server.ok("cancelBooking", { token: alice, params })).booking.status, "cancelled");
 });
 
-Deno.test("deleteRoom of a room that is deactivated already changes nothing", async () => {
-  await using server = await startServer();
+Deno.test("deleteRoom: inactive room -> 200, nothing changes", async () => {
+  await using server = await sharedServer();
   const { room } = await newRoomWithTimeslot(server);
   const params = { roomId: room.id };
   await deactivate(server, room.id);
@@ -45,8 +45,8 @@ Deno.test("deleteRoom of a room that is deactivated already changes nothing", as
   assert.deepEqual(await server.ok("getRoom", { params }), before);
 });
 
-Deno.test("deleteRoom is undone by isActive: true, with the timeslots that were there", async () => {
-  await using server = await startServer();
+Deno.test("deleteRoom: isActive true afterwards -> the same timeslots are free again", async () => {
+  await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server);
   const params = { roomId: room.id };
   await deactivate(server, room.id);
@@ -59,8 +59,8 @@ Deno.test("deleteRoom is undone by isActive: true, with the timeslots that were 
   assert.equal((await newBooking(server, "alice", timeslot)).status, "pending");
 });
 
-Deno.test("deleteRoom touches no other room", async () => {
-  await using server = await startServer();
+Deno.test("deleteRoom: another room -> unchanged", async () => {
+  await using server = await sharedServer();
   const { room } = await newRoomWithTimeslot(server);
   const { room: other } = await newRoomWithTimeslot(server);
   await deactivate(server, room.id);
@@ -68,11 +68,11 @@ Deno.test("deleteRoom touches no other room", async () => {
   assert.equal((await newTimeslots(server, other, { date: "2026-03-10" })).length, 8);
 });
 
-Deno.test("deleteRoom answers 404 room_not_found for a room that is not there", async () => {
-  await using server = await startServer();
+Deno.test("deleteRoom: unknown room -> 404 room_not_found", async () => {
+  await using server = await sharedServer();
   const { room } = await newRoomWithTimeslot(server);
   const token = await server.token("admin", "admin");
-  for (const roomId of [room.id + 1, Number.MAX_SAFE_INTEGER]) {
+  for (const roomId of [missingId, Number.MAX_SAFE_INTEGER]) {
     const { status } = await server.refused("room_not_found", "deleteRoom", { token, params: { roomId } });
     assert.equal(status, 404);
   }

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { confirm, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
-import { startServer } from "../support/server.ts";
+import { confirm, missingId, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
+import { sharedServer } from "../support/server.ts";
 
 const query = { date: "2026-03-09" };
 
-Deno.test("deleteTimeslot withdraws a timeslot that was never booked, and no other", async () => {
-  await using server = await startServer();
+Deno.test("deleteTimeslot: timeslot never booked -> withdrawn, others stay", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server);
   const [first, ...others] = await newTimeslots(server, room, query);
   assert(first);
@@ -18,8 +18,8 @@ Deno.test("deleteTimeslot withdraws a timeslot that was never booked, and no oth
   await server.refused("unknown_timeslot", "createBooking", booking);
 });
 
-Deno.test("deleteTimeslot makes room for another timeslot at that time", async () => {
-  await using server = await startServer();
+Deno.test("deleteTimeslot: withdrawn timeslot -> another one fits its time", async () => {
+  await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server);
   const token = await server.token("admin", "admin");
   await server.ok("deleteTimeslot", { token, params: { timeslotId: timeslot.id } });
@@ -30,29 +30,29 @@ Deno.test("deleteTimeslot makes room for another timeslot at that time", async (
   assert.notEqual(again[0]?.id, timeslot.id);
 });
 
-Deno.test("deleteTimeslot answers 400 timeslot_has_bookings while a booking is pending, confirmed and after it is cancelled", async () => {
-  await using server = await startServer();
+Deno.test("deleteTimeslot: booking pending, confirmed or cancelled -> 400 timeslot_has_bookings", async () => {
+  await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server);
   const [token, alice] = [await server.token("admin", "admin"), await server.token("alice")];
-  const refuse = async () => {
+  const assertRefused = async () => {
     const request = { token, params: { timeslotId: timeslot.id } };
     const { status, detail } = await server.refused("timeslot_has_bookings", "deleteTimeslot", request);
     assert.deepEqual([status, detail], [400, "Cannot delete timeslot with existing bookings"]);
   };
   const booking = await newBooking(server, "alice", timeslot);
-  await refuse();
+  await assertRefused();
   await confirm(server, booking);
-  await refuse();
+  await assertRefused();
   await server.ok("cancelBooking", { token: alice, params: { bookingId: booking.id } });
-  await refuse();
+  await assertRefused();
   const kept = await server.ok("getBooking", { token: alice, params: { bookingId: booking.id } });
   assert.deepEqual(kept.timeslot, timeslot);
   const { timeslots } = await server.ok("listFreeTimeslots", { params: { roomId: room.id }, query });
   assert.deepEqual(timeslots, [timeslot]);
 });
 
-Deno.test("deleteTimeslot withdraws a timeslot that a booking was moved away from", async () => {
-  await using server = await startServer();
+Deno.test("deleteTimeslot: booking rescheduled away -> withdrawn", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server);
   const [from, to] = await newTimeslots(server, room, query);
   assert(from && to);
@@ -64,30 +64,32 @@ Deno.test("deleteTimeslot withdraws a timeslot that a booking was moved away fro
   await server.ok("deleteTimeslot", { token, params: { timeslotId: from.id } });
 });
 
-Deno.test("deleteTimeslot against a booking of the same timeslot: one of the two goes through", async () => {
-  await using server = await startServer();
+Deno.test("deleteTimeslot: at once with createBooking of the same timeslot -> one of the two succeeds", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server);
   const timeslots = await newTimeslots(server, room, { ...query, slotDuration: 20 });
   const [token, alice] = [await server.token("admin", "admin"), await server.token("alice")];
   for (const [index, { id: timeslotId }] of timeslots.entries()) {
     const remove = () => server.call("deleteTimeslot", { token, params: { timeslotId } });
     const book = () => server.call("createBooking", { token: alice, body: { roomId: room.id, timeslotId } });
-    // Each of the two is sent first half of the time.
+    // Each is sent first half of the time.
     const answers = await Promise.all(index % 2 === 0 ? [remove(), book()] : [book(), remove()]);
     const outcome = answers.map(({ status }) => status).toSorted((a, b) => a - b).join();
     assert(outcome === "200,400" || outcome === "201,400", outcome);
   }
-  const left = await server.db.selectFrom("timeslots").select("id").orderBy("id").execute();
-  const booked = await server.db.selectFrom("bookings").select("timeslot_id as id").orderBy("timeslot_id").execute();
+  const left = await server.db.selectFrom("timeslots").select("id").where("room_id", "=", room.id).orderBy("id")
+    .execute();
+  const booked = await server.db.selectFrom("bookings").select("timeslot_id as id").where("room_id", "=", room.id)
+    .orderBy("timeslot_id").execute();
   assert.deepEqual(left, booked);
 });
 
-Deno.test("deleteTimeslot answers 404 timeslot_not_found for one that is not there, or is gone", async () => {
-  await using server = await startServer();
+Deno.test("deleteTimeslot: unknown or withdrawn timeslot -> 404 timeslot_not_found", async () => {
+  await using server = await sharedServer();
   const { timeslot: { id } } = await newRoomWithTimeslot(server);
   const token = await server.token("admin", "admin");
   await server.ok("deleteTimeslot", { token, params: { timeslotId: id } });
-  for (const timeslotId of [id, id + 1, Number.MAX_SAFE_INTEGER]) {
+  for (const timeslotId of [id, missingId, Number.MAX_SAFE_INTEGER]) {
     const request = { token, params: { timeslotId } };
     assert.equal((await server.refused("timeslot_not_found", "deleteTimeslot", request)).status, 404);
   }

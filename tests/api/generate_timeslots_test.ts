@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { ProblemCode, Room, TimeslotsGenerated } from "../../generated/contract.ts";
 import { newBooking, newRoom } from "../support/builders.ts";
-import { type Call, startServer, type TestServer } from "../support/server.ts";
+import { type Call, sharedServer, startServer, type TestServer } from "../support/server.ts";
 
 /** 2026-03-09 is a Monday. */
 const monday = { startDate: "2026-03-09", endDate: "2026-03-09" };
@@ -26,14 +26,15 @@ async function timeslotsOf(server: TestServer, { id }: Room): Promise<{ starts: 
   };
 }
 
-async function countTimeslots(server: TestServer): Promise<number> {
-  const count = server.db.selectFrom("timeslots").select((slots) => slots.fn.countAll<number>().as("timeslots"));
+async function countTimeslots(server: TestServer, { id }: Room): Promise<number> {
+  const count = server.db.selectFrom("timeslots").select((slots) => slots.fn.countAll<number>().as("timeslots"))
+    .where("room_id", "=", id);
   return (await count.executeTakeFirstOrThrow()).timeslots;
 }
 
 const on9 = (...times: string[]) => times.map((time) => `09T${time}`);
 
-const made: [rule: string, rules: Record<string, unknown>, starts: string[]][] = [
+const layouts: [rule: string, rules: Record<string, unknown>, starts: string[]][] = [
   ["hours are 09:00 to 17:00", hourly, on9("09:00", "10:00", "11:00", "12:00", "13:00", "14:00", "15:00", "16:00")],
   ["a timeslot has 30 minutes", { workingHours: { start: "16:00" } }, on9("16:00", "16:30")],
   ["only the end is said", { workingHours: { end: "10:00" } }, on9("09:00", "09:30")],
@@ -78,9 +79,9 @@ const breaks: [rule: string, rules: Record<string, unknown>, breaks: [string, st
   ["over the opening time at night", night, [["21:00", "23:00"]], ["09T23:00", "10T00:00", "10T01:00"]],
 ];
 
-Deno.test("generateTimeslots fills the hours of each day that is asked for with timeslots of exact length", async (t) => {
-  await using server = await startServer();
-  for (const [rule, rules, starts] of made) {
+Deno.test("generateTimeslots: rules -> timeslots of exact length within the hours of each day", async (t) => {
+  await using server = await sharedServer();
+  for (const [rule, rules, starts] of layouts) {
     await t.step(rule, async () => {
       const room = await newRoom(server);
       const answer = await generate(server, room, rules);
@@ -97,19 +98,19 @@ Deno.test("generateTimeslots fills the hours of each day that is asked for with 
   }
 });
 
-Deno.test("generateTimeslots leaves the breaks out", async (t) => {
-  await using server = await startServer();
-  for (const [rule, rules, pauses, starts] of breaks) {
+Deno.test("generateTimeslots: breaks -> no timeslot overlaps a break", async (t) => {
+  await using server = await sharedServer();
+  for (const [rule, rules, breakTimes, starts] of breaks) {
     await t.step(rule, async () => {
       const room = await newRoom(server);
-      await generate(server, room, { ...rules, breaks: pauses.map(([start, end]) => ({ start, end })) });
+      await generate(server, room, { ...rules, breaks: breakTimes.map(([start, end]) => ({ start, end })) });
       assert.deepEqual((await timeslotsOf(server, room)).starts, starts);
     });
   }
 });
 
-Deno.test("generateTimeslots takes days, hours and date-times as they are in the room's time zone", async () => {
-  await using server = await startServer();
+Deno.test("generateTimeslots: room in Asia/Tokyo -> days, hours and date-times are local to the room", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server, { timeZone: "Asia/Tokyo" });
   const answer = await generate(server, room, {
     startDate: "2026-03-08T15:00:00Z",
@@ -122,8 +123,8 @@ Deno.test("generateTimeslots takes days, hours and date-times as they are in the
   assert.deepEqual((await timeslotsOf(server, room)).starts, ["08T15:00", "10T15:00"]);
 });
 
-Deno.test("generateTimeslots skips and counts what exists already or would overlap it, in that room only", async () => {
-  await using server = await startServer();
+Deno.test("generateTimeslots: same or overlapping times -> skipped and counted, in that room only", async () => {
+  await using server = await sharedServer();
   const [room, other] = [await newRoom(server), await newRoom(server)];
   const morning = { ...hourly, workingHours: { end: "12:00" } };
   await generate(server, room, morning);
@@ -140,8 +141,8 @@ Deno.test("generateTimeslots skips and counts what exists already or would overl
   assert.equal((await generate(server, other, morning)).count, 3);
 });
 
-Deno.test("generateTimeslots leaves a booked timeslot and its booking alone", async () => {
-  await using server = await startServer();
+Deno.test("generateTimeslots: booked timeslot -> it and its booking unchanged", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server);
   await generate(server, room, hourly);
   const free = { params: { roomId: room.id }, query: { date: "2026-03-09" } };
@@ -154,30 +155,30 @@ Deno.test("generateTimeslots leaves a booked timeslot and its booking alone", as
   assert.equal((await server.ok("listFreeTimeslots", free)).timeslots.length, 7);
 });
 
-Deno.test("generateTimeslots makes each timeslot once when the same is asked for many times at once", async () => {
+Deno.test("generateTimeslots: 8 equal calls at once -> each timeslot once", async () => {
   await using server = await startServer({ pool: 8 });
   const room = await newRoom(server);
   const answers = await Promise.all(Array.from({ length: 8 }, () => generate(server, room, hourly)));
   assert.deepEqual(answers.map(({ count }) => count).toSorted((a, b) => b - a), [8, 0, 0, 0, 0, 0, 0, 0]);
   assert(answers.every(({ count, skipped }) => count + skipped === 8));
-  assert.equal(await countTimeslots(server), 8);
+  assert.equal(await countTimeslots(server, room), 8);
 });
 
 /** 20 timeslots of five minutes on each of 2,500 days: 50,000. */
 const most = { startDate: "2030-01-01", endDate: "2036-11-04", slotDuration: 5 };
 
-Deno.test("generateTimeslots makes 50,000 timeslots at once, and answers one more too_many_timeslots and makes none", async () => {
-  await using server = await startServer();
+Deno.test("generateTimeslots: 50,001 timeslots -> 400 too_many_timeslots, none made; 50,000 -> made", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server);
   // 21 timeslots on each of 2,381 days are 50,001.
   const oneMore = { ...most, endDate: "2036-07-08", workingHours: { end: "10:45" } };
   const call = await callWith(server, room, oneMore);
   assert.equal((await server.refused("too_many_timeslots", "generateTimeslots", call)).status, 400);
-  assert.equal(await countTimeslots(server), 0);
+  assert.equal(await countTimeslots(server, room), 0);
 
   const { count, skipped } = await generate(server, room, { ...most, workingHours: { end: "10:40" } });
   assert.deepEqual([count, skipped], [50_000, 0]);
-  assert.equal(await countTimeslots(server), 50_000);
+  assert.equal(await countTimeslots(server, room), 50_000);
 });
 
 const refusals: [code: ProblemCode, field: string | undefined, rules: Record<string, unknown>][] = [
@@ -203,22 +204,22 @@ const refusals: [code: ProblemCode, field: string | undefined, rules: Record<str
   ["validation_failed", "body.daysOfWeek.1", { daysOfWeek: [1, 8] }],
 ];
 
-Deno.test("generateTimeslots answers 400 with a reason, and makes no timeslot, for", async (t) => {
-  await using server = await startServer();
+Deno.test("generateTimeslots: wrong rules -> 400 with the reason, no timeslot", async (t) => {
+  await using server = await sharedServer();
   const room = await newRoom(server);
   for (const [code, field, rules] of refusals) {
-    await t.step(`${code}: ${JSON.stringify(rules)}`, async () => {
+    await t.step(`${JSON.stringify(rules)} -> ${code}`, async () => {
       const problem = await server.refused(code, "generateTimeslots", await callWith(server, room, rules));
       assert.equal(problem.status, 400);
       const places = problem.errors?.map((error) => `${error.in}.${error.path}`);
       assert.deepEqual(places, field === undefined ? undefined : [field]);
     });
   }
-  assert.equal(await countTimeslots(server), 0);
+  assert.equal(await countTimeslots(server, room), 0);
 });
 
-Deno.test("generateTimeslots takes a range of 3,660 days", async () => {
-  await using server = await startServer();
+Deno.test("generateTimeslots: range of 3,660 days -> accepted", async () => {
+  await using server = await sharedServer();
   const rules = { startDate: "2030-01-01", endDate: "2040-01-08", slotDuration: 1_440, daysOfWeek: [1] };
   const room = await newRoom(server);
   const hours = { start: "00:00", end: "24:00" };
@@ -228,8 +229,8 @@ Deno.test("generateTimeslots takes a range of 3,660 days", async () => {
 
 const edges = ["0001-01-01", "0001-01-01T00:00:00Z", "1900-01-01", "9999-12-31", "9999-12-31T23:59:59Z"];
 
-Deno.test("generateTimeslots makes the timeslots of the first and last days there are, and they can be listed, or refuses", async () => {
-  await using server = await startServer();
+Deno.test("generateTimeslots: first and last days of the calendar -> 201 or 400, and the same for listing them", async () => {
+  await using server = await sharedServer();
   const failed: unknown[] = [];
   for (const timeZone of ["Pacific/Kiritimati", "UTC", "Pacific/Pago_Pago"]) {
     const room = await newRoom(server, { timeZone });
@@ -251,11 +252,12 @@ const unreadable: [code: ProblemCode, status: number, call: Call][] = [
   ["body_too_large", 413, { headers: { "Content-Type": "application/json" }, body: " ".repeat(65_537) }],
 ];
 
-Deno.test("generateTimeslots answers malformed_json, unsupported_media_type and body_too_large, and makes none", async () => {
-  await using server = await startServer();
-  const call = await callWith(server, await newRoom(server), {});
+Deno.test("generateTimeslots: unreadable body -> malformed_json, unsupported_media_type or body_too_large, no timeslot", async () => {
+  await using server = await sharedServer();
+  const room = await newRoom(server);
+  const call = await callWith(server, room, {});
   for (const [code, status, change] of unreadable) {
     assert.equal((await server.refused(code, "generateTimeslots", { ...call, ...change })).status, status);
   }
-  assert.equal(await countTimeslots(server), 0);
+  assert.equal(await countTimeslots(server, room), 0);
 });

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { newBooking, newRoomWithTimeslot } from "../support/builders.ts";
+import { missingId, newBooking, newRoomWithTimeslot } from "../support/builders.ts";
 import { sharedServer } from "../support/server.ts";
 
-Deno.test("getBooking answers its owner with the booking as it was created", async () => {
+Deno.test("getBooking: owner -> the booking as created", async () => {
   await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const booking = await newBooking(server, "alice", timeslot);
@@ -10,7 +10,7 @@ Deno.test("getBooking answers its owner with the booking as it was created", asy
   assert.deepEqual(await server.ok("getBooking", { token: await server.token("alice"), params }), booking);
 });
 
-Deno.test("getBooking lets an admin read anybody's booking", async () => {
+Deno.test("getBooking: admin -> any booking", async () => {
   await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const booking = await newBooking(server, "alice", timeslot);
@@ -18,7 +18,7 @@ Deno.test("getBooking lets an admin read anybody's booking", async () => {
   assert.deepEqual(await server.ok("getBooking", { token: await server.token("admin", "admin"), params }), booking);
 });
 
-Deno.test("getBooking answers 403 not_booking_owner to another user, also for a cancelled booking", async () => {
+Deno.test("getBooking: another user -> 403 not_booking_owner, also if cancelled", async () => {
   await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const { id: bookingId } = await newBooking(server, "alice", timeslot);
@@ -29,19 +29,17 @@ Deno.test("getBooking answers 403 not_booking_owner to another user, also for a 
   await server.refused("not_booking_owner", "getBooking", { token: bob, params });
 });
 
-Deno.test("getBooking answers 404 booking_not_found for a booking that is not there, to users and admins", async () => {
+Deno.test("getBooking: unknown booking -> 404 booking_not_found, for users and admins", async () => {
   await using server = await sharedServer();
-  const { timeslot } = await newRoomWithTimeslot(server);
-  const { id } = await newBooking(server, "alice", timeslot);
   for (const token of [await server.token("alice"), await server.token("admin", "admin")]) {
-    for (const bookingId of [id + 1, Number.MAX_SAFE_INTEGER]) {
+    for (const bookingId of [missingId, Number.MAX_SAFE_INTEGER]) {
       const problem = await server.refused("booking_not_found", "getBooking", { token, params: { bookingId } });
       assert.equal(problem.status, 404);
     }
   }
 });
 
-Deno.test("getBooking shows the name and zone that the room has now, and the times of the timeslot in UTC", async () => {
+Deno.test("getBooking: room renamed and moved to another zone -> the new name and zone, times in UTC", async () => {
   await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server, { timeZone: "Europe/Berlin" });
   const { id: bookingId } = await newBooking(server, "alice", timeslot);

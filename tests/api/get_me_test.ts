@@ -12,9 +12,9 @@ import { newBooking, newRoomWithTimeslot } from "../support/builders.ts";
 import { nowhere } from "../support/database.ts";
 import { machineTimeAt } from "../support/machine_time.ts";
 import { eventually } from "../support/process.ts";
-import { startServer, testSecret, type TestServer } from "../support/server.ts";
+import { sharedServer, startServer, testSecret, type TestServer } from "../support/server.ts";
 
-/** A token that may tell a name and an address too. Two of different lifetime are never the same text. */
+/** A token that may have a name and an email. Tokens of different lifetime are different texts. */
 function tokenFor(claims: Partial<TokenRequest> & { subject: string }): Promise<string> {
   return mintToken(parseConfig({ AUTH_JWT_SECRET: testSecret }).auth, {
     role: "user",
@@ -23,41 +23,43 @@ function tokenFor(claims: Partial<TokenRequest> & { subject: string }): Promise<
   });
 }
 
-Deno.test("getMe answers who the token says the caller is", async () => {
-  await using server = await startServer();
-  const alice = { subject: "alice", name: "Alice Example", email: "alice@example.com" };
+Deno.test("getMe: token with name and email -> its subject, role, name and email", async () => {
+  await using server = await sharedServer();
+  const alice = { subject: server.subject("alice"), name: "Alice Example", email: "alice@example.com" };
   const me = await server.ok("getMe", { token: await tokenFor(alice) });
   assert.deepEqual(me, { id: me.id, role: "user", scopes: null, ...alice });
 });
 
-Deno.test("getMe answers null for a name and an address that no token told", async () => {
-  await using server = await startServer();
-  const me = await server.ok("getMe", { token: await tokenFor({ subject: "alice" }) });
-  assert.deepEqual(me, { id: me.id, subject: "alice", role: "user", scopes: null, name: null, email: null });
+Deno.test("getMe: token without name and email -> null", async () => {
+  await using server = await sharedServer();
+  const subject = server.subject("alice");
+  const me = await server.ok("getMe", { token: await tokenFor({ subject }) });
+  assert.deepEqual(me, { id: me.id, subject, role: "user", scopes: null, name: null, email: null });
 });
 
-Deno.test("getMe takes a new name over, and keeps what is known when a token tells nothing", async () => {
-  await using server = await startServer();
-  const first = { subject: "alice", name: "Alice Example", email: "alice@example.com" };
+Deno.test("getMe: later token with another name -> replaced, without a name -> kept", async () => {
+  await using server = await sharedServer();
+  const first = { subject: server.subject("alice"), name: "Alice Example", email: "alice@example.com" };
   const { id } = await server.ok("getMe", { token: await tokenFor(first) });
-  const renamed = await server.ok("getMe", { token: await tokenFor({ subject: "alice", name: "Alice Other" }) });
+  const renamed = await server.ok("getMe", { token: await tokenFor({ subject: first.subject, name: "Alice Other" }) });
   assert.deepEqual(renamed, { id, role: "user", scopes: null, ...first, name: "Alice Other" });
-  const silent = await server.ok("getMe", { token: await tokenFor({ subject: "alice" }) });
-  assert.deepEqual(silent, renamed);
+  const unnamed = await server.ok("getMe", { token: await tokenFor({ subject: first.subject }) });
+  assert.deepEqual(unnamed, renamed);
 });
 
-Deno.test("getMe gives a subject one id for good, whatever its role, and that id is the userId of its bookings", async () => {
-  await using server = await startServer();
+Deno.test("getMe: same subject as user and admin -> one id, the userId of its bookings", async () => {
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const { userId } = await newBooking(server, "alice", timeslot);
-  const user = await server.ok("getMe", { token: await tokenFor({ subject: "alice" }) });
-  const admin = await server.ok("getMe", { token: await tokenFor({ subject: "alice", role: "admin" }) });
+  const subject = server.subject("alice");
+  const user = await server.ok("getMe", { token: await tokenFor({ subject }) });
+  const admin = await server.ok("getMe", { token: await tokenFor({ subject, role: "admin" }) });
   assert.deepEqual([user.id, user.role], [userId, "user"]);
   assert.deepEqual([admin.id, admin.role], [userId, "admin"]);
 });
 
-Deno.test("getMe gives each subject an id of its own, letter by letter", async () => {
-  await using server = await startServer();
+Deno.test("getMe: subjects that differ in one character -> different ids", async () => {
+  await using server = await sharedServer();
   const subjects = ["alice", "Alice", "alice ", "älice", "auth0|42", "42"];
   const ids = new Set<number>();
   for (const subject of subjects) {
@@ -68,7 +70,7 @@ Deno.test("getMe gives each subject an id of its own, letter by letter", async (
   assert.equal(ids.size, subjects.length);
 });
 
-Deno.test("getMe answers first calls of a subject that arrive together with one id", async () => {
+Deno.test("getMe: 20 first calls of a subject at once -> one id", async () => {
   await using server = await startServer({ pool: 8 });
   const calls = Array.from({ length: 20 }, async (_, index) => {
     return await server.ok("getMe", { token: await tokenFor({ subject: "alice", lifetimeSeconds: 3_600 + index }) });
@@ -78,8 +80,8 @@ Deno.test("getMe answers first calls of a subject that arrive together with one 
   assert.equal((await server.db.selectFrom("users").select("id").execute()).length, 1);
 });
 
-Deno.test("getMe refuses a token that claims to be an API key, though it is signed by us", async () => {
-  await using server = await startServer();
+Deno.test("getMe: signed token with the subject of an API key -> 401 token_invalid", async () => {
+  await using server = await sharedServer();
   const { apiKey, key } = await newApiKey(server);
   for (const subject of [`api-key:${apiKey.prefix}`, "api-key:", "api-key:slk_00000000"]) {
     await server.refused("token_invalid", "getMe", { token: await tokenFor({ subject, role: "admin" }) });
@@ -88,8 +90,8 @@ Deno.test("getMe refuses a token that claims to be an API key, though it is sign
   assert.equal((await server.ok("getMe", { token: key })).name, apiKey.name);
 });
 
-Deno.test("getMe answers 401 token_invalid to what is almost a key", async () => {
-  await using server = await startServer();
+Deno.test("getMe: almost an API key -> 401 token_invalid", async () => {
+  await using server = await sharedServer();
   const { key } = await newApiKey(server);
   const { key: other } = await newApiKey(server);
   const lastOther = key.endsWith("A") ? "B" : "A";
@@ -117,8 +119,8 @@ Deno.test("getMe answers 401 token_invalid to what is almost a key", async () =>
   await server.refused("token_missing", "getMe", { headers: { "X-Api-Key": key } });
 });
 
-Deno.test("getMe answers 401 token_expired to a key from its expiry on, also where it was good just before", async () => {
-  await using server = await startServer();
+Deno.test("getMe: API key 1 ms before its expiry -> 200, from its expiry on -> 401 token_expired", async () => {
+  await using server = await sharedServer();
   const expiry = Date.now() + 3_600_000;
   const { apiKey, key } = await newApiKey(server, { expiresAt: new Date(expiry).toISOString() });
   {
@@ -133,17 +135,17 @@ Deno.test("getMe answers 401 token_expired to a key from its expiry on, also whe
   await assert.rejects(elsewhere.authenticate(`Bearer ${key}`), { code: "token_invalid" });
 });
 
-/** The key's row as Postgres has written it last. */
+/** The transaction that wrote the key's row last. */
 async function versionOf(server: TestServer, id: number): Promise<string | undefined> {
   const { rows } = await sql<{ xmin: string }>`select xmin::text from api_keys where id = ${id}`.execute(server.db);
   return rows[0]?.xmin;
 }
 
-Deno.test("the last use of a key is written down at most once a minute, and not for a key that is refused", async () => {
-  await using server = await startServer();
+Deno.test("API keys: used often -> lastUsedAt is written at most once a minute, never for a refused key", async () => {
+  await using server = await sharedServer();
   const { apiKey, key } = await newApiKey(server);
   const { id } = apiKey;
-  // Another server each time, since one that has just seen the key does not look.
+  // Another server each time: one that has just used the key reads its cache.
   const useElsewhere = async () => await (await newAuthenticator(server.db)).authenticate(`Bearer ${key}`);
   const lastUse = async () => Date.parse((await findApiKey(server, apiKey))?.lastUsedAt ?? "");
   const setLastUse = (last_used_at: Date) =>
@@ -159,7 +161,7 @@ Deno.test("the last use of a key is written down at most once a minute, and not 
   const version = await versionOf(server, id);
   await Promise.all(Array.from({ length: 10 }, useElsewhere));
   assert.equal(await lastUse(), recently.getTime());
-  assert.equal(await versionOf(server, id), version, "a look is no write");
+  assert.equal(await versionOf(server, id), version, "reading the key does not write it");
 
   const longAgo = new Date(Date.now() - 60_001);
   await setLastUse(longAgo);
@@ -172,8 +174,8 @@ Deno.test("the last use of a key is written down at most once a minute, and not 
   assert.equal(await lastUse(), longAgo.getTime());
 });
 
-Deno.test("whoever uses a key does not wait for somebody who is about to revoke it", async () => {
-  await using server = await startServer();
+Deno.test("API keys: used while a transaction holds its row -> answered without waiting", async () => {
+  await using server = await sharedServer();
   const { apiKey, key } = await newApiKey(server);
   await server.db.transaction().execute(async (trx) => {
     await lockApiKey(trx, apiKey.id);
@@ -184,40 +186,40 @@ Deno.test("whoever uses a key does not wait for somebody who is about to revoke 
   assert.equal((await findApiKey(server, apiKey))?.lastUsedAt, null);
 });
 
-Deno.test("fifty who use a key at once share a look, which is good for half a second; an unknown key is never kept", async () => {
-  await using server = await startServer();
+Deno.test("API keys: 50 uses at once -> one query, valid for 500 ms; unknown keys are never cached", async () => {
+  await using server = await sharedServer();
   const { key } = await newApiKey(server);
-  let looks = 0;
+  let queries = 0;
   const db = connect({
     url: server.databaseUrl,
     pool: 4,
     log: ({ query }) => {
-      if (query.sql.includes("api_keys")) looks++;
+      if (query.sql.includes("api_keys")) queries++;
     },
   });
   const { authenticate } = await newAuthenticator(db);
   const header = `Bearer ${key}`;
   const started = performance.now();
   await Promise.all(Array.from({ length: 50 }, () => authenticate(header)));
-  // One, where the machine lets all of them come in that time.
-  const mostLooks = 1 + Math.floor((performance.now() - started) / 500);
-  assert(looks > 0 && looks <= mostLooks, `${looks} looks, ${mostLooks} at most`);
+  // One, if the machine is fast enough for all of them in that time.
+  const mostQueries = 1 + Math.floor((performance.now() - started) / 500);
+  assert(queries > 0 && queries <= mostQueries, `${queries} queries, ${mostQueries} at most`);
   await eventually(async () => {
     await authenticate(header);
-    return looks > 1;
+    return queries > 1;
   });
   assert(performance.now() - started >= 500);
 
-  looks = 0;
+  queries = 0;
   const unknown = `Bearer slk_00000000_${"A".repeat(43)}`;
   for (let count = 0; count < 3; count++) await assert.rejects(authenticate(unknown), { code: "token_invalid" });
   await assert.rejects(authenticate("Bearer slk_00000000_A"), { code: "token_invalid" });
-  assert.equal(looks, 3, "what cannot be a key is not looked up");
+  assert.equal(queries, 3, "a malformed key causes no query");
   await db.destroy();
 });
 
 Deno.test("callers: a valid token or key -> cached until it expires, the least recently used removed first", async () => {
-  await using server = await startServer();
+  await using server = await sharedServer();
   const { authenticate, remembers, assertCurrent } = await newAuthenticator(server.db);
   const { apiKey, key } = await newApiKey(server);
   const [good, tokenHeader] = [`Bearer ${key}`, `Bearer ${await tokenFor({ subject: "alice" })}`];
@@ -228,7 +230,7 @@ Deno.test("callers: a valid token or key -> cached until it expires, the least r
   }
   assert(!remembers(undefined));
   for (const header of [good, tokenHeader]) {
-    assert(!remembers(header), "not before it was verified");
+    assert(!remembers(header), "not before it is verified");
     await assertCurrent(await authenticate(header));
     assert(remembers(header));
     assert(!remembers(header.slice(0, -1)));
@@ -238,13 +240,13 @@ Deno.test("callers: a valid token or key -> cached until it expires, the least r
   await revoke(server, apiKey);
   await assert.rejects(assertCurrent(caller), { code: "token_invalid" });
   await eventually(() => authenticate(good).then(() => false, () => true));
-  assert(!remembers(good), "not once it was refused");
+  assert(!remembers(good), "not after it was refused");
 
   const alice = await authenticate(tokenHeader);
   {
     using _then = machineTimeAt(alice.expiresAt * 1_000);
     await assert.rejects(assertCurrent(alice), { code: "token_expired" });
-    assert(!remembers(tokenHeader), "not once it has expired");
+    assert(!remembers(tokenHeader), "not after it has expired");
   }
 
   const callers = new KeyCallers(server.db, 2);
@@ -254,7 +256,7 @@ Deno.test("callers: a valid token or key -> cached until it expires, the least r
   assert.deepEqual(keys.map((each) => callers.remembers(each)), [true, false, true]);
 });
 
-Deno.test("getMe answers 503 to a key while the database is gone", async () => {
+Deno.test("getMe: API key while the database is gone -> 503 service_unavailable", async () => {
   await using app = await newApp(nowhere);
   const headers = { Authorization: `Bearer slk_00000000_${"A".repeat(43)}` };
   const response = await app.fetch(new Request("http://localhost/api/v1/me", { headers }));

@@ -1,26 +1,25 @@
 import assert from "node:assert/strict";
-import { startServer } from "../support/server.ts";
+import { sharedServer } from "../support/server.ts";
 
-Deno.test("getSandboxClock tells the server's time, and that it is the real one until it is moved", async () => {
-  await using server = await startServer();
+Deno.test("getSandboxClock: before and after setSandboxClock -> the server's time and isMoved", async () => {
+  await using server = await sharedServer();
   const token = await server.token("admin", "admin");
   assert.deepEqual(await server.ok("getSandboxClock", { token }), { now: "2026-03-02T10:00:00.000Z", isMoved: false });
-  // The time passes.
   server.clock.set("2026-03-02T10:00:07.250Z");
   assert.deepEqual(await server.ok("getSandboxClock", { token }), { now: "2026-03-02T10:00:07.250Z", isMoved: false });
   await server.ok("setSandboxClock", { token, body: { now: "2026-03-09T08:00:00Z" } });
   assert.deepEqual(await server.ok("getSandboxClock", { token }), { now: "2026-03-09T08:00:00.000Z", isMoved: true });
 });
 
-Deno.test("getSandboxClock is there for an admin of the sandbox only, with whatever payments", async () => {
-  await using server = await startServer({ env: { PAYMENT_PROVIDER: "sandbox" } });
+Deno.test("getSandboxClock: admin -> 200, user -> 403 admin_required, no token -> 401 token_missing", async () => {
+  await using server = await sharedServer({ env: { PAYMENT_PROVIDER: "sandbox" } });
   await server.ok("getSandboxClock", { token: await server.token("admin", "admin") });
   await server.refused("admin_required", "getSandboxClock", { token: await server.token("alice") });
   await server.refused("token_missing", "getSandboxClock");
 });
 
-Deno.test("outside of the sandbox there is no clock: everybody is answered 404 route_not_found", async () => {
-  await using server = await startServer({ env: { SANDBOX: "false" } });
+Deno.test("getSandboxClock: SANDBOX=false -> 404 route_not_found, any method and caller", async () => {
+  await using server = await sharedServer({ env: { SANDBOX: "false" } });
   const tokens = [await server.token("admin", "admin"), await server.token("alice"), "not a token", undefined];
   for (const method of ["GET", "PUT", "DELETE", "POST", "OPTIONS"]) {
     for (const token of tokens) {

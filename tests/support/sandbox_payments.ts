@@ -59,12 +59,10 @@ export async function reportRefund(
 }
 
 /** Types of the events of a booking, in their order. */
-export async function eventTypes(server: TestServer, { id }: Booking): Promise<string[]> {
+export async function eventTypes(server: TestServer, { id, userId }: Booking): Promise<string[]> {
   await server.settled();
-  const { items } = await server.ok("listEvents", {
-    token: await server.token("admin", "admin"),
-    query: { limit: 1000 },
-  });
+  const token = await server.token("admin", "admin");
+  const { items } = await server.ok("listEvents", { token, query: { limit: 1000, userId } });
   return items.flatMap((event) =>
     event.event === "booking_update" && event.data.booking.id === id ? [event.data.type] : []
   );
