@@ -1,4 +1,4 @@
-# The server and its production dependencies as one file. Development tools and the embedded Postgres stay behind.
+# The server and its production dependencies as one file, without development tools and the embedded Postgres.
 FROM denoland/deno:2.9.6 AS build
 WORKDIR /build
 COPY deno.json deno.lock openapi.yaml ./
@@ -10,7 +10,7 @@ RUN deno task bundle
 FROM denoland/deno:distroless-2.9.6
 COPY --from=build /build/slotkeeper.js /app/slotkeeper.js
 WORKDIR /app
-# The user `nonroot` of the base image.
+# User `nonroot` of the base image.
 USER 65532:65532
 ENV HOST=0.0.0.0 PORT=8000 DENO_NO_UPDATE_CHECK=1
 EXPOSE 8000
