@@ -1,6 +1,6 @@
-/** What failures of the database mean. Codes are SQLSTATE (PostgreSQL, appendix A) and those of postgres.js. */
+/** Classifies failures of the database. Codes are SQLSTATE (PostgreSQL, appendix A) and those of postgres.js. */
 
-/** The connection is no longer there, or never was. */
+/** The connection broke or was never opened. */
 const broken = new Set([
   "CONNECTION_CLOSED",
   "CONNECTION_DESTROYED",
@@ -21,7 +21,7 @@ const broken = new Set([
   "57P02", // crash_shutdown
   "57P03", // cannot_connect_now
 ]);
-/** The server is there, but does not serve us now. */
+/** The database answers but cannot serve now. */
 const refused = new Set([
   "25P03", // idle_in_transaction_session_timeout
   "55P03", // lock_not_available: lock_timeout
@@ -37,32 +37,32 @@ function codeOf(failure: unknown): string | undefined {
   return typeof code === "string" ? code : undefined;
 }
 
-/** Whether the connection broke, or could not be made. */
+/** Returns whether the connection broke or could not be opened. */
 export function isConnectionLost(failure: unknown): boolean {
   return broken.has(codeOf(failure) ?? "");
 }
 
-/** Whether the database could not be reached or does not serve now, so that the same request may succeed later. */
+/** Returns whether the database could not be reached or cannot serve now. The same request may succeed later. */
 export function isUnavailable(failure: unknown): boolean {
   return isConnectionLost(failure) || refused.has(codeOf(failure) ?? "");
 }
 
-/** Whether a transaction lost against another one, by Postgres or by a {@link Conflict}. Another attempt may get through. */
+/** Returns whether a transaction lost against another one: an error of Postgres or a {@link Conflict}. A retry may succeed. */
 export function isConflict(failure: unknown): boolean {
   return failure instanceof Conflict || conflicts.has(codeOf(failure) ?? "");
 }
 
-/** Whether a statement failed because there is no such table. */
+/** Returns whether a statement failed because a table is missing. */
 export function isMissingTable(failure: unknown): boolean {
   return codeOf(failure) === "42P01";
 }
 
-/** Whether `failure` is the violation of the constraint or index of this name. */
+/** Returns whether `failure` is a violation of the constraint or index with this name. */
 export function violates(failure: unknown, constraint: string): boolean {
   return failure instanceof Error && "constraint_name" in failure && failure.constraint_name === constraint;
 }
 
-/** Thrown when what a transaction or statement has read is no longer so, and it must run again. See `retryConflicts`. */
+/** Thrown if the rows that a transaction or statement has read have changed, so that it must retry. See `retryConflicts`. */
 export class Conflict extends Error {
   override name = "Conflict";
 }

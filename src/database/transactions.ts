@@ -1,16 +1,17 @@
-/** Transactions and their repetition after a conflict. */
+/** Transactions and their retries after a conflict. */
 import type { Kysely, Transaction } from "kysely";
 import type { Database } from "./connect.ts";
 import { isConflict } from "./failures.ts";
 
-/** Attempts in all. Each lost attempt means that another transaction got through. */
+/** Each lost attempt means that another transaction succeeded. */
 const maxAttempts = 10;
 
 /**
- * Runs a transaction or statement, again after a conflict (a serialization failure, a deadlock or a {@link Conflict}). A failed
- * attempt leaves nothing behind, so the repetition is safe. The conflict of the last attempt is thrown.
+ * Runs a transaction or statement, and retries it after a conflict (a serialization failure, a deadlock or a
+ * {@link Conflict}). A failed attempt changes nothing, so the retry is safe. After {@link maxAttempts} the conflict is
+ * thrown.
  *
- * Within a transaction it runs once: the conflict ends the transaction, and the code that began it repeats all of it.
+ * Within a transaction it runs once. The conflict ends the transaction, and its owner retries all of it.
  */
 export async function retryConflicts<T>(db: Kysely<Database>, run: () => Promise<T>): Promise<T> {
   if (db.isTransaction) return await run();
@@ -23,7 +24,7 @@ export async function retryConflicts<T>(db: Kysely<Database>, run: () => Promise
   }
 }
 
-/** Runs `change` as one transaction, again after a conflict. Within a transaction it becomes a part of that one. */
+/** Runs `change` as one transaction, and retries it after a conflict. Within a transaction it becomes part of that one. */
 export function inTransaction<T>(
   db: Kysely<Database>,
   change: (trx: Transaction<Database>) => Promise<T>,

@@ -68,7 +68,7 @@ export function fromStripeAmount(amount: number, currency: string): number {
 const minuteMs = 60_000;
 
 /**
- * Returns when a session expires by itself, in Unix seconds: at the end of the hold, as near as Stripe allows. It allows
+ * Returns when a session expires by itself, in Unix seconds: after the hold, as near as Stripe allows. It allows
  * 30 minutes to 24 hours by its own clock, so both limits have a margin of 5 minutes. Most holds are shorter, and the
  * server closes the session when the hold ends. The expiry is for a server that could not.
  */

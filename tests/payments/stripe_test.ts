@@ -450,7 +450,10 @@ Deno.test("events of others with the same account say nothing, and events of our
     ["charge.refunded", { ...charge, payment_intent: null }],
   ];
   for (const [type, object] of unreadable) {
-    await assert.rejects(provider.readWebhook(await stripe.event(type, object)), /not as we know it/);
+    await assert.rejects(
+      provider.readWebhook(await stripe.event(type, object)),
+      /one of our checkouts cannot be parsed/,
+    );
   }
   assert.equal((await provider.readWebhook(await stripe.event("charge.refunded", charge)))?.kind, "refunded");
   assert.equal((await provider.readWebhook(await stripe.event(completed, session)))?.kind, "paid");
