@@ -50,13 +50,19 @@ export async function confirm(server: TestServer, { id: bookingId }: Booking): P
   return await server.ok("updateBookingStatus", { token, params: { bookingId }, body: { status: "confirmed" } });
 }
 
-/** Alice books a timeslot at each of these instants, for which the clock is set; it stays at the last. */
-export async function bookAt(server: TestServer, instants: string[]): Promise<void> {
-  const slots = await newTimeslots(server, await newRoom(server), { date: "2026-12-01", slotDuration: 30 });
+/**
+ * Alice books a timeslot of a new room at each of these instants.
+ *
+ * @returns the room. The clock stays at the last instant.
+ */
+export async function bookAt(server: TestServer, instants: string[]): Promise<Room> {
+  const room = await newRoom(server);
+  const slots = await newTimeslots(server, room, { date: "2026-12-01", slotDuration: 30 });
   for (const [index, instant] of instants.entries()) {
     server.clock.set(instant);
     const slot = slots[index];
     assert(slot);
     await newBooking(server, "alice", slot);
   }
+  return room;
 }

@@ -1,0 +1,188 @@
+/** getBookingStats compared with a count one by one of random bookings. */
+import assert from "node:assert/strict";
+import type { Booking, BookingStats, Room, Timeslot } from "../../generated/contract.ts";
+import { confirm, newRoom, newTimeslots } from "../support/builders.ts";
+import { runs } from "../support/properties.ts";
+import { startServer, type TestServer } from "../support/server.ts";
+import { daysBetween, wallClockAt } from "../support/wall_clock_oracle.ts";
+
+const none = { pending: 0, confirmed: 0, cancelled: 0, completed: 0, no_show: 0 };
+
+async function stats(server: TestServer, query: Record<string, unknown> = {}): Promise<BookingStats> {
+  return await server.ok("getBookingStats", { token: await server.token("admin", "admin"), query });
+}
+
+interface World {
+  rooms: Room[];
+  slots: Timeslot[];
+  bookings: Booking[];
+  timeZone: string;
+}
+
+interface Selection {
+  /** Epoch milliseconds; `to` is excluded. */
+  from: number;
+  to: number;
+  roomId?: number;
+}
+
+/** The expected statistics, counted one by one from the lists. */
+function expectedStats({ rooms, slots, bookings, timeZone }: World, { from, to, roomId }: Selection): BookingStats {
+  const within = (time: string) => from <= Date.parse(time) && Date.parse(time) < to;
+  const dayOf = (time: string) => wallClockAt(timeZone, Date.parse(time)).slice(0, 10);
+  const made = bookings.filter((each) => within(each.createdAt) && each.roomId === (roomId ?? each.roomId));
+  const starting = slots.filter((each) => within(each.startTime) && each.roomId === (roomId ?? each.roomId));
+  const live = new Set(bookings.filter(({ status }) => status !== "cancelled").map(({ timeslotId }) => timeslotId));
+  const active = new Set(rooms.filter(({ isActive }) => isActive).map(({ id }) => id));
+  const rate = (part: number, whole: number) => whole === 0 ? null : Number((part / whole).toFixed(4));
+  const cents = (list: Booking[]) =>
+    list.reduce((sum, { amountPaid, amountRefunded }) => sum + Math.round((amountPaid - amountRefunded) * 100), 0) /
+    100;
+  const minutes = (list: Timeslot[]) =>
+    list.reduce((sum, { startTime, endTime }) => sum + (Date.parse(endTime) - Date.parse(startTime)) / 60_000, 0);
+  const share = (made: Booking[], slots: Timeslot[]) => {
+    const byStatus = { ...none };
+    for (const { status } of made) byStatus[status]++;
+    const bookableMinutes = minutes(slots.filter(({ id, roomId }) => active.has(roomId) || live.has(id)));
+    const bookedMinutes = minutes(slots.filter(({ id }) => live.has(id)));
+    const occupancy = rate(bookedMinutes, bookableMinutes);
+    return { total: made.length, byStatus, revenue: cents(made), bookableMinutes, bookedMinutes, occupancy };
+  };
+  const all = share(made, starting);
+  const notExpired = made.filter(({ cancellationReason }) => cancellationReason !== "hold_expired");
+  const { no_show, completed } = all.byStatus;
+  const currencies = [...new Set(made.map(({ currency }) => currency))];
+  const days = daysBetween(dayOf(new Date(from).toISOString()), dayOf(new Date(to - 1).toISOString()));
+  return {
+    ...all,
+    revenueByCurrency: Object.fromEntries(currencies.map((currency) => [
+      currency,
+      cents(made.filter((each) => each.currency === currency)),
+    ])),
+    cancellationRate: rate(notExpired.filter(({ status }) => status === "cancelled").length, notExpired.length),
+    noShowRate: rate(no_show, no_show + completed),
+    byDay: days.length > 366 ? [] : days.map((date) => ({
+      date,
+      ...share(
+        made.filter(({ createdAt }) => dayOf(createdAt) === date),
+        starting.filter(({ startTime }) => dayOf(startTime) === date),
+      ),
+    })),
+    byRoom: rooms.toSorted((a, b) => a.name < b.name ? -1 : a.name > b.name ? 1 : a.id - b.id)
+      .map(({ id, name }) => ({ id, name, made: made.filter((each) => each.roomId === id) }))
+      .map((each) => ({ ...each, slots: starting.filter(({ roomId }) => roomId === each.id) }))
+      .filter(({ made, slots }) => made.length + slots.length > 0)
+      .map(({ id, name, made, slots }) => ({ roomId: id, name, ...share(made, slots) })),
+  };
+}
+
+/** All rooms and bookings, from the lists. */
+async function worldOf(server: TestServer, slots: Timeslot[], timeZone: string): Promise<World> {
+  const token = await server.token("admin", "admin");
+  const bookings: Booking[] = [];
+  for (let page = 1;; page++) {
+    const { items } = await server.ok("listAllBookings", { token, query: { page, limit: 100 } });
+    bookings.push(...items);
+    if (items.length < 100) break;
+  }
+  const { items: rooms } = await server.ok("listRooms", { query: { active: false, limit: 100 } });
+  return { rooms, slots, bookings, timeZone };
+}
+
+/** Random numbers from 0 to below 1, the same for a seed. */
+function seeded(seed: number): () => number {
+  // mulberry32
+  return () => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Bookings that are tried. Each may be cancelled, confirmed, refunded or completed. */
+const rounds = runs(35, 90);
+
+for (const [seed, timeZone] of [[1, "America/New_York"], [2, "UTC"], [3, "America/Havana"]] as const) {
+  Deno.test(`getBookingStats: random bookings, days of ${timeZone} -> every figure equals a count one by one`, async () => {
+    const env = { DEFAULT_TIME_ZONE: timeZone, PAYMENT_PROVIDER: "sandbox" };
+    // The clocks go back on November 1 in New York and Havana.
+    await using server = await startServer({ now: "2026-10-28T10:00:00.000Z", env });
+    const random = seeded(seed);
+    const pick = <T>(list: T[]): T => list[Math.floor(random() * list.length)] ?? assert.fail();
+    const admin = await server.token("admin", "admin");
+    const slots: Timeslot[] = [];
+    const layouts = [
+      { name: "B", hourlyRate: 33.33, currency: "EUR", slotDuration: 45, timeZone: "Europe/Berlin" },
+      { name: "A", hourlyRate: 19.99, currency: "USD", slotDuration: 200, timeZone },
+      { name: "B", hourlyRate: null, currency: "CHF", slotDuration: 90, timeZone: "Asia/Tokyo" },
+      { name: "Closed", hourlyRate: 60, currency: "EUR", slotDuration: 240, timeZone },
+    ];
+    const made: Room[] = [];
+    for (const { slotDuration, ...fields } of layouts) {
+      const room = await newRoom(server, fields);
+      made.push(room);
+      for (const day of ["2026-10-31", "2026-11-01", "2026-11-02", "2026-11-03"]) {
+        const workingHours = { start: "00:00", end: "24:00" };
+        slots.push(...await newTimeslots(server, room, { date: day, slotDuration, workingHours }));
+      }
+    }
+    await newRoom(server, { name: "Nothing happens here" });
+
+    let now = Date.parse("2026-10-28T10:00:00.000Z");
+    const set = (time: number) => server.clock.set(new Date(now = time).toISOString());
+    for (let round = 0; round < rounds; round++) {
+      set(now + Math.floor(random() * 2 * 3_600_000));
+      const slot = pick(slots.filter(({ startTime }) => Date.parse(startTime) > now));
+      const token = await server.token("alice");
+      const body = { roomId: slot.roomId, timeslotId: slot.id };
+      const { status, body: answer } = await server.call("createBooking", { token, body });
+      if (status !== 201) continue;
+      const { booking } = answer as { booking: Booking };
+      const params = { bookingId: booking.id };
+      const fate = pick(["wait", "confirm", "confirm", "confirm", "cancel", "refund", "close"]);
+      if (fate !== "wait" && fate !== "cancel") await confirm(server, booking);
+      if (fate === "cancel" || fate === "refund") await server.ok("cancelBooking", { token, params });
+      if (fate === "close") {
+        const body = { status: pick(["completed", "no_show", "cancelled"]) };
+        const before = now;
+        set(Date.parse(booking.timeslot.startTime));
+        await server.ok("updateBookingStatus", { token: admin, params, body });
+        set(before);
+      }
+    }
+    const last = now;
+    await server.sweep();
+    await server.ok("deleteRoom", { token: admin, params: { roomId: made[3]?.id } });
+    const world = await worldOf(server, slots, timeZone);
+    const reasons = new Set(world.bookings.map(({ cancellationReason }) => cancellationReason));
+    assert.deepEqual([...reasons].map(String).sort(), ["admin_request", "hold_expired", "null", "user_request"]);
+
+    const midnight = (day: string) => Temporal.PlainDate.from(day).toZonedDateTime(timeZone).epochMilliseconds;
+    const next = (day: string) => Temporal.PlainDate.from(day).add({ days: 1 }).toString();
+    for (
+      const [fromDate, toDate] of [
+        ["2026-10-28", "2026-11-04"],
+        ["2026-11-01", "2026-11-01"],
+        ["2026-10-31", "2026-11-02"],
+        ["2026-01-01", "2027-01-01"],
+        ["2026-01-01", "2027-01-02"],
+      ] as const
+    ) {
+      const range = { from: midnight(fromDate), to: midnight(next(toDate)) };
+      const expected = expectedStats(world, range);
+      assert.deepEqual(await stats(server, { fromDate, toDate }), expected, `${fromDate} to ${toDate}`);
+      for (const { id: roomId } of made) {
+        const ofRoom = expectedStats(world, { ...range, roomId });
+        assert.deepEqual(await stats(server, { fromDate, toDate, roomId }), ofRoom, `room ${roomId}`);
+      }
+    }
+    const [from, to] = ["2026-10-31T13:20:00.000Z", "2026-11-02T07:45:00.000Z"];
+    const between = expectedStats(world, { from: Date.parse(from), to: Date.parse(to) + 1 });
+    assert.deepEqual(await stats(server, { fromDate: from, toDate: to }), between);
+    // Until now, in the month after the first bookings.
+    set(Math.max(last, Date.parse("2026-11-02T12:00:00.000Z")));
+    const month = expectedStats(world, { from: midnight("2026-11-01"), to: now + 1 });
+    assert.deepEqual(await stats(server), month);
+  });
+}
