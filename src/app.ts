@@ -40,11 +40,11 @@ import { timeslotHandlers } from "./timeslots/handlers.ts";
 export interface AppOptions {
   config: Config;
   db: Kysely<Database>;
-  /** A sandbox clock can be moved by an admin. */
+  /** An admin can move a sandbox clock. */
   clock: Clock;
   log: Log;
   verify: VerifyToken;
-  /** The sockets follow it. The caller starts and closes it. */
+  /** The source of the sockets' events. The caller starts and closes it. */
   feed: EventFeed;
   /** The public URL of this server, known once it listens. */
   publicUrl: () => string;
@@ -59,7 +59,7 @@ export interface AppOptions {
 
 export interface App {
   fetch: OpenAPIHono<AppEnv>["fetch"];
-  /** Does the work that has become due. The caller runs it regularly. */
+  /** Does the due work. The caller runs it regularly. */
   sweep(): Promise<void>;
   /** The tasks of the job queue. */
   tasks: WorkerOptions["tasks"];

@@ -1,4 +1,4 @@
-/** Configuration, database, app, serve, drain. */
+/** Starts the server: configuration, database, app. Drains and stops it after a signal. */
 import { createApp } from "./app.ts";
 import { createTokenVerifier, mintToken } from "./auth/tokens.ts";
 import { systemClock } from "./time/clock.ts";
@@ -17,28 +17,28 @@ import { SandboxClock } from "./sandbox/clock.ts";
 import { fillInDemo, findFreeTimeslot } from "./sandbox/demo.ts";
 
 /**
- * After SIGTERM, in milliseconds: how long bodies may still take to arrive and clients to close their sockets, and then
- * running requests and a sweep to finish.
+ * Milliseconds after SIGTERM: for bodies to arrive, and for clients to close their sockets. Then for running requests
+ * and a sweep to finish.
  */
 const arrivalLimitMs = 3_000;
 const closeLimitMs = 3_000;
 const drainLimitMs = 10_000;
-/** Milliseconds between two looks at what time has made due. */
+/** Milliseconds between two sweeps. */
 const sweepIntervalMs = 5_000;
 const sandboxTokenSeconds = 30 * 24 * 60 * 60;
 
 async function start(): Promise<void> {
-  // Listened to from the beginning, so that a signal during the start also ends in order.
+  // Listens from the beginning, so that a signal during the start also stops the server in order.
   const stop = Promise.withResolvers<string>();
   for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.addSignalListener(signal, () => stop.resolve(signal));
   const config = await withSecret(parseConfig(Deno.env.toObject()));
-  const log = createLog(config.logLevel, (line) => console.log(line));
+  const log = createLog(config.logLevel, (entry) => console.log(entry));
   const database = await openDatabase(config);
   try {
     const { db, url } = database;
     const ran = await migrate(url);
     if (ran.length > 0) log.info("migrated", { migrations: ran });
-    if (await adoptFeed(db)) log.warn("the database was moved here, so every subscriber is told to read afresh");
+    if (await adoptFeed(db)) log.warn("database was moved, subscribers get a gap");
     const clock = config.sandbox ? new SandboxClock() : systemClock;
     if (config.demoData) await fillInDemo({ db, clock, config });
 
@@ -75,7 +75,7 @@ async function start(): Promise<void> {
       feed.close(),
       intake.close(arrivalLimitMs),
     ]);
-    // A sweep, too, waits for as long as somebody holds what it wants.
+    // A sweep may also wait for locks.
     const finished = Promise.all([swept, server.shutdown()]);
     await Promise.race([finished, new Promise((done) => setTimeout(done, drainLimitMs))]);
     await app.close();

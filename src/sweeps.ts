@@ -1,6 +1,6 @@
 /**
- * Work that becomes due with time. Every server may run each sweep at the same time. A later run does what an earlier one has
- * missed, also after a restart.
+ * Runs the work that becomes due with time. Servers may run the same sweep at the same time. A later run does the work
+ * that an earlier one has missed, also after a restart.
  */
 import { type HoldRules, releaseExpiredHolds } from "./bookings/holds.ts";
 import { type BookingReminderRules, sendReminders } from "./bookings/reminders.ts";

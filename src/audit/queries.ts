@@ -21,7 +21,7 @@ export interface AuditFilter {
   offset: number;
 }
 
-/** One page of the audit log, newest first, and how many entries there are on all pages. */
+/** One page of the audit log, newest first, and the number of entries on all pages. */
 export async function listAuditLog(
   db: Kysely<Database>,
   filter: AuditFilter,

@@ -1,6 +1,7 @@
 /**
- * Executes one operation. Mostly the statements of its handler stand alone. The handler runs in one transaction when something
- * must be written together with them (an audit entry, the answer to an Idempotency-Key), or when `If-Match` needs a fixed state.
+ * Executes one operation. Usually the statements of its handler stand alone. The handler runs in one transaction in two
+ * cases. Its change is written with an audit entry or the answer to an Idempotency-Key, or `If-Match` needs a fixed
+ * state. See the guide on decisions.
  */
 import type { Kysely } from "kysely";
 import type { z } from "zod";
@@ -13,7 +14,14 @@ import { catalogue, Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
 import { retryConflicts } from "../database/transactions.ts";
 import type { Clock } from "../time/clock.ts";
-import { claimKey, finish, keepAnswer, type KeyedRequest, type SerializedAnswer, undoAttempt } from "./idempotency.ts";
+import {
+  claimKey,
+  type KeyedRequest,
+  type SerializedAnswer,
+  storeAnswer,
+  storeFinalAnswer,
+  undoAttempt,
+} from "./idempotency.ts";
 
 export interface ExecutionRules {
   db: Kysely<Database>;
@@ -96,15 +104,16 @@ async function executeInTransaction(rules: ExecutionRules, execution: Execution)
           ? { answer: result.soFar && serialize(operation, result.soFar), finish: result.finish }
           : { answer: serialize(operation, result) };
         const isFinal = outcome.finish === undefined;
-        const kept = { answer: outcome.answer, isFinal };
-        const pendingUntil = keyed === undefined ? null : await keepAnswer(trx, keyed, kept);
+        const pendingUntil = keyed === undefined
+          ? null
+          : await storeAnswer(trx, keyed, { answer: outcome.answer, isFinal });
         return { ...outcome, pendingUntil, isReplay: false };
       } catch (failure) {
         if (keyed === undefined || !isRefusal(operation, failure)) throw failure;
         await undoAttempt(trx);
         isChanged = false;
         const answer = serializeRefusal(failure, requestId);
-        await keepAnswer(trx, keyed, { answer, isFinal: true });
+        await storeAnswer(trx, keyed, { answer, isFinal: true });
         return { answer, isReplay: false, refusal: failure };
       }
     });
@@ -113,8 +122,8 @@ async function executeInTransaction(rules: ExecutionRules, execution: Execution)
   if (isChanged) announce();
   if (outcome.refusal !== undefined) throw outcome.refusal;
   if (outcome.finish !== undefined) {
-    const { finish: finishing, pendingUntil = null } = outcome;
-    return await finishOutside(db, execution, { finishing, pendingUntil, mayRepeat: outcome.answer === undefined });
+    const { finish, pendingUntil = null } = outcome;
+    return await finishOutside(db, execution, { finish, pendingUntil, mayRepeat: outcome.answer === undefined });
   }
   if (outcome.answer === undefined) throw new Error(`${operation.id} returned no answer`);
   return { ...outcome.answer, isReplay: outcome.isReplay };
@@ -132,7 +141,7 @@ function auditIn(
       operation: operation.id,
       resource,
       resource_id: resourceId,
-      // Any object is one of names and values.
+      // TypeScript does not see that every object is a record.
       before: before as Record<string, unknown> | null,
       after: after as Record<string, unknown> | null,
       request_id: requestId,
@@ -140,33 +149,33 @@ function auditIn(
   };
 }
 
-/** Does the rest of the work after the commit. If it fails, the answer so far stands, if there is one. */
+/** Does the rest of the work after the commit. If it fails, the answer so far remains, if there is one. */
 async function finishOutside(
   db: Kysely<Database>,
   { operation, requestId, keyed }: Execution,
-  { finishing, pendingUntil, mayRepeat }: {
-    finishing: Unfinished<Answer>["finish"];
+  { finish, pendingUntil, mayRepeat }: {
+    finish: Unfinished<Answer>["finish"];
     pendingUntil: Date | null;
     mayRepeat: boolean;
   },
 ): Promise<Executed> {
   try {
-    const answer = serialize(operation, await finishing(db));
-    if (keyed !== undefined && pendingUntil !== null) await finish(db, keyed, { answer, pendingUntil });
+    const answer = serialize(operation, await finish(db));
+    if (keyed !== undefined && pendingUntil !== null) await storeFinalAnswer(db, keyed, { answer, pendingUntil });
     return { ...answer, isReplay: false };
   } catch (failure) {
-    const refused = isRefusal(operation, failure) ? serializeRefusal(failure, requestId) : undefined;
-    // If this fails, too, the key becomes free by itself when its time to finish is over.
+    const refusal = isRefusal(operation, failure) ? serializeRefusal(failure, requestId) : undefined;
+    // If this fails too, the key is free again after `pendingUntil`.
     if (keyed !== undefined && pendingUntil !== null && mayRepeat) {
-      await finish(db, keyed, { answer: refused, pendingUntil }).catch(() => {});
+      await storeFinalAnswer(db, keyed, { answer: refusal, pendingUntil }).catch(() => {});
     }
     throw failure;
   }
 }
 
 function handle(handlers: Handlers, { operation, input }: Execution, scope: Scope): Promise<HandlerResult> {
-  // The types of one operation do not fit the others, so this uses the general type. `Handlers` has checked each handler
-  // against its operation, and `serialize` validates the answer.
+  // The types of one operation do not fit the others, so this uses the general type. `Handlers` has checked each
+  // handler against its operation, and `serialize` validates the answer.
   return (handlers[operation.id] as (input: unknown, scope: Scope) => Promise<HandlerResult>)(input, scope);
 }
 
@@ -182,8 +191,8 @@ function serialize(operation: Operation, { status, body }: Answer): SerializedAn
 }
 
 /**
- * Whether a failure is a declared refusal below 500, which a repeated request gets again. `validation_failed` is not stored: a
- * repetition is validated anew.
+ * Whether a failure is a declared refusal below 500, which a repeated request gets again. `validation_failed` is not
+ * stored: a repetition is validated anew.
  */
 function isRefusal({ problems }: Operation, failure: unknown): failure is Problem {
   const declared: readonly ProblemCode[] = problems;

@@ -5,7 +5,7 @@ import type { Database } from "../database/connect.ts";
 export type IdempotencyRow = Selectable<IdempotencyKeys>;
 export type IdempotencyId = Pick<IdempotencyRow, "user_id" | "key_hash">;
 
-/** Whether nobody else has this key at work. If so, nobody will until the transaction ends. */
+/** Locks a key until the transaction ends. Returns false if another transaction has the lock. */
 export async function lockKey(trx: Transaction<Database>, lock: bigint): Promise<boolean> {
   const { rows } = await sql<{ locked: boolean }>`select pg_try_advisory_xact_lock(${
     String(lock)
@@ -14,7 +14,7 @@ export async function lockKey(trx: Transaction<Database>, lock: bigint): Promise
   return rows[0]?.locked === true;
 }
 
-/** What is stored of a key since `since`. */
+/** The row of a key that was stored after `since`. */
 export function findKey(
   trx: Transaction<Database>,
   { user_id, key_hash, since }: IdempotencyId & { since: Date },
@@ -24,7 +24,7 @@ export function findKey(
     .executeTakeFirst();
 }
 
-/** Stores what is answered to a key, in the place of what may be left of it from before. */
+/** Stores the answer of a key, instead of an expired or released one. */
 export async function storeKey(trx: Transaction<Database>, row: Insertable<IdempotencyKeys>): Promise<void> {
   const { user_id: _user, key_hash: _key, ...answer } = row;
   await trx.insertInto("idempotency_keys").values(row)
@@ -32,15 +32,15 @@ export async function storeKey(trx: Transaction<Database>, row: Insertable<Idemp
 }
 
 /** Makes the answer so far the final one. */
-export async function settleKey(trx: Transaction<Database>, { user_id, key_hash }: IdempotencyId): Promise<void> {
+export async function finalizeKey(trx: Transaction<Database>, { user_id, key_hash }: IdempotencyId): Promise<void> {
   await trx.updateTable("idempotency_keys").set({ pending_until: null })
     .where("user_id", "=", user_id).where("key_hash", "=", key_hash).execute();
 }
 
-/** Who may still finish a key. Each attempt has another time, since it begins when that of the one before is over. */
+/** One attempt of a request. Its `pending_until` is unique, because the next attempt begins after it. */
 export type IdempotencyAttempt = IdempotencyId & { pending_until: Date };
 
-/** Writes the answer that a key was waiting for. */
+/** Writes the final answer of a pending attempt. */
 export async function finishKey(
   db: Kysely<Database>,
   { user_id, key_hash, pending_until, ...answer }: IdempotencyAttempt & Pick<IdempotencyRow, "status" | "answer">,
@@ -50,7 +50,7 @@ export async function finishKey(
     .execute();
 }
 
-/** Forgets a key whose request came to nothing. */
+/** Removes the key of an attempt without an answer. */
 export async function releaseKey(
   db: Kysely<Database>,
   { user_id, key_hash, pending_until }: IdempotencyAttempt,
@@ -60,14 +60,15 @@ export async function releaseKey(
     .execute();
 }
 
-/** Removes at most `limit` keys from before, and says how many. */
+/** Removes at most `limit` keys that were stored at `before` or earlier. Returns their number. */
 export async function removeKeys(
   db: Kysely<Database>,
   { before, limit }: { before: Date; limit: number },
 ): Promise<number> {
   const { numDeletedRows } = await db.deleteFrom("idempotency_keys")
     .where(sql<boolean>`ctid = any(array(
-      select ctid from idempotency_keys where created_at <= ${before} order by created_at limit ${limit} for update skip locked
+      select ctid from idempotency_keys where created_at <= ${before}
+      order by created_at limit ${limit} for update skip locked
     ))`).executeTakeFirstOrThrow();
   return Number(numDeletedRows);
 }

@@ -7,27 +7,32 @@ import { Problem } from "../contract/problems.ts";
 /** Longest queue time in ms; by then the request was answered 503. See `answerLimitMs` in `router.ts`. */
 const maxQueueMs = 50_000;
 
-/** Runs `work` as soon as the limit of the operation allows it. */
-export type RunLimited = <Result>(operation: Operation, work: () => Promise<Result>) => Promise<Result>;
-
 /**
- * Applies the contract's `x-concurrency-limits`. The operations of one class share its limit. `RunLimited` throws `service_unavailable`
- * when the queue of the class is full.
+ * Returns `run` with the limit of the operation's class, or `run` itself if the operation has no limit. The limited one
+ * throws `service_unavailable` when the queue of the class is full.
  */
-export function createConcurrencyLimiter(): RunLimited {
+export type LimitConcurrency = <Args extends unknown[], Result>(
+  operation: Operation,
+  run: (...args: Args) => Promise<Result>,
+) => (...args: Args) => Promise<Result>;
+
+/** Applies the contract's `x-concurrency-limits`. The operations of one class share its limit. */
+export function createConcurrencyLimiter(): LimitConcurrency {
   const classes = new Map(
     Object.entries(concurrencyLimits).map(([name, { running, queued }]) => [name, { limit: pLimit(running), queued }]),
   );
-  return async ({ concurrencyLimit }, work) => {
+  return ({ concurrencyLimit }, run) => {
     const limited = classes.get(concurrencyLimit);
-    if (limited === undefined) return await work();
+    if (limited === undefined) return run;
     const { limit, queued } = limited;
-    if (limit.pendingCount >= queued) throw busy();
-    const queuedAt = performance.now();
-    return await limit(() => {
-      if (performance.now() - queuedAt > maxQueueMs) throw busy();
-      return work();
-    });
+    return async (...args) => {
+      if (limit.pendingCount >= queued) throw busy();
+      const queuedAt = performance.now();
+      return await limit(() => {
+        if (performance.now() - queuedAt > maxQueueMs) throw busy();
+        return run(...args);
+      });
+    };
   };
 }
 

@@ -12,7 +12,7 @@ import type { Authenticator } from "../auth/callers.ts";
 import type { Caller } from "../contract/caller.ts";
 import { Problem } from "../contract/problems.ts";
 import type { AppEnv } from "./context.ts";
-import { createConcurrencyLimiter, type RunLimited } from "./concurrency.ts";
+import { createConcurrencyLimiter, type LimitConcurrency } from "./concurrency.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { entityTagOf, namesTag } from "../contract/entity_tags.ts";
 import { createExecutor, type ExecutionRules } from "../execution/execution.ts";
@@ -55,7 +55,7 @@ const apiHeaders = secureHeaders({
   xXssProtection: false,
 });
 
-const done = () => Promise.resolve();
+const noNext = () => Promise.resolve();
 
 /** Creates the app with every operation of the contract. The caller adds other routes, such as the docs. */
 export function createRouter(options: RouterOptions): OpenAPIHono<AppEnv> {
@@ -69,7 +69,7 @@ export function createRouter(options: RouterOptions): OpenAPIHono<AppEnv> {
   app.use(async (c, next) => {
     await next();
     // The answer that opens a WebSocket is immutable. Pages have their own policy.
-    if (c.res.status !== 101 && !c.res.headers.has("Content-Security-Policy")) await apiHeaders(c, done);
+    if (c.res.status !== 101 && !c.res.headers.has("Content-Security-Policy")) await apiHeaders(c, noNext);
   });
   // openSocket checks origins itself, and its answer is immutable.
   if (corsOrigins.length > 0) app.use(except(operations.openSocket.route.path, crossOrigin(corsOrigins)));
@@ -88,10 +88,10 @@ export function createRouter(options: RouterOptions): OpenAPIHono<AppEnv> {
     return problemResponse(c, new Problem("method_not_allowed", `Use ${methods.join(" or ")} at ${c.req.path}.`));
   });
   const execute = createExecutor(options);
-  const runLimited = createConcurrencyLimiter();
+  const limitConcurrency = createConcurrencyLimiter();
   for (const operation of Object.values(operations)) {
     if (!operation.isSandboxOnly || options.isSandbox) {
-      addOperation(app, operation, { ...options, execute, runLimited });
+      addOperation(app, operation, { ...options, execute, limitConcurrency });
     }
   }
   return app;
@@ -125,19 +125,20 @@ function crossOrigin(origins: string[]): MiddlewareHandler {
 function addOperation(
   app: OpenAPIHono<AppEnv>,
   operation: Operation,
-  { authenticator, redeemTicket, limiter, deadlines, intake, execute, runLimited }: RouterOptions & {
+  { authenticator, redeemTicket, limiter, deadlines, intake, execute, limitConcurrency }: RouterOptions & {
     execute: ReturnType<typeof createExecutor>;
-    runLimited: RunLimited;
+    limitConcurrency: LimitConcurrency;
   },
 ): void {
+  const executeLimited = limitConcurrency(operation, execute);
   const identify = (c: Context<AppEnv>): Promise<Caller> => {
     const authorization = c.req.header("Authorization");
     const ticket = operation.takesTicket ? c.req.query("ticket") : undefined;
     if (authorization === undefined && ticket !== undefined) {
       return limiter.guard(c, () => redeemTicket(ticket), { kind: "ticket", isKnown: false });
     }
-    const known = { kind: authenticator.kindOf(authorization), isKnown: authenticator.remembers(authorization) };
-    return limiter.guard(c, () => authenticator.authenticate(authorization), known);
+    const credential = { kind: authenticator.kindOf(authorization), isKnown: authenticator.remembers(authorization) };
+    return limiter.guard(c, () => authenticator.authenticate(authorization), credential);
   };
   const receive = async (c: Context<AppEnv>): Promise<void> => {
     c.set("operation", operation);
@@ -183,25 +184,29 @@ function addOperation(
         : { userId: caller.userId, key, content: [c.req.method, target, ifMatch ?? "", bodyText] },
       ifMatch,
     };
-    const answer = await deadlines.within(runLimited(operation, () => execute(execution)), {
+    const answer = await deadlines.within(executeLimited(execution), {
       limitMs: answerLimitMs,
-      late: answerIsLate,
+      late: lateAnswer,
     });
     if (answer instanceof Response) return answer;
     if (answer.isReplay) c.header("Idempotency-Replayed", "true");
     return answer.status >= 400 ? problemBody(c, answer.text, answer.status) : respond(c, answer, {
       hasEntityTag: operation.hasEntityTag,
       isPublic: operation.access === "public",
-      known: headers["if-none-match"],
+      ifNoneMatch: headers["if-none-match"],
     });
   });
 }
 
-/** Sends an answer, or 304 if its entity tag is `known`, the `If-None-Match` of the request. */
+/** Sends an answer, or 304 if `ifNoneMatch` has its entity tag. */
 function respond(
   c: Context<AppEnv>,
   { status, text }: SerializedAnswer,
-  { hasEntityTag, isPublic, known }: { hasEntityTag: boolean; isPublic: boolean; known: string | undefined },
+  { hasEntityTag, isPublic, ifNoneMatch }: {
+    hasEntityTag: boolean;
+    isPublic: boolean;
+    ifNoneMatch: string | undefined;
+  },
 ): Response {
   if (!hasEntityTag) {
     c.header("Cache-Control", "no-store");
@@ -210,14 +215,14 @@ function respond(
     c.header("ETag", tag);
     // Clients may store it, but must revalidate it each time.
     c.header("Cache-Control", isPublic ? "no-cache" : "private, no-cache");
-    if (known !== undefined && namesTag(known, tag)) return c.body(null, 304);
+    if (ifNoneMatch !== undefined && namesTag(ifNoneMatch, tag)) return c.body(null, 304);
   }
   // Every success of the contract has a body.
   return c.body(text, status as ContentfulStatusCode, { "Content-Type": "application/json" });
 }
 
 /** The work may still finish later. A client with an Idempotency-Key learns the result by a retry. */
-function answerIsLate(): Problem {
+function lateAnswer(): Problem {
   return new Problem("service_unavailable", "The request took too long. It may or may not have been done.");
 }
 

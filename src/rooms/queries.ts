@@ -16,7 +16,7 @@ export interface RoomFilter {
   offset: number;
 }
 
-/** One page of rooms by name, and how many there are on all pages. */
+/** One page of rooms by name, and the number on all pages. */
 export async function listRooms(db: Kysely<Database>, filter: RoomFilter): Promise<{ rows: RoomRow[]; total: number }> {
   const { type, activeOnly, limit, offset } = filter;
   let matching = db.selectFrom("rooms");
@@ -32,7 +32,7 @@ export function findRoom(db: Kysely<Database>, id: number): Promise<RoomRow | un
   return db.selectFrom("rooms").selectAll().where("id", "=", id).executeTakeFirst();
 }
 
-/** `for no key update` lets bookings go on, which only need the room's key to stay. */
+/** Locks a room. `for no key update` does not block bookings, which only need the room's key to stay. */
 export function lockRoom(db: Kysely<Database>, id: number): Promise<RoomRow | undefined> {
   return db.selectFrom("rooms").selectAll().where("id", "=", id).forNoKeyUpdate().executeTakeFirst();
 }
@@ -54,7 +54,7 @@ export function updateRoomRow(
     .selectFrom("changed").selectAll().executeTakeFirst();
 }
 
-/** Undefined for a room that is deactivated already, and stays as it is. */
+/** Deactivates a room. Returns undefined and changes nothing if it is inactive already. */
 export function markInactive(db: Kysely<Database>, id: number, now: Date): Promise<RoomRow | undefined> {
   return db.with(
     "locked",
@@ -74,7 +74,7 @@ export function markInactive(db: Kysely<Database>, id: number, now: Date): Promi
     .selectFrom("changed").selectAll().executeTakeFirst();
 }
 
-/** The event of a room that takes bookings again, or no longer; none when that stays as it was. */
+/** The event of a room that takes bookings again, or no longer. No event if that did not change. */
 function roomEvent(type: "room_opened" | "room_closed", now: Date): RawBuilder<unknown> {
   const isOpen = sql.lit(type === "room_opened");
   return timeslotEvent({

@@ -25,17 +25,17 @@ export const roomNotFound = (id: number): Problem =>
   new Problem("room_not_found", `Room not found: there is no room ${id}.`);
 
 /**
- * Makes a room.
+ * Creates a room.
  *
- * @throws {Problem} `validation_failed` when nobody knows the currency or the time zone.
+ * @throws {Problem} `validation_failed` for an unknown currency or time zone.
  */
 export async function createRoom({ db, clock, config, audit }: RoomRules, room: CreateRoom): Promise<Room> {
-  const made = await addRoom({ db, clock, config }, room);
-  await audit({ resource: "room", resourceId: made.id, before: null, after: made });
-  return made;
+  const created = await addRoom({ db, clock, config }, room);
+  await audit({ resource: "room", resourceId: created.id, before: null, after: created });
+  return created;
 }
 
-/** {@link createRoom} without a trace in the audit log, for rooms that nobody in particular makes. */
+/** {@link createRoom} without an audit entry, for the rooms of the demo. */
 export async function addRoom(
   { db, clock, config }: RoomOptions & Pick<Scope, "db">,
   room: CreateRoom,
@@ -60,8 +60,8 @@ export async function addRoom(
   return toRoom(row);
 }
 
-/** A room as a change finds it. Until the transaction ends nobody else changes it. */
-async function roomToChange(db: Kysely<Database>, id: number, ifMatch: string | undefined): Promise<Room> {
+/** Locks a room until the transaction ends, and checks `If-Match`. */
+async function lockMatchingRoom(db: Kysely<Database>, id: number, ifMatch: string | undefined): Promise<Room> {
   const row = await lockRoom(db, id);
   if (row === undefined) throw roomNotFound(id);
   const room = toRoom(row);
@@ -70,10 +70,10 @@ async function roomToChange(db: Kysely<Database>, id: number, ifMatch: string | 
 }
 
 /**
- * Changes the fields that `change` has, if the room is still as `ifMatch` says.
+ * Changes the fields in `change`, if `ifMatch` still matches the room.
  *
- * @throws {Problem} `room_not_found`, `precondition_failed`, or `validation_failed` when nobody knows the currency or the
- * time zone.
+ * @throws {Problem} `room_not_found`, `precondition_failed`, or `validation_failed` for an unknown currency or time
+ * zone.
  */
 export async function updateRoom(
   { db, clock, announce, audit }: RoomRules,
@@ -81,7 +81,7 @@ export async function updateRoom(
   { change, ifMatch }: { change: UpdateRoom; ifMatch: string | undefined },
 ): Promise<Room> {
   assertKnown(change);
-  const before = await roomToChange(db, id, ifMatch);
+  const before = await lockMatchingRoom(db, id, ifMatch);
   const columns = {
     name: change.name,
     description: change.description,
@@ -94,8 +94,8 @@ export async function updateRoom(
     is_active: change.isActive,
     metadata: change.metadata,
   };
-  const sent = Object.fromEntries(Object.entries(columns).filter(([, value]) => value !== undefined));
-  const row = await updateRoomRow(db, id, { change: sent, now: clock.now() });
+  const changedColumns = Object.fromEntries(Object.entries(columns).filter(([, value]) => value !== undefined));
+  const row = await updateRoomRow(db, id, { change: changedColumns, now: clock.now() });
   if (row === undefined) throw roomNotFound(id);
   const after = toRoom(row);
   await audit({ resource: "room", resourceId: id, before, after });
@@ -104,7 +104,7 @@ export async function updateRoom(
 }
 
 /**
- * Takes no new bookings for a room. One that takes none already stays as it is.
+ * Deactivates a room, so that it takes no new bookings. An inactive room stays as it is.
  *
  * @throws {Problem} `room_not_found` or `precondition_failed`.
  */
@@ -113,7 +113,7 @@ export async function deleteRoom(
   id: number,
   ifMatch: string | undefined,
 ): Promise<void> {
-  const before = await roomToChange(db, id, ifMatch);
+  const before = await lockMatchingRoom(db, id, ifMatch);
   const row = await markInactive(db, id, clock.now());
   if (row === undefined) return;
   await audit({ resource: "room", resourceId: id, before, after: toRoom(row) });
@@ -121,7 +121,8 @@ export async function deleteRoom(
 }
 
 /**
- * The time zone of a room whose timeslots are about to change. Until the transaction ends, others that do the same wait.
+ * Locks a room before its timeslots change, and returns its time zone. Other such changes wait until the transaction
+ * ends.
  *
  * @throws {Problem} `unknown_room`.
  */

@@ -5,18 +5,18 @@ type SandboxOperations = "getSandboxClock" | "setSandboxClock" | "resetSandboxCl
 
 export interface SandboxOptions {
   sandboxClock: SandboxClock;
-  /** Does the work that has become due. */
+  /** Does the due work. */
   sweep: () => Promise<void>;
 }
 
 export function sandboxHandlers({ sandboxClock, sweep }: SandboxOptions): Pick<Handlers, SandboxOperations> {
   /** The clock is not part of the transaction, so it moves after the commit. */
-  const audited = async (audit: Audit, { state: after, go }: ClockPlan, then = () => Promise.resolve()) => {
+  const changeClock = async (audit: Audit, { state: after, go }: ClockPlan, afterwards = () => Promise.resolve()) => {
     const before = sandboxClock.state();
     if (before.isMoved || after.isMoved) await audit({ resource: "clock", resourceId: null, before, after });
     const finish = async () => {
       go();
-      await then();
+      await afterwards();
       return { status: 200 as const, body: sandboxClock.state() };
     };
     return { soFar: undefined, finish };
@@ -27,11 +27,11 @@ export function sandboxHandlers({ sandboxClock, sweep }: SandboxOptions): Pick<H
     },
 
     async setSandboxClock({ body: { now } }, { audit }) {
-      return await audited(audit, sandboxClock.plan(new Date(now)), sweep);
+      return await changeClock(audit, sandboxClock.plan(new Date(now)), sweep);
     },
 
     async resetSandboxClock(_input, { audit }) {
-      return await audited(audit, sandboxClock.planReset());
+      return await changeClock(audit, sandboxClock.planReset());
     },
   };
 }

@@ -11,7 +11,7 @@ import { closeCheckoutsOf } from "../payments/checkout_writes.ts";
 import { ProviderRefusal } from "../payments/provider.ts";
 import { findCheckout, findRefund, findRefundOfJob, listStrayCheckouts } from "../payments/queries.ts";
 import { storeNotice } from "./receive_payment_event.ts";
-import { failRefund, lockBookingOfRefund, settleRefund } from "./refund_writes.ts";
+import { lockBookingOfRefund, markRefundFailed, markRefundSucceeded } from "./refund_writes.ts";
 import type { SettlementRules } from "./rules.ts";
 
 /** The tasks of the job queue. A task may run twice, because a server may die before it has reported its success. */
@@ -28,31 +28,31 @@ async function refundPayment(rules: SettlementRules, id: string): Promise<void> 
   if (row?.status !== "pending") return;
   const { payment, currency, idempotencyKey } = row;
   const cents = toCents(row.owed);
-  if (cents === 0) return await settle(rules, id, null);
+  if (cents === 0) return await completeRefund(rules, id, null);
   if (payments?.name !== row.provider) throw new Error(`the payment provider ${row.provider} is not configured`);
   try {
-    // Another amount is another request.
+    // A different amount is a different request.
     const request = { id, idempotencyKey: `${idempotencyKey}-${cents}`, payment, cents, currency };
     const reference = await askProvider(() => payments.refund(request));
-    await settle(rules, id, reference);
+    await completeRefund(rules, id, reference);
   } catch (failure) {
     if (!(failure instanceof ProviderRefusal)) throw failure;
-    await giveUp(rules, { id, jobId: row.jobId, failure: failure.message });
+    await failRefund(rules, { id, jobId: row.jobId, failure: failure.message });
   }
 }
 
-async function settle(rules: SettlementRules, id: string, reference: string | null): Promise<void> {
-  await withLockedRefund(rules, id, (trx, now) => settleRefund(trx, { id, reference, now }));
+async function completeRefund(rules: SettlementRules, id: string, reference: string | null): Promise<void> {
+  await withLockedRefund(rules, id, (trx, now) => markRefundSucceeded(trx, { id, reference, now }));
 }
 
-interface GivenUpRefund {
+interface FailedRefund {
   id: string;
   jobId: number;
   failure: string;
 }
 
-async function giveUp(rules: SettlementRules, refund: GivenUpRefund): Promise<void> {
-  await withLockedRefund(rules, refund.id, (trx, now) => failRefund(trx, { ...refund, now }));
+async function failRefund(rules: SettlementRules, refund: FailedRefund): Promise<void> {
+  await withLockedRefund(rules, refund.id, (trx, now) => markRefundFailed(trx, { ...refund, now }));
   rules.log.error("refund failed", { refundId: refund.id, failure: refund.failure });
 }
 
@@ -84,12 +84,12 @@ async function closeCheckout(rules: SettlementRules, id: string, attempt: number
   if (attempt < maxAttemptsForReference) throw new Error("the provider has not named the checkout yet");
 }
 
-/** Checkouts in a statement. */
+/** Checkouts per statement. */
 const chunkSize = 100;
 
 /**
- * Closes open checkouts of bookings that are confirmed, cancelled or expired. A payment that arrives earlier is refunded. So
- * this need not be part of the change itself, and it also finds a checkout that was opened at the same moment.
+ * Closes open checkouts of bookings that are confirmed, cancelled or expired. A payment that arrives earlier is
+ * refunded, so this may follow the change. It also finds a checkout that was opened at the same moment as the change.
  */
 export async function closeStrayCheckouts({ db, clock }: SettlementRules): Promise<void> {
   await sweepInChunks(chunkSize, async (limit) => {
@@ -105,7 +105,7 @@ export async function tendJobs(rules: SettlementRules): Promise<void> {
   const jobs = await listGivenUpJobs(db);
   for (const { id, name, lastError } of jobs) {
     const refund = await findRefundOfJob(db, id);
-    if (refund !== undefined) await giveUp(rules, { id: refund.id, jobId: id, failure: lastError ?? "no answer" });
+    if (refund !== undefined) await failRefund(rules, { id: refund.id, jobId: id, failure: lastError ?? "no answer" });
     else log.warn("job failed for good", { name, lastError });
     await removeJob(db, id);
   }

@@ -1,8 +1,8 @@
 /**
- * What changes because of a payment: the fact itself, what follows for its booking, and the events of that, in one statement.
+ * Statements about payments. Each one writes the payment, its consequences for the booking, and their events.
  *
- * Those that are told by a provider, or by a refund, run in a transaction that has locked the booking before. The statement
- * therefore sees all that was decided about it until now, also in other tables, and is the only one that decides.
+ * A statement for a provider's message or a refund runs in a transaction that has locked the booking. So it sees every
+ * earlier decision about the booking, also in other tables. No other statement decides at the same time.
  */
 import { type RawBuilder, type Selectable, sql, type Transaction } from "kysely";
 import type { Bookings, BookingStatus } from "../../generated/database.d.ts";
@@ -25,8 +25,8 @@ export interface NewCheckout {
 }
 
 /**
- * Replaces the checkouts of a user's booking that waits for its payment. Undefined when it does not. The booking has to be
- * locked.
+ * Replaces the checkouts of a user's booking that waits for its payment. Undefined for any other booking. The booking
+ * must be locked.
  */
 export async function insertCheckout(
   trx: Transaction<Database>,
@@ -53,7 +53,7 @@ const insertCheckoutStatement = prepared((db, { id, bookingId, userId, provider,
   return withBooking(changes).selectFrom("booking").selectAll();
 });
 
-/** The booking of a checkout, which is locked by then. */
+/** Locks the booking of a checkout and returns it. */
 export function lockBookingOfCheckout(
   trx: Transaction<Database>,
   { checkoutId, provider }: { checkoutId: string; provider: string },
@@ -65,10 +65,7 @@ export function lockBookingOfCheckout(
     .where("c.id", "=", checkoutId).where("c.provider", "=", provider).forNoKeyUpdate("b").executeTakeFirst();
 }
 
-/**
- * Locks the timeslot of a booking that is locked. It is asked for after the booking, since a booking that is moved meanwhile
- * would else be looked for in its old timeslot.
- */
+/** Locks the timeslot of a locked booking. It follows the lock of the booking, which may be rescheduled until then. */
 export async function lockTimeslotOf(trx: Transaction<Database>, bookingId: number): Promise<void> {
   await trx.selectFrom("timeslots").select("id")
     .where("id", "=", (eb) => eb.selectFrom("bookings").select("timeslot_id").where("id", "=", bookingId))
@@ -76,9 +73,8 @@ export async function lockTimeslotOf(trx: Transaction<Database>, bookingId: numb
 }
 
 /**
- * Whether the timeslot of a booking, which is locked by now, was taken or freed by a transaction that began to write later
- * than this one. What this one would write of the timeslot would then stand before that in the feed of events, although it
- * happens after it.
+ * Whether a younger transaction has taken or freed the timeslot of the booking. Both must be locked. An event of this
+ * transaction would precede that change in the feed, although it happens later.
  */
 export async function wasOvertaken(trx: Transaction<Database>, bookingId: number): Promise<boolean> {
   const { rows } = await sql<{ overtaken: boolean }>`
@@ -100,8 +96,8 @@ export interface ProviderMessage {
   now: Date;
 }
 
-/** `insert into payment_events …`, for a `with`: a row if the message is new. */
-export function newEvent(
+/** `insert into payment_events …` for a `with`. Returns a row if the message is new. */
+export function newPaymentEvent(
   kind: RawBuilder<unknown>,
   { provider, eventId, bookingId, now }: ProviderMessage,
 ): RawBuilder<{ id: number }> {
@@ -114,20 +110,20 @@ export function newEvent(
 
 export type PaymentMessage = ProviderMessage & { payment: string; cents: number; currency: string };
 
-/** What became of a payment. */
+/** The consequence of a payment for its booking. */
 export interface PaymentOutcome {
   /** Whether it confirmed the booking. */
-  settles: boolean;
-  /** What goes back because it did not. */
+  confirms: boolean;
+  /** The amount to refund because it did not. */
   due: string;
 }
 
 /**
- * Writes that a payment was made. It pays its booking if that has been paid by nothing yet and it is of the booking's price.
- * Then a pending booking is confirmed, and one whose hold has expired takes its timeslot again if that is still free. What
- * does not confirm the booking goes back at once. Undefined when the payment, or the message, is known already.
+ * Writes a payment. It pays its booking if it has the booking's price and nothing was paid before. It then confirms a
+ * pending booking. A booking whose hold has expired takes its timeslot again if that is still free. A payment that does
+ * not confirm the booking is refunded at once. Returns undefined for a known payment or message.
  *
- * The booking and its timeslot have to be locked.
+ * The booking and its timeslot must be locked.
  */
 export async function recordPayment(
   trx: Transaction<Database>,
@@ -138,7 +134,7 @@ export async function recordPayment(
 
 const paymentStatement = prepared((db, message: PaymentMessage) => {
   const { checkoutId, provider, payment: reference, cents, currency, now } = message;
-  const changes = db.with("fresh", () => newEvent(sql`'paid'`, message))
+  const changes = db.with("fresh", () => newPaymentEvent(sql`'paid'`, message))
     .with("target", () =>
       sql`(
         select b.id, b.status, b.price = ${cents}::numeric / 100 and b.currency = ${currency}::text and b.amount_paid = 0
@@ -161,18 +157,18 @@ const paymentStatement = prepared((db, message: PaymentMessage) => {
         returning id, amount, pays_booking, least(reported_refunded, amount) as given_back
       )`)
     .with("decision", () =>
-      sql<{ settles: boolean; due: string }>`(
-        select target.id, target.status, payment.id as payment_id, amount, pays_booking, given_back, settles,
-          case when settles then 0 else amount - given_back end as due
-        from target, payment, lateral (select pays_booking and (status = 'pending' or can_return) as settles) s
+      sql<{ confirms: boolean; due: string }>`(
+        select target.id, target.status, payment.id as payment_id, amount, pays_booking, given_back, confirms,
+          case when confirms then 0 else amount - given_back end as due
+        from target, payment, lateral (select pays_booking and (status = 'pending' or can_return) as confirms) s
       )`)
     .with("b", () =>
       sql<Booking>`(
         update bookings b set
-          status = case when settles then 'confirmed' else b.status end,
-          cancelled_at = case when settles then null else b.cancelled_at end,
-          cancellation_reason = case when settles then null else b.cancellation_reason end,
-          hold_expires_at = case when settles then null else b.hold_expires_at end,
+          status = case when confirms then 'confirmed' else b.status end,
+          cancelled_at = case when confirms then null else b.cancelled_at end,
+          cancellation_reason = case when confirms then null else b.cancellation_reason end,
+          hold_expires_at = case when confirms then null else b.hold_expires_at end,
           payment_id = case when pays_booking then decision.payment_id else b.payment_id end,
           amount_paid = case when pays_booking then amount else b.amount_paid end,
           amount_refunded = case when pays_booking then given_back else b.amount_refunded end,
@@ -189,17 +185,20 @@ const paymentStatement = prepared((db, message: PaymentMessage) => {
       "refund",
       () => newRefund(sql`select payment_id, id as booking_id, due as amount, amount as target from decision`, now),
     )
-    .with("done", () => sql`(update checkouts set closed_at = ${now} where id = ${checkoutId} and closed_at is null)`);
+    .with(
+      "closed",
+      () => sql`(update checkouts set closed_at = ${now} where id = ${checkoutId} and closed_at is null)`,
+    );
   return withEvents(changes, [
-    sql`${bookingEvent("confirmed", "booking", now)}, decision where settles`,
+    sql`${bookingEvent("confirmed", "booking", now)}, decision where confirms`,
     sql`${bookingEvent("refunded", "booking", now)}, decision where pays_booking and given_back > 0 and due = 0`,
     sql`${bookingEvent("payment_failed", "booking", now)}, decision
       where not pays_booking and decision.status = 'pending'`,
-    sql`${timeslotTakenEvent(now)}, decision where settles and decision.status = 'cancelled'`,
-  ]).selectFrom(sql<PaymentOutcome>`decision`.as("decision")).select(["settles", "due"]);
+    sql`${timeslotTakenEvent(now)}, decision where confirms and decision.status = 'cancelled'`,
+  ]).selectFrom(sql<PaymentOutcome>`decision`.as("decision")).select(["confirms", "due"]);
 });
 
-/** Writes that an attempt to pay failed, or that a checkout has expired. The booking, which has to be locked, waits on. */
+/** Writes a failed attempt to pay, or an expired checkout. The booking must be locked, and stays pending. */
 export async function recordFailure(
   trx: Transaction<Database>,
   message: ProviderMessage & { kind: "failed" | "expired" },
@@ -209,7 +208,7 @@ export async function recordFailure(
 
 const failureStatement = prepared((db, message: ProviderMessage & { kind: "failed" | "expired" }) => {
   const { kind, checkoutId, now } = message;
-  const changes = db.with("fresh", () => newEvent(sql`${kind}::payment_event_kind`, message))
+  const changes = db.with("fresh", () => newPaymentEvent(sql`${kind}::payment_event_kind`, message))
     .with("closed", () =>
       sql`(
         update checkouts set closed_at = ${now}
@@ -219,7 +218,7 @@ const failureStatement = prepared((db, message: ProviderMessage & { kind: "faile
       cte.selectFrom("bookings").selectAll()
         .where("status", "=", "pending")
         .where(sql<boolean>`id in (select id from fresh)`)
-        // Of one that is closed nobody expects anything any more.
+        // Ignores closed checkouts.
         .where(sql<boolean>`exists (select from checkouts where id = ${checkoutId} and closed_at is null)`));
   return returningBooking(changes, [bookingEvent("payment_failed", "booking", now)]);
 });

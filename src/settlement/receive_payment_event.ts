@@ -1,4 +1,4 @@
-/** Receives the webhook messages of a payment provider, and stores them with their consequences. */
+/** Receives the webhooks of a payment provider, and stores them with their consequences. */
 import { Problem } from "../contract/problems.ts";
 import { Conflict } from "../database/failures.ts";
 import { retryConflicts } from "../database/transactions.ts";
@@ -8,8 +8,8 @@ import { recordReportedRefund } from "./refund_writes.ts";
 import type { SettlementRules } from "./rules.ts";
 
 /**
- * Stores a message of the provider with all that follows from it. A message that is known, or about no checkout of ours,
- * changes nothing.
+ * Stores a message of the provider with its consequences. A known message, or one about an unknown checkout, changes
+ * nothing.
  *
  * @throws {Problem} `payment_provider_not_found` or `webhook_invalid`.
  */
@@ -45,8 +45,8 @@ function storeOnce({ db, clock, log }: SettlementRules, provider: string, notice
           throw new Conflict("the timeslot was changed by a younger transaction");
         }
         const outcome = await recordPayment(trx, message);
-        if (outcome?.settles === false) {
-          log.warn("payment does not settle its booking and is refunded", { bookingId, payment: message.payment });
+        if (outcome?.confirms === false) {
+          log.warn("payment does not confirm its booking and is refunded", { bookingId, payment: message.payment });
         }
         break;
       }

@@ -1,4 +1,4 @@
-/** Statements about money that goes back; see `writes.ts` for how they run. */
+/** Statements about refunds. See `payment_writes.ts` for how they run. */
 import { type RawBuilder, type Selectable, sql, type Transaction } from "kysely";
 import type { Bookings, PaymentStatus } from "../../generated/database.d.ts";
 import { returningBooking, withBooking } from "../bookings/changes.ts";
@@ -8,11 +8,11 @@ import { prepared } from "../database/prepared.ts";
 import { bookingEvent } from "../events/record.ts";
 import { paidStatus } from "../payments/checkout_writes.ts";
 import { enqueue } from "../jobs/enqueue.ts";
-import { newEvent, type PaymentMessage } from "./payment_writes.ts";
+import { newPaymentEvent, type PaymentMessage } from "./payment_writes.ts";
 
 type Booking = Selectable<Bookings>;
 
-/** The id of the booking of a refund that is pending. The booking is locked by then. */
+/** Locks the booking of a pending refund and returns its id. */
 export async function lockBookingOfRefund(trx: Transaction<Database>, refundId: string): Promise<number | undefined> {
   const row = await trx.selectFrom("refunds as r").innerJoin("bookings as b", "b.id", "r.booking_id").select("b.id")
     .where("r.id", "=", refundId).where("r.status", "=", "pending").forNoKeyUpdate("b").executeTakeFirst();
@@ -20,8 +20,8 @@ export async function lockBookingOfRefund(trx: Transaction<Database>, refundId: 
 }
 
 /**
- * Writes how much of a payment the provider says has been given back in all, by us or by the operator's own hand. A refund of
- * ours that has failed is done when that is enough. The booking has to be locked; its status stays.
+ * Writes the total that the provider reports as refunded of a payment, by us or by the operator. A failed refund of
+ * ours has succeeded if the total covers it. The booking must be locked, and keeps its status.
  */
 export async function recordReportedRefund(trx: Transaction<Database>, message: PaymentMessage): Promise<void> {
   await reportedRefundStatement(trx, message);
@@ -30,7 +30,7 @@ export async function recordReportedRefund(trx: Transaction<Database>, message: 
 const reportedRefundStatement = prepared((db, message: PaymentMessage) => {
   const { bookingId, checkoutId, provider, payment: reference, cents, currency, now } = message;
   const refunded = refundedOf(sql`payment.reported_refunded`);
-  const changes = db.with("fresh", () => newEvent(sql`'refunded'`, message))
+  const changes = db.with("fresh", () => newPaymentEvent(sql`'refunded'`, message))
     .with("payment", () =>
       sql`(
         insert into payments (provider, reference, checkout_id, booking_id, currency, pays_booking, reported_refunded)
@@ -46,34 +46,47 @@ const reportedRefundStatement = prepared((db, message: PaymentMessage) => {
         returning r.id
       )`)
     .with("b", () =>
-      sql<Booking>`(
-        update bookings b set
-          amount_refunded = ${refunded},
-          refund_amount = greatest(b.refund_amount, ${refunded}),
-          payment_status = ${statusWithout(sql`select id from refund`, refunded)},
-          updated_at = ${now}
-        from payment
-        where b.id = ${bookingId} and (b.amount_refunded < ${refunded} or exists (select from refund))
-        returning b.*
-      )`);
+      updateRefunded(refunded, {
+        condition: sql`b.id = ${bookingId} and (b.amount_refunded < ${refunded} or exists (select from refund))`,
+        now,
+      }));
   return returningBooking(changes, [
-    // While a refund of ours is under way, it will tell.
+    // A pending refund of ours writes the event when it has succeeded.
     sql`${bookingEvent("refunded", "booking", now)} where booking.payment_status <> 'refund_pending'`,
   ]);
 });
 
-/** How much of what a booking `b` paid has been given back, when that is so much of a `payment`, which may not be its own. */
+/** Updates a booking `b` in a `with` that has `payment`, and `refund` for the refunds that have succeeded. */
+function updateRefunded(
+  refunded: RawBuilder<unknown>,
+  { condition, now }: { condition: RawBuilder<unknown>; now: Date },
+): RawBuilder<Booking> {
+  return sql<Booking>`(
+    update bookings b set
+      amount_refunded = ${refunded},
+      refund_amount = greatest(b.refund_amount, ${refunded}),
+      payment_status = ${statusAfter(sql`select id from refund`, refunded)},
+      updated_at = ${now}
+    from payment where ${condition}
+    returning b.*
+  )`;
+}
+
+/**
+ * The refunded amount of a booking `b` after `givenBack` of `payment` was refunded. Only the booking's own payment
+ * counts.
+ */
 function refundedOf(givenBack: RawBuilder<unknown>): RawBuilder<unknown> {
   return sql`(case
     when b.payment_id = payment.id then greatest(b.amount_refunded, least(${givenBack}, b.amount_paid))
     else b.amount_refunded end)`;
 }
 
-/** The payment status of a booking `b` when the refunds that `settled` selects are done. */
-function statusWithout(settled: RawBuilder<unknown>, refunded: RawBuilder<unknown>): RawBuilder<PaymentStatus> {
+/** The payment status of a booking `b` after the refunds that `succeeded` selects. */
+function statusAfter(succeeded: RawBuilder<unknown>, refunded: RawBuilder<unknown>): RawBuilder<PaymentStatus> {
   const other = (status: string) =>
     sql`exists (
-      select from refunds where booking_id = b.id and status = ${sql.lit(status)} and id not in (${settled})
+      select from refunds where booking_id = b.id and status = ${sql.lit(status)} and id not in (${succeeded})
     )`;
   return sql<PaymentStatus>`case
     when ${other("failed")} then 'refund_failed'
@@ -83,19 +96,19 @@ function statusWithout(settled: RawBuilder<unknown>, refunded: RawBuilder<unknow
     else 'not_required' end`;
 }
 
-export interface SettledRefund {
+export interface SucceededRefund {
   id: string;
-  /** The provider's name for it; null when the provider had given the money back already. */
+  /** The provider's id of the refund; null when the provider had refunded the money before. */
   reference: string | null;
   now: Date;
 }
 
-/** Writes that the provider has taken a pending refund on. The booking has to be locked. */
-export async function settleRefund(trx: Transaction<Database>, refund: SettledRefund): Promise<void> {
-  await settleStatement(trx, refund);
+/** Writes that the provider has accepted a pending refund. The booking must be locked. */
+export async function markRefundSucceeded(trx: Transaction<Database>, refund: SucceededRefund): Promise<void> {
+  await succeedStatement(trx, refund);
 }
 
-const settleStatement = prepared((db, { id, reference, now }: SettledRefund) => {
+const succeedStatement = prepared((db, { id, reference, now }: SucceededRefund) => {
   const refunded = refundedOf(sql`greatest(payment.reported_refunded, payment.target)`);
   const changes = db.with("refund", () =>
     sql`(
@@ -108,21 +121,12 @@ const settleStatement = prepared((db, { id, reference, now }: SettledRefund) => 
         select p.id, p.reported_refunded, refund.booking_id, refund.target
         from refund join payments p on p.id = refund.payment_id
       )`)
-    .with("b", () =>
-      sql<Booking>`(
-        update bookings b set
-          amount_refunded = ${refunded},
-          refund_amount = greatest(b.refund_amount, ${refunded}),
-          payment_status = ${statusWithout(sql`select id from refund`, refunded)},
-          updated_at = ${now}
-        from payment where b.id = payment.booking_id
-        returning b.*
-      )`);
+    .with("b", () => updateRefunded(refunded, { condition: sql`b.id = payment.booking_id`, now }));
   return returningBooking(changes, [bookingEvent("refunded", "booking", now)]);
 });
 
-/** Writes that a pending refund, for which this is still the job, has failed for good. The booking has to be locked. */
-export async function failRefund(
+/** Writes that a pending refund has failed for good, if `jobId` is still its job. The booking must be locked. */
+export async function markRefundFailed(
   trx: Transaction<Database>,
   { id, jobId, failure, now }: { id: string; jobId: number; failure: string; now: Date },
 ): Promise<void> {
@@ -136,10 +140,10 @@ export async function failRefund(
   `.execute(trx);
 }
 
-/** A booking with failed refunds, and what is asked for again. */
+/** A booking with failed refunds, and the amount that is requested again. */
 export type RetriedRow = BookingRow & { refund: string };
 
-/** Has the failed refunds of a booking tried again. Undefined when there is none. The booking has to be locked. */
+/** Queues the failed refunds of a booking again. Undefined when there is none. The booking must be locked. */
 export async function retryFailedRefunds(
   trx: Transaction<Database>,
   { bookingId, now }: { bookingId: number; now: Date },

@@ -1,4 +1,4 @@
-/** Retries the failed refunds of a booking, as an admin asks. */
+/** Retries the failed refunds of a booking for an admin. */
 import type { Booking } from "../../generated/contract.ts";
 import { toBooking } from "../bookings/booking.ts";
 import { findBooking, lockBooking } from "../bookings/queries.ts";

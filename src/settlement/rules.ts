@@ -10,5 +10,5 @@ export interface SettlementOptions {
   payments: PaymentProvider | undefined;
 }
 
-/** What jobs, sweeps and webhooks need. An operation of an admin needs `audit`, too. */
+/** Dependencies of jobs, sweeps and webhooks. An admin's operation also needs `audit`. */
 export type SettlementRules = SettlementOptions & Pick<Scope, "db" | "announce">;

@@ -1,4 +1,4 @@
-/** From a stored event to the one that is told. */
+/** Renders stored events for clients. */
 import {
   BookingEventType as BookingUpdateType,
   FeedEvent,
@@ -9,25 +9,25 @@ import { bookingFromJson } from "../bookings/booking.ts";
 import { formatCursor } from "../events/cursors.ts";
 import type { EventRow } from "../events/queries.ts";
 
-/** For a person to read; the time of the booking stands beside it. */
-const reminder = "Your appointment is coming up!";
+/** A text for people. The event also has the time of the booking. */
+const reminderMessage = "Your appointment is coming up!";
 
-/** The event as the contract has it. Throws when it is none: that is our bug. */
+/** Renders an event as the contract declares it. Throws if it breaks the contract, which is our bug. */
 export function toFeedEvent(row: EventRow, generation: string): FeedEvent {
-  const place = {
+  const common = {
     cursor: formatCursor(generation, { transactionId: row.transaction_id, id: row.id }),
     occurredAt: row.occurred_at.toISOString(),
   };
   if (row.type === "reminder") {
-    const data = { booking: bookingFromJson(row.data), message: reminder };
-    return FeedEvent.parse({ event: "booking_reminder", ...place, data });
+    const data = { booking: bookingFromJson(row.data), message: reminderMessage };
+    return FeedEvent.parse({ event: "booking_reminder", ...common, data });
   }
-  const timeslots = TimeslotChangeType.safeParse(row.type);
-  if (timeslots.success) {
-    return FeedEvent.parse({ event: "timeslot_update", ...place, data: toTimeslotChange(row, timeslots.data) });
+  const timeslotChange = TimeslotChangeType.safeParse(row.type);
+  if (timeslotChange.success) {
+    return FeedEvent.parse({ event: "timeslot_update", ...common, data: toTimeslotChange(row, timeslotChange.data) });
   }
   const data = { type: BookingUpdateType.parse(row.type), booking: bookingFromJson(row.data) };
-  return FeedEvent.parse({ event: "booking_update", ...place, data });
+  return FeedEvent.parse({ event: "booking_update", ...common, data });
 }
 
 function toTimeslotChange({ room_id, data }: EventRow, change: TimeslotChangeType): TimeslotChange {

@@ -1,4 +1,4 @@
-/** The rules of reading events: who may read which, and where a cursor leads. */
+/** The rules of reading events: access and cursors. */
 import type { Kysely } from "kysely";
 import type { EventPage } from "../../generated/contract.ts";
 import type { Authenticator } from "../auth/callers.ts";
@@ -28,23 +28,23 @@ export interface EventPageQuery {
 }
 
 /**
- * A page of the feed. An empty one is held back until something happens, at most for `wait` seconds.
+ * Returns a page of the feed. If it is empty, waits for an event, at most `wait` seconds.
  *
- * @throws {Problem} `admin_required` for another user's events, `cursor_expired`; `token_expired` or `token_invalid` when
- * the caller may no longer be told anything after the wait.
+ * @throws {Problem} `admin_required` for another user's events, or `cursor_expired`. `token_expired` or `token_invalid`
+ * if the caller's access ended during the wait.
  */
 export async function listEvents(rules: EventRules, caller: Caller, query: EventPageQuery): Promise<EventPage> {
   const filter = filterFor(caller, query);
-  const given = query.after === undefined ? undefined : parseCursor(query.after);
+  const start = query.after === undefined ? undefined : parseCursor(query.after);
   const deadline = performance.now() + query.wait * 1_000;
-  let after = given === "latest" ? rules.feed.position : given?.position ?? beginning;
+  let after = start === "latest" ? rules.feed.position : start?.position ?? beginning;
   let hasWaited = false;
   for (;;) {
-    // Listens before it looks, so that nothing can happen in between.
+    // Listens before the query, so it misses no event in between.
     const next = rules.feed.next(filter);
     try {
       const batch = await readEvents(rules.db, { ...filter, after, limit: query.limit });
-      if (given !== undefined && given !== "latest" && hasGap(given, batch)) {
+      if (start !== undefined && start !== "latest" && hasGap(start, batch)) {
         throw expired("Events after this cursor are no longer kept.");
       }
       const page = toPage(rules, batch, { after, limit: query.limit });
@@ -83,7 +83,7 @@ function toPage(
 ): EventPage {
   const { events, generation, settled } = batch;
   const last = events.at(-1);
-  // A page that is not full has everything that is settled, so the next one begins there.
+  // A page that is not full has all settled events, so the next one begins there.
   const end = last !== undefined && events.length === limit
     ? { transactionId: last.transaction_id, id: last.id }
     : isBehind(settled, after)
@@ -92,8 +92,8 @@ function toPage(
   try {
     return { items: events.map((row) => toFeedEvent(row, generation)), cursor: formatCursor(generation, end) };
   } catch (failure) {
-    // As on a socket: nobody is left in the belief that nothing happened, and nobody is stuck.
-    log.error("an event cannot be told", { failure: describeFailure(failure) });
+    // As on a socket: the reader learns of the gap, and does not get stuck.
+    log.error("event cannot be rendered", { failure: describeFailure(failure) });
     throw expired("An event after this cursor cannot be read.");
   }
 }

@@ -1,4 +1,4 @@
-/** One WebSocket: the rooms it has joined, and what is sent to it. */
+/** One WebSocket: the rooms that it has joined, and the frames sent to it. */
 import type { Kysely } from "kysely";
 import type { z } from "zod";
 import { ClientFrame, type ServerFrame, type SocketErrorCode } from "../../generated/contract.ts";
@@ -10,7 +10,7 @@ import { formatCursor, isBehind, parseCursor, type ParsedCursor, type Position }
 import type { EventFeed, LiveEvent } from "../events/feed.ts";
 import { type EventFilter, hasGap, readEvents } from "../events/queries.ts";
 
-/** Why the server closes a socket (RFC 6455, 7.4); from 4000 on the codes are our own. */
+/** Close codes of the server (RFC 6455, 7.4). Codes from 4000 are our own. */
 export const closeCodes = {
   unsupported: 1003,
   tooManyFrames: 1008,
@@ -21,31 +21,31 @@ export const closeCodes = {
   notAuthorized: 4401,
 } as const;
 
-/** Frames that a client may send in so many milliseconds. Each may cost a look at the database. */
-const framesLimit = 200;
-const framesWindowMs = 10_000;
-/** Bytes of a frame that a client sends. */
-const frameLimit = 4_096;
-/** Bytes that may wait to be sent. Whoever reads so slowly is cut off, and can resume. */
-const unsentLimit = 1 << 20;
-/** While more waits than this, nothing is replayed. */
-const replayMark = 1 << 16;
-/** Events that are replayed at a time; the largest of them stay far below {@link unsentLimit} together. */
+/** Frames that a client may send per window, in ms. Each frame may cost a query. */
+const maxFrames = 200;
+const frameWindowMs = 10_000;
+/** Bytes of a frame from a client. */
+const maxFrameBytes = 4_096;
+/** Bytes that may wait to be sent. The socket of a slower client is closed; the client can resume. */
+const maxUnsentBytes = 1 << 20;
+/** A replay pauses while more bytes than this wait to be sent. */
+const replayPauseBytes = 1 << 16;
+/** Events per query of a replay. The largest of them stay far below {@link maxUnsentBytes} together. */
 const replaySize = 50;
-/** Milliseconds. How often it is looked whether a replay may go on, and for how long. */
-const replayPauseMs = 5;
-const replayPatienceMs = 30_000;
-const joinLimit = 100;
+/** Milliseconds between two checks whether a paused replay may continue, and its longest pause. */
+const replayCheckMs = 5;
+const maxReplayPauseMs = 30_000;
+const maxRooms = 100;
 
-/** A room that may be joined: the bookings of a user or of all, or the timeslots of a room. */
+/** A room to join: the bookings of a user or of all users, or the timeslots of a room. */
 type Room = { userId: number | "all" } | { roomId: number };
 
 interface Membership {
-  /** Up to here everything has been sent. */
+  /** All events up to here have been sent. */
   position: Position;
   /**
-   * What comes in while the last missed events are read is kept, to be sent behind them; before that it is dropped, since
-   * it will be read. Undefined once the membership is live.
+   * Live events that arrive while the last missed events are read; they are sent after those. `dropped` before that,
+   * because a later query returns them. Undefined once the membership is live.
    */
   pending: LiveEvent[] | "dropped" | undefined;
   hasLeft: boolean;
@@ -65,7 +65,7 @@ export class SocketSession {
   private readonly memberships = new Map<string, Membership>();
   private lastLive: LiveEvent | undefined;
   private hasEnded = false;
-  /** Frames received since a moment. */
+  /** Frames received in the current window. */
   private received = { count: 0, since: 0 };
   /** Replays of a socket run one after the other. */
   private replays: Promise<void> = Promise.resolve();
@@ -74,13 +74,13 @@ export class SocketSession {
     this.caller = options.caller;
   }
 
-  /** Deals with what the client sent. */
+  /** Handles a frame of the client. */
   receive(data: unknown): void {
     if (this.hasEnded) return;
     if (!this.mayReceive()) return this.close(closeCodes.tooManyFrames, "Too many frames");
     if (typeof data !== "string") return this.close(closeCodes.unsupported, "Send frames as text");
-    if (data.length > frameLimit || new TextEncoder().encode(data).length > frameLimit) {
-      return this.close(closeCodes.tooBig, `A frame has at most ${frameLimit} bytes`);
+    if (data.length > maxFrameBytes || new TextEncoder().encode(data).length > maxFrameBytes) {
+      return this.close(closeCodes.tooBig, `A frame has at most ${maxFrameBytes} bytes`);
     }
     const frame = this.parse(data);
     switch (frame?.action) {
@@ -99,8 +99,8 @@ export class SocketSession {
 
   private mayReceive(): boolean {
     const now = performance.now();
-    if (now - this.received.since >= framesWindowMs) this.received = { count: 0, since: now };
-    return ++this.received.count <= framesLimit;
+    if (now - this.received.since >= frameWindowMs) this.received = { count: 0, since: now };
+    return ++this.received.count <= maxFrames;
   }
 
   close(code: number, reason: string): void {
@@ -108,7 +108,7 @@ export class SocketSession {
     this.options.socket.close(code, reason);
   }
 
-  /** Leaves every room. Also when the socket cannot be brought to close, nothing is sent to it any more. */
+  /** Leaves every room. Nothing is sent afterwards, even if the socket does not close. */
   end(): void {
     this.hasEnded = true;
     for (const membership of this.memberships.values()) membership.leave();
@@ -134,13 +134,13 @@ export class SocketSession {
       return this.refuse("forbidden", "You may join your own booking room only. Leave out userId.");
     }
     const key = JSON.stringify(room);
-    if (this.memberships.size >= joinLimit && !this.memberships.has(key)) {
-      return this.refuse("too_many_joins", `A socket may be in ${joinLimit} rooms at once. Leave one first.`);
+    if (this.memberships.size >= maxRooms && !this.memberships.has(key)) {
+      return this.refuse("too_many_joins", `A socket may be in ${maxRooms} rooms at once. Leave one first.`);
     }
     this.memberships.get(key)?.leave();
 
     const { feed } = this.options;
-    const given = after === undefined ? "latest" : parseCursor(after);
+    const start = after === undefined ? "latest" : parseCursor(after);
     const membership: Membership = {
       position: feed.position,
       pending: undefined,
@@ -153,14 +153,14 @@ export class SocketSession {
     const filter = filterOf(room);
     const stopListening = feed.listen(filter, (event) => this.onLive(event, membership));
     this.memberships.set(key, membership);
-    if (given === "latest") {
+    if (start === "latest") {
       this.send({ event: "joined", ...room, cursor: formatCursor(feed.generation, feed.position) });
       return;
     }
     membership.pending = "dropped";
-    this.replays = this.replays.then(() => this.replay(membership, { room, filter, given }))
+    this.replays = this.replays.then(() => this.replay(membership, { room, filter, start }))
       .catch((failure: unknown) => {
-        this.options.log.error("a replay failed", { failure: describeFailure(failure) });
+        this.options.log.error("replay failed", { failure: describeFailure(failure) });
         this.close(closeCodes.failed, "The server failed");
       });
   }
@@ -176,18 +176,18 @@ export class SocketSession {
     const { pending } = membership;
     if (pending === "dropped") return;
     if (pending !== undefined) pending.push(event);
-    // One that belongs to two rooms of this socket comes once.
-    else if (event !== this.lastLive && this.tell(event, membership)) this.lastLive = event;
+    // An event that belongs to two rooms of this socket is sent once.
+    else if (event !== this.lastLive && this.sendEvent(event, membership)) this.lastLive = event;
   }
 
-  /** Sends everything behind the cursor, and lets the membership go live without a gap and without a repetition. */
+  /** Sends all events after the cursor. Then the membership is live, without a gap and without a repetition. */
   private async replay(
     membership: Membership,
-    { room, filter, given }: { room: Room; filter: EventFilter; given: ParsedCursor },
+    { room, filter, start }: { room: Room; filter: EventFilter; start: ParsedCursor },
   ): Promise<void> {
     const { db, feed } = this.options;
-    membership.position = given.position;
-    let { generation } = given;
+    membership.position = start.position;
+    let { generation } = start;
     let hasJoined = false;
     let isLast = false;
     while (!isLast) {
@@ -198,41 +198,41 @@ export class SocketSession {
         readEvents(db, { ...filter, after: membership.position, upTo, limit: replaySize })
       );
       if (membership.hasLeft) return;
-      // Also behind the first: what is old may be removed while a slow client reads.
+      // Checked for each batch: retention may remove events while a slow client reads.
       const isGap = hasGap({ generation, position: membership.position }, batch);
       if (isGap) [generation, membership.position] = [batch.generation, batch.settled];
       const cursor = formatCursor(generation, membership.position);
       if (!hasJoined) this.send({ event: "joined", ...room, cursor });
       hasJoined = true;
       if (isGap) this.send({ event: "gap", ...room, cursor });
-      for (const row of batch.events) this.tell(feed.liveEvent(row, batch.generation), membership);
-      // Many that came in meanwhile are read like those before them, a few at a time.
+      for (const row of batch.events) this.sendEvent(feed.liveEvent(row, batch.generation), membership);
+      // Many events that arrived meanwhile are read like those before them, a few at a time.
       isLast = batch.events.length < replaySize && arriving.length < replaySize;
       membership.pending = isLast ? undefined : "dropped";
-      if (isLast) arriving.forEach((event) => this.tell(event, membership));
+      if (isLast) arriving.forEach((event) => this.sendEvent(event, membership));
     }
   }
 
-  /** Waits until the client has read enough. False when it has left, or was cut off because it never reads. */
+  /** Waits until the client has read enough. Returns false if it has left or was closed as too slow. */
   private async canReplay(membership: Membership): Promise<boolean> {
-    const deadline = performance.now() + replayPatienceMs;
-    while (!membership.hasLeft && this.options.socket.bufferedAmount > replayMark) {
+    const deadline = performance.now() + maxReplayPauseMs;
+    while (!membership.hasLeft && this.options.socket.bufferedAmount > replayPauseBytes) {
       if (performance.now() > deadline) this.close(closeCodes.tryLater, "Too slow");
-      await new Promise((done) => setTimeout(done, replayPauseMs));
+      await new Promise((done) => setTimeout(done, replayCheckMs));
     }
     return !membership.hasLeft;
   }
 
-  /** Sends an event to a member who has not had it. Whether that was so. */
-  private tell(event: LiveEvent, membership: Membership): boolean {
+  /** Sends an event unless it was already sent. Returns whether it was sent. */
+  private sendEvent(event: LiveEvent, membership: Membership): boolean {
     if (!isBehind(event.position, membership.position)) return false;
     membership.position = event.position;
     let frame: string;
     try {
       frame = event.frame;
     } catch (failure) {
-      // Nobody is left in the belief that nothing happened.
-      this.options.log.error("an event cannot be told", { cursor: event.cursor, failure: describeFailure(failure) });
+      // Otherwise the client would believe that nothing happened.
+      this.options.log.error("event cannot be rendered", { cursor: event.cursor, failure: describeFailure(failure) });
       this.send({ event: "gap", cursor: event.cursor });
       return true;
     }
@@ -252,7 +252,9 @@ export class SocketSession {
     const { socket } = this.options;
     if (socket.readyState !== WebSocket.OPEN) return;
     socket.send(text);
-    if (socket.bufferedAmount > unsentLimit) this.close(closeCodes.tryLater, "Too slow: over 1 MiB waits to be read");
+    if (socket.bufferedAmount > maxUnsentBytes) {
+      this.close(closeCodes.tryLater, "Too slow: over 1 MiB waits to be read");
+    }
   }
 }
 
@@ -263,7 +265,7 @@ function filterOf(room: Room): EventFilter {
 
 const actions = ClientFrame.options.map((option) => option.shape.action.value);
 
-/** What is wrong with a frame, in a sentence. */
+/** Describes the first error of a frame in one sentence. */
 function explain(error: z.core.$ZodError, json: unknown): string {
   const isObject = typeof json === "object" && json !== null && !Array.isArray(json);
   if (!isObject) return "The frame is not valid: it must be an object.";

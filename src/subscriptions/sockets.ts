@@ -1,4 +1,4 @@
-/** The WebSockets of this process: who may open one, how many there are, and when they end. */
+/** The WebSockets of this process: access, limits and closing. */
 import type { Kysely } from "kysely";
 import type { Caller } from "../contract/caller.ts";
 import { KeyWatch } from "../auth/key_watch.ts";
@@ -17,11 +17,11 @@ export interface SocketLimits {
 }
 
 const defaultLimits: SocketLimits = { perUser: 20, total: 20_000 };
-/** The runtime pings a socket after half of so many seconds without a word, and closes it when no answer comes. */
+/** The runtime pings a socket after half of this time without a frame. It closes the socket without an answer. */
 const idleTimeoutSeconds = 30;
-/** Milliseconds. So often it is looked for tokens and API keys that have expired. */
+/** Milliseconds between two checks for expired tokens and API keys. */
 const expiryCheckMs = 500;
-const restarts = "The server restarts";
+const restartReason = "The server restarts";
 
 export interface SocketOptions {
   db: Kysely<Database>;
@@ -49,12 +49,12 @@ export class Sockets {
   /**
    * Turns `request` into a WebSocket of `caller`.
    *
-   * @throws {Problem} `origin_not_allowed`, `upgrade_required`, `too_many_sockets`, or `service_unavailable` when there is
-   * no room for more.
+   * @throws {Problem} `origin_not_allowed`, `upgrade_required`, `too_many_sockets`, or `service_unavailable` when the
+   * server has its limit of sockets.
    */
   openSocket(request: Request, caller: Caller): Response {
     this.assertOrigin(request);
-    if (!asksForWebSocket(request)) throw upgradeRequired();
+    if (!isWebSocketRequest(request)) throw upgradeRequired();
     const { perUser, total } = this.limits;
     if ((this.perUser.get(caller.userId) ?? 0) >= perUser) {
       const detail = `You have ${perUser} open sockets on this server, the limit for one user. Close one first.`;
@@ -68,12 +68,12 @@ export class Sockets {
     return response;
   }
 
-  /** Asks every client to come back later, and resolves when all have gone, or after `limitMs`. */
+  /** Closes every socket, so clients reconnect later. Resolves when all are closed, or after `limitMs`. */
   async close(limitMs: number): Promise<void> {
     this.isClosing = true;
     const { promise: empty, resolve } = Promise.withResolvers<void>();
     this.whenEmpty = resolve;
-    this.closeAll(restarts);
+    this.closeAll(restartReason);
     if (this.sessions.size === 0) return;
     const limit = setTimeout(resolve, limitMs);
     await empty.finally(() => clearTimeout(limit));
@@ -93,12 +93,12 @@ export class Sockets {
     socket.addEventListener("message", ({ data }) => session.receive(data));
     socket.addEventListener("close", () => this.remove(socket, userId));
     if (apiKey !== undefined) {
-      // From here on the looks include it, so a revocation that came before, while the socket was opened, is seen too.
+      // The next check includes this key. So it also finds a revocation that came while the socket was opened.
       const end = () => session.close(closeCodes.notAuthorized, "The API key was revoked");
       socket.addEventListener("close", this.keys.watch(apiKey.id, end));
     }
-    if (this.isClosing) session.close(closeCodes.restarting, restarts);
-    // Several may have been let in at the same time.
+    if (this.isClosing) session.close(closeCodes.restarting, restartReason);
+    // Several requests may have passed the limits at the same time.
     else if (held >= this.limits.perUser || this.sessions.size > this.limits.total) {
       session.close(closeCodes.tryLater, "Too many sockets");
     }
@@ -122,12 +122,12 @@ export class Sockets {
     const now = Date.now() / 1_000;
     for (const session of this.sessions.values()) {
       const { expiresAt, apiKey } = session.caller;
-      const what = apiKey === undefined ? "token" : "API key";
-      if (expiresAt <= now) session.close(closeCodes.notAuthorized, `The ${what} has expired`);
+      const credential = apiKey === undefined ? "token" : "API key";
+      if (expiresAt <= now) session.close(closeCodes.notAuthorized, `The ${credential} has expired`);
     }
   }
 
-  /** Programs send no origin. A page has to be on this server, or where the operator allows it. */
+  /** Programs send no origin. A page must be on this server or on an origin that the operator allows. */
   private assertOrigin(request: Request): void {
     const origin = request.headers.get("Origin");
     if (origin === null) return;
@@ -140,8 +140,8 @@ export class Sockets {
   }
 }
 
-/** RFC 6455, 4.2.1; what else belongs to a handshake the runtime looks at. */
-function asksForWebSocket({ method, headers }: Request): boolean {
+/** RFC 6455, 4.2.1. The runtime checks the rest of the handshake. */
+function isWebSocketRequest({ method, headers }: Request): boolean {
   const protocols = headers.get("Upgrade")?.toLowerCase().split(",").map((each) => each.trim()) ?? [];
   return method === "GET" && protocols.includes("websocket") && headers.get("Sec-WebSocket-Version") === "13";
 }
@@ -157,7 +157,7 @@ function upgrade(request: Request): Deno.WebSocketUpgrade {
   try {
     return Deno.upgradeWebSocket(request, { idleTimeout: idleTimeoutSeconds });
   } catch (failure) {
-    // Headers that do not make up a handshake.
+    // The headers are not a valid handshake.
     if (failure instanceof TypeError) throw upgradeRequired();
     throw failure;
   }

@@ -6,16 +6,16 @@ export async function insertTicket(db: Kysely<Database>, ticket: Insertable<Sock
   await db.insertInto("socket_tickets").values(ticket).execute();
 }
 
-/** A ticket, its user, and the API key that it was given to, if it was one. */
-export type TakenTicket =
+/** A ticket with its user, and with the API key that requested it, if any. */
+export type DeletedTicket =
   & Selectable<SocketTickets>
   & Pick<Selectable<Users>, "subject" | "name" | "email">
   & { scopes: Selectable<ApiKeys>["scopes"] | null; key_revoked_at: Date | null };
 
-/** The ticket. It is gone then: of any number who ask at once, one gets it. */
-export function takeTicket(db: Kysely<Database>, hash: string): Promise<TakenTicket | undefined> {
-  return db.with("taken", (cte) => cte.deleteFrom("socket_tickets").where("hash", "=", hash).returningAll())
-    .selectFrom("taken as t").innerJoin("users as u", "u.id", "t.user_id")
+/** Deletes and returns a ticket. Only one of several simultaneous callers gets it. */
+export function deleteTicket(db: Kysely<Database>, hash: string): Promise<DeletedTicket | undefined> {
+  return db.with("deleted", (cte) => cte.deleteFrom("socket_tickets").where("hash", "=", hash).returningAll())
+    .selectFrom("deleted as t").innerJoin("users as u", "u.id", "t.user_id")
     .leftJoin("api_keys as k", "k.id", "t.api_key_id")
     .selectAll("t").select(["u.subject", "u.name", "u.email", "k.scopes", "k.revoked_at as key_revoked_at"])
     .executeTakeFirst();

@@ -1,6 +1,6 @@
 /**
- * Tickets for opening a WebSocket: for browsers, which cannot send a token with it. They live by the machine's time, as
- * tokens do.
+ * Tickets for opening a WebSocket in a browser, which cannot send a token with it. They expire by the machine's clock,
+ * as tokens do.
  */
 import type { Kysely } from "kysely";
 import type { SocketTicket } from "../../generated/contract.ts";
@@ -9,12 +9,12 @@ import type { Caller } from "../contract/caller.ts";
 import { hashOf, newSecret } from "../auth/secrets.ts";
 import type { Database } from "../database/connect.ts";
 import { Problem } from "../contract/problems.ts";
-import { insertTicket, removeTickets, takeTicket } from "./ticket_queries.ts";
+import { deleteTicket, insertTicket, removeTickets } from "./ticket_queries.ts";
 
-/** Milliseconds. */
+/** Milliseconds for which a ticket is valid. */
 const lifetimeMs = 30_000;
 
-/** A ticket that stands for `caller`, once. */
+/** Creates a ticket that authenticates `caller` once. */
 export async function createSocketTicket(
   db: Kysely<Database>,
   { userId, role, expiresAt, apiKey }: Caller,
@@ -33,12 +33,12 @@ export async function createSocketTicket(
 }
 
 /**
- * Whom a ticket stands for. It does so once, and not when the API key that asked for it was revoked since.
+ * Returns the ticket's caller. A ticket works once, and not after the API key that requested it was revoked.
  *
  * @throws {Problem} `ticket_invalid`.
  */
 export async function redeemTicket(db: Kysely<Database>, ticket: string): Promise<Caller> {
-  const row = await takeTicket(db, await hashOf(ticket));
+  const row = await deleteTicket(db, await hashOf(ticket));
   const until = row === undefined ? 0 : Math.min(row.expires_at.getTime(), row.token_expires_at.getTime());
   if (row === undefined || until <= Date.now() || row.key_revoked_at !== null) {
     const why = "it was used, is older than 30 seconds, is unknown, or its token or API key is no longer valid";
@@ -55,7 +55,7 @@ export async function redeemTicket(db: Kysely<Database>, ticket: string): Promis
   };
 }
 
-/** Removes tickets that nobody has used in time. */
+/** Removes expired tickets. */
 export async function removeOldTickets(db: Kysely<Database>): Promise<void> {
   await removeTickets(db, new Date());
 }

@@ -11,22 +11,22 @@ import { type AvailableRoomRow, findAvailableRooms } from "./available_room_quer
 export interface SearchRules {
   db: Kysely<Database>;
   clock: Clock;
-  /** Time zones in which rooms were seen so far. The search adds those that it meets. */
+  /** Time zones of rooms that are known so far. The search adds new ones. */
   timeZones: Set<string>;
 }
 
-/** Both ends as the caller means them; a wall clock is that of each room. */
+/** Both ends as the caller sent them. A wall clock is that of each room. */
 export interface SearchRange {
   from: Moment;
   to: Moment;
 }
 
-/** Days that may be searched at once. */
-const longestDays = 7;
-/** The most by which a wall clock is ahead of UTC or behind it. */
-const zoneHours = 14;
+/** Longest range of a search, in days. */
+const maxDays = 7;
+/** Largest offset of a time zone from UTC, in hours. */
+const maxOffsetHours = 14;
 
-/** When `to` is over: a day at its end. */
+/** The end of `to`, which for a day is the end of that day. */
 function endIn(zone: string, to: Moment): Temporal.Instant {
   return instantIn(zone, to instanceof Temporal.PlainDate ? to.add({ days: 1 }) : to);
 }
@@ -34,7 +34,7 @@ function endIn(zone: string, to: Moment): Temporal.Instant {
 /**
  * Reads the range of a search.
  *
- * @throws {Problem} `validation_failed` for what is no date, `invalid_date_range` when it is too long or ends before it
+ * @throws {Problem} `validation_failed` for an invalid date, `invalid_date_range` when it is too long or ends before it
  * starts.
  */
 export function parseSearchRange(from: string, to: string): SearchRange {
@@ -43,25 +43,25 @@ export function parseSearchRange(from: string, to: string): SearchRange {
     to: parseMoment(to, { in: "query", path: "to" }),
   };
   const hours = instantIn("UTC", range.from).until(endIn("UTC", range.to)).total("hours");
-  // An instant and a wall clock may be further apart where a room is than they are in UTC.
-  const sameKind = range.from instanceof Temporal.Instant === range.to instanceof Temporal.Instant;
-  const shortest = sameKind ? 0 : -zoneHours;
-  if (hours < shortest || range.to instanceof Temporal.PlainDate && hours === shortest) {
+  // An instant and a wall clock may be further apart in the room's time zone than in UTC.
+  const isSameKind = range.from instanceof Temporal.Instant === range.to instanceof Temporal.Instant;
+  const minHours = isSameKind ? 0 : -maxOffsetHours;
+  if (hours < minHours || range.to instanceof Temporal.PlainDate && hours === minHours) {
     throw new Problem("invalid_date_range", "The range ends before it starts.");
   }
-  if (hours > longestDays * 24) {
-    throw new Problem("invalid_date_range", `Ask for at most ${longestDays} days at once.`);
+  if (hours > maxDays * 24) {
+    throw new Problem("invalid_date_range", `Ask for at most ${maxDays} days at once.`);
   }
   return range;
 }
 
-/** Both ends where the clocks of `zone` show them, for Postgres. */
+/** Both ends as texts of instants for Postgres, where wall clocks are those of `zone`. */
 function boundsIn(zone: string, { from, to }: SearchRange): { from: string; to: string } {
   try {
     return { from: `${instantIn(zone, from)}`, to: `${endIn(zone, to)}` };
   } catch (failure) {
     if (!(failure instanceof RangeError)) throw failure;
-    // A server with newer data made a room in a zone that this one does not know: it cannot say when its days begin.
+    // This server does not know the zone. A server with newer data has created a room in it.
     return { from: "infinity", to: "-infinity" };
   }
 }
@@ -70,24 +70,24 @@ export interface AvailableRoomQuery {
   range: SearchRange;
   minimumMinutes: number;
   type: RoomType | null;
-  /** People at least. */
+  /** Smallest capacity of a room, in people. */
   capacity: number;
   limit: number;
   offset: number;
 }
 
-/** One page of active rooms that have timeslots which can be booked now, and how many there are on all pages. */
+/** One page of active rooms with timeslots to book now, and the number of such rooms on all pages. */
 export async function listAvailableRooms(
   { db, clock, timeZones }: SearchRules,
   { range: { from, to }, ...query }: AvailableRoomQuery,
 ): Promise<{ items: AvailableRoom[]; total: number }> {
   for (;;) {
-    // What the wall clocks show is computed here, for all zones that are known: so one statement is enough, except when a
-    // room is met in a zone for the first time.
+    // Computes the instants for all known zones, so one statement is enough. Only a new zone needs a second one. See
+    // the guide on decisions.
     const zones = Object.fromEntries([...timeZones].map((zone) => [zone, boundsIn(zone, { from, to })]));
     const endsWithin = !(to instanceof Temporal.PlainDate);
     const [found] = await findAvailableRooms(db, { ...query, zones, endsWithin, now: clock.now() });
-    if (found === undefined) throw new Error("a search answers one row");
+    if (found === undefined) throw new Error("the search returned no row");
     if (found.unknownZones.length === 0) return { items: found.rooms.map(toAvailableRoom), total: found.total };
     for (const zone of found.unknownZones) timeZones.add(zone);
   }

@@ -6,7 +6,7 @@ import { insertEvents, timeslotEvent } from "../events/record.ts";
 import type { RoomRow } from "../rooms/rooms.ts";
 import { isTaken } from "./taken.ts";
 
-/** As it comes out of a JSON aggregate: times are text. */
+/** A timeslot from a JSON aggregate: times are texts. */
 export interface TimeslotRow {
   id: number;
   room_id: number;
@@ -16,14 +16,14 @@ export interface TimeslotRow {
 
 export interface FreeTimeslotFilter {
   roomId: number;
-  /** Instants between which the timeslots start, the last one not included. */
+  /** Range of the timeslots' starts, without `to`. */
   from: Date;
   to: Date;
   minimumMinutes: number;
   now: Date;
 }
 
-/** A room with its free timeslots, earliest first. Undefined when there is no such room. */
+/** A room with its free timeslots, earliest first. */
 export function findRoomWithFreeTimeslots(
   db: Kysely<Database>,
   { roomId, from, to, minimumMinutes, now }: FreeTimeslotFilter,
@@ -53,7 +53,7 @@ export function findRoomWithFreeTimeslots(
     .executeTakeFirst();
 }
 
-/** Adds the timeslots of a room that overlap none that is there, and says how many those were. */
+/** Inserts the timeslots of a room that overlap no existing one. Returns their number. */
 export async function insertTimeslots(
   db: Kysely<Database>,
   { roomId, starts, minutes }: { roomId: number; starts: Date[]; minutes: number },
@@ -74,7 +74,7 @@ export async function insertTimeslots(
   return Number(numInsertedOrUpdatedRows ?? 0n);
 }
 
-/** Writes the one event of many new timeslots that lie between two instants. */
+/** Writes one event for all new timeslots between two instants. */
 export async function recordGeneration(
   db: Kysely<Database>,
   { roomId, from, to, now }: { roomId: number; from: Date; to: Date; now: Date },
@@ -93,18 +93,18 @@ export async function recordGeneration(
 
 export type DeletedTimeslot = Selectable<Timeslots>;
 
-/** The timeslot that was there, if there was one. Fails on `bookings_timeslot_fkey` when it has bookings. */
+/** Deletes a timeslot and returns it. Fails on `bookings_timeslot_fkey` when it has bookings. */
 export function deleteTimeslotRow(db: Kysely<Database>, id: number, now: Date): Promise<DeletedTimeslot | undefined> {
   const event = timeslotEvent({
     type: "deleted",
-    roomId: sql`gone.room_id`,
-    timeslotId: sql`gone.id`,
+    roomId: sql`deleted.room_id`,
+    timeslotId: sql`deleted.id`,
     isAvailable: sql`false`,
-    startsAt: sql`gone.starts_at`,
-    endsAt: sql`gone.ends_at`,
-    from: sql`gone`,
+    startsAt: sql`deleted.starts_at`,
+    endsAt: sql`deleted.ends_at`,
+    from: sql`deleted`,
   }, now);
-  return db.with("gone", (cte) => cte.deleteFrom("timeslots").where("id", "=", id).returningAll())
+  return db.with("deleted", (cte) => cte.deleteFrom("timeslots").where("id", "=", id).returningAll())
     .with("events", () => insertEvents([event]))
-    .selectFrom("gone").selectAll().executeTakeFirst();
+    .selectFrom("deleted").selectAll().executeTakeFirst();
 }

@@ -28,7 +28,7 @@ export interface TimeslotRules extends Scope {
 
 export interface FreeTimeslotQuery {
   roomId: number;
-  /** Stands for the day on which it falls where the room is. */
+  /** Means its day in the room's time zone. */
   moment: Moment;
   minimumMinutes: number;
 }
@@ -42,35 +42,34 @@ export async function listFreeTimeslots(
   { db, clock }: Pick<TimeslotRules, "db" | "clock">,
   { roomId, moment, minimumMinutes }: FreeTimeslotQuery,
 ): Promise<FreeTimeslots> {
-  // One statement for the room and its timeslots: it reads those around the moment, wide enough for the day that the
-  // moment turns out to mean in the room's zone.
-  const base = moment instanceof Temporal.Instant ? moment : instantIn("UTC", dayIn("UTC", moment));
-  const found = await findRoomWithFreeTimeslots(db, {
+  // One statement reads the room and the timeslots around the moment. The range includes the day in every time zone.
+  const center = moment instanceof Temporal.Instant ? moment : instantIn("UTC", dayIn("UTC", moment));
+  const room = await findRoomWithFreeTimeslots(db, {
     roomId,
-    from: new Date(base.subtract({ hours: 26 }).epochMilliseconds),
-    to: new Date(base.add({ hours: 38 }).epochMilliseconds),
+    from: new Date(center.subtract({ hours: 26 }).epochMilliseconds),
+    to: new Date(center.add({ hours: 38 }).epochMilliseconds),
     minimumMinutes,
     now: clock.now(),
   });
-  if (found === undefined) throw roomNotFound(roomId);
-  const day = dayIn(found.time_zone, moment);
-  const { from, to } = dayBounds(found.time_zone, day);
-  const timeslots = found.timeslots.map(toTimeslot).filter(({ startTime }) => {
+  if (room === undefined) throw roomNotFound(roomId);
+  const day = dayIn(room.time_zone, moment);
+  const { from, to } = dayBounds(room.time_zone, day);
+  const timeslots = room.timeslots.map(toTimeslot).filter(({ startTime }) => {
     const start = Date.parse(startTime);
     return from.epochMilliseconds <= start && start < to.epochMilliseconds;
   });
-  return { room: toRoom(found), date: day.toString(), timeslots };
+  return { room: toRoom(room), date: day.toString(), timeslots };
 }
 
-/** Timeslots a statement. */
+/** Timeslots per statement. */
 const chunkSize = 10_000;
 
 /**
- * Makes the timeslots that `request` asks for, all or none; see {@link timeslotStarts} for the rules of time. Those that
- * would overlap one that exists are skipped and counted.
+ * Creates the timeslots of `request`, all or none. See {@link timeslotStarts} for the rules of time. Skips and counts
+ * those that overlap an existing one.
  *
- * @throws {Problem} `unknown_room`, `invalid_date_range`, `too_many_timeslots`, or `validation_failed` for a date that does
- * not exist or a break that ends as it starts.
+ * @throws {Problem} `unknown_room`, `invalid_date_range` or `too_many_timeslots`. `validation_failed` for a date that
+ * does not exist, or a break of no length.
  */
 export async function generateTimeslots(
   { db, clock, announce, audit }: TimeslotRules,
@@ -84,7 +83,7 @@ export async function generateTimeslots(
   return generated;
 }
 
-/** {@link generateTimeslots} without a trace in the audit log. */
+/** {@link generateTimeslots} without an audit entry, for the demo. */
 export async function addTimeslots(
   db: Kysely<Database>,
   request: GenerateTimeslots,

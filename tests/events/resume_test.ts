@@ -128,7 +128,7 @@ Deno.test("an event that cannot be told is logged and told as a gap, and those b
   await socket.expect("gap");
   const booking = await newBooking(server, "alice", second);
   assert.deepEqual((await socket.expect("booking_update")).data.booking, booking);
-  assert(server.logged.some((line) => line.includes("an event cannot be told")));
+  assert(server.logged.some((line) => line.includes("event cannot be rendered")));
   // The same over HTTP: no page that never comes, but a way to go on.
   await server.settled();
   const token = await server.token("alice");
