@@ -1,4 +1,4 @@
-/** Several servers on one database: one of them dies or drains. */
+/** Two servers on one database: one of them dies or drains. */
 import assert from "node:assert/strict";
 import { mintToken } from "../../src/auth/tokens.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
@@ -6,11 +6,11 @@ import { eventually, startServerProcess } from "../support/process.ts";
 import { send, startServer, testSecret } from "../support/server.ts";
 import { openSocket, type TestSocket } from "../support/socket.ts";
 
-/** The processes live by the machine's clock, so what they share with a server of the test is of the same time. */
+/** The processes use the system clock, so a server of the test starts at this time. */
 const now = (): string => Temporal.Now.instant().toString();
 const subscribers = 10;
 
-Deno.test("when a server is killed, its subscribers go on at another one and nothing is lost or doubled", async () => {
+Deno.test("feed: server killed -> subscribers resume at another one, each event once", async () => {
   await using base = await startServer({ now: now() });
   const date = Temporal.Now.plainDateISO("UTC").add({ days: 30 }).toString();
   const slots = await newTimeslots(base, await newRoom(base), { date, slotDuration: 5 });
@@ -31,15 +31,15 @@ Deno.test("when a server is killed, its subscribers go on at another one and not
     starts.push((await socket.expect("joined")).cursor);
   }
 
-  /** Ids of the bookings that were answered, by user. What the dying server did not answer may have happened or not. */
+  /** Ids of the answered bookings, by user. Unanswered ones of the killed server may exist. */
   const answered = subjects.map((): number[] => []);
   let made = 0;
   const half = Promise.withResolvers<void>();
-  const back = Promise.withResolvers<void>();
+  const resumedAll = Promise.withResolvers<void>();
   const book = async (user: number) => {
     for (let slot = slots.pop(); slot !== undefined; slot = slots.pop()) {
-      // Some are booked when the subscribers are back, however fast the others went.
-      if (made >= slotCount * 0.75) await back.promise;
+      // The last quarter waits until the subscribers have resumed.
+      if (made >= slotCount * 0.75) await resumedAll.promise;
       const target = made < slotCount / 2 && user % 2 === 0 ? doomed : survivor;
       const call = { token: tokens[user] ?? "", body: { roomId: slot.roomId, timeslotId: slot.id } };
       const answer = await send(target.url, "createBooking", call).catch(() => undefined);
@@ -59,15 +59,15 @@ Deno.test("when a server is killed, its subscribers go on at another one and not
     await socket.expect("joined");
     return socket;
   }));
-  back.resolve();
+  resumedAll.resolve();
   await writing;
-  // What was booked without an answer may still wait for a transaction of another test.
+  // Unanswered bookings may wait for a transaction of another test.
   await base.settled();
   const ids = (socket: TestSocket | undefined) =>
     (socket?.events() ?? []).map(({ data }) => "booking" in data ? data.booking.id : 0);
   for (const [user, socket] of resumed.entries()) {
     let expected: number[] = [];
-    // An event is told when no older transaction runs, be it another test's.
+    // The feed sends an event when no older transaction runs, also of another test.
     await eventually(async () => {
       const { text } = await send(survivor.url, "listEvents", { token: tokens[user] ?? "", query: { limit: 100 } });
       expected = (JSON.parse(text).items as { data: { booking: { id: number } } }[]).map(({ data }) => data.booking.id);
@@ -81,7 +81,7 @@ Deno.test("when a server is killed, its subscribers go on at another one and not
   assert(sockets.some((socket) => socket.events().length > 0) && resumed.some((socket) => socket.events().length > 0));
 });
 
-Deno.test("a server that drains closes its sockets with 1012 and exits 0", async () => {
+Deno.test("drain: SIGTERM with open sockets and a long poll -> 1012, the poll is answered, exit 0", async () => {
   await using base = await startServer({ now: now() });
   const env = { DATABASE_URL: base.databaseUrl, AUTH_JWT_SECRET: testSecret };
   await using server = await startServerProcess("serve", env);
@@ -89,7 +89,7 @@ Deno.test("a server that drains closes its sockets with 1012 and exits 0", async
   const sockets = await Promise.all(Array.from({ length: 10 }, () => openSocket(server, { token })));
   const { cursor } = JSON.parse((await send(server.url, "listEvents", { token })).text);
   const waiting = send(server.url, "listEvents", { token, query: { after: cursor, wait: 30 } });
-  // The server has the request once it answers one that came later on the same machine.
+  // When a later request is answered, the server has received the poll.
   await send(server.url, "getHealth", {});
   server.signal("SIGTERM");
   for (const socket of sockets) assert.equal((await socket.closed).code, 1012);

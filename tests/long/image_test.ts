@@ -1,4 +1,4 @@
-/** What the Dockerfile does, without Docker: the bundle is made, and runs alone in a folder with the image's rights. */
+/** The Dockerfile without Docker: makes the bundle and runs it alone in a folder, with the permissions of the image. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };
@@ -8,7 +8,7 @@ import { testSecret } from "../support/server.ts";
 
 const root = new URL("../../", import.meta.url);
 
-Deno.test("the image's one file serves the API and the docs, and has no embedded Postgres in it", async () => {
+Deno.test("image: bundle started alone -> serves the API and the docs, contains no embedded Postgres", async () => {
   const app = await Deno.makeTempDir({ prefix: "slotkeeper_image_" });
   await using database = await newDatabase({ migrated: false });
   try {

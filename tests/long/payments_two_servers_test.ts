@@ -1,4 +1,4 @@
-/** Two servers on one database: what time or a provider brings about happens once, whichever of them gets to it. */
+/** Two servers on one database: expiries, jobs and webhooks take effect once. */
 import assert from "node:assert/strict";
 import { type Kysely, sql } from "kysely";
 import type { Booking, Timeslot } from "../../generated/contract.ts";
@@ -15,7 +15,7 @@ interface Pair extends AsyncDisposable {
   servers: [TestServer, TestServer];
   stripe: StripeStandIn;
   slots: Timeslot[];
-  /** Moves the clocks of both. */
+  /** Advances both clocks. */
   advance(minutes: number): void;
 }
 
@@ -44,7 +44,7 @@ interface Waiting {
   session: string;
 }
 
-/** Alice books timeslots, with a checkout for each. */
+/** Books timeslots for alice, each with a checkout. */
 async function bookMany({ servers: [server], slots }: Pair, count: number): Promise<Waiting[]> {
   const token = await server.token("alice");
   return await Promise.all(
@@ -60,13 +60,13 @@ async function deliver(server: TestServer, { body, headers }: Webhook): Promise<
   await server.ok("receivePaymentEvent", call);
 }
 
-/** Stripe's message that alice has paid. */
+/** Pays at Stripe. Returns its webhook. */
 function pay({ stripe }: Pair, { session }: Waiting): Promise<Webhook> {
   stripe.pay(session);
   return stripe.completed(session);
 }
 
-/** Types of the events of each of the bookings and its timeslot, in order. */
+/** Types of the events of each booking and its timeslot, in order. */
 async function eventTypes(db: Kysely<Database>, bookings: Booking[]): Promise<string[][]> {
   return await Promise.all(bookings.map(async ({ id, timeslotId }) => {
     const { rows } = await sql<{ type: string }>`
@@ -80,7 +80,7 @@ async function eventTypes(db: Kysely<Database>, bookings: Booking[]): Promise<st
 
 const each = <Value>(values: unknown[], value: Value): Value[] => values.map(() => value);
 
-Deno.test("of two servers that look for expired holds at once, one cancels each booking and closes its checkout", async () => {
+Deno.test("holds: two servers sweep at once -> each booking cancelled and its checkout closed once", async () => {
   await using pair = await newPair();
   const { servers: [first, second], stripe } = pair;
   const waiting = await bookMany(pair, 30);
@@ -102,7 +102,7 @@ Deno.test("of two servers that look for expired holds at once, one cancels each 
   assert.deepEqual(closed.sort(), waiting.map(({ session }) => session).sort());
 });
 
-Deno.test("of two servers that do jobs at once, one asks for each refund", async () => {
+Deno.test("refunds: two servers run jobs at once -> each refund requested once", async () => {
   await using pair = await newPair();
   const { servers: [first, second], stripe } = pair;
   const waiting = await bookMany(pair, 20);
@@ -121,7 +121,7 @@ Deno.test("of two servers that do jobs at once, one asks for each refund", async
   assert.deepEqual(types, each(waiting, ["created", "taken", "confirmed", "cancelled", "freed", "refunded"]));
 });
 
-Deno.test("a failed refund that two admins have tried again at once is asked for once", async () => {
+Deno.test("retryRefund: four calls at once on two servers -> one 200, one refund", async () => {
   await using pair = await newPair();
   const { servers: [first, second], stripe } = pair;
   const waiting = await bookMany(pair, 10);
@@ -148,7 +148,7 @@ Deno.test("a failed refund that two admins have tried again at once is asked for
   assert.equal(stripe.refunds.length, waiting.length);
 });
 
-Deno.test("a message that reaches two servers at once has one effect", async () => {
+Deno.test("receivePaymentEvent: the same webhook at two servers at once -> one effect", async () => {
   await using pair = await newPair();
   const { servers: [first, second], stripe } = pair;
   const waiting = await bookMany(pair, 20);
@@ -159,7 +159,7 @@ Deno.test("a message that reaches two servers at once has one effect", async () 
   const bookings = waiting.map(({ booking }) => booking);
   assert.deepEqual(await eventTypes(first.db, bookings), each(waiting, ["created", "taken", "confirmed"]));
 
-  // By hand, at the provider: nothing that we have asked for.
+  // Refunded manually at the provider.
   await Promise.all([...stripe.payments.values()].map(async ({ id, amount }) => {
     stripe.refundInDashboard(id, amount);
     const message = await stripe.refunded(id);
@@ -174,7 +174,7 @@ Deno.test("a message that reaches two servers at once has one effect", async () 
   assert.equal(stripe.refunds.length, waiting.length);
 });
 
-/** What may happen at the same moment to a booking whose hold has expired and that was paid in the last one. */
+/** Actions that start at once on a booking whose hold has expired and that was paid just before. */
 const orders = [
   ["sweep", "sweep", "pay", "rival"],
   ["pay", "sweep", "rival", "sweep"],
@@ -184,7 +184,7 @@ const orders = [
   ["pay", "sweep", "sweep"],
 ] as const;
 
-Deno.test("a payment as its hold expires on two servers is for the timeslot or goes back, whoever else wants it", async () => {
+Deno.test("late payment: hold expires on two servers, a rival books -> timeslot or refund", async () => {
   await using pair = await newPair();
   const { servers, stripe } = pair;
   const [first, second] = servers;
@@ -194,7 +194,7 @@ Deno.test("a payment as its hold expires on two servers is for the timeslot or g
     const waiting = await bookMany(pair, 3);
     const messages = await Promise.all(waiting.map((each) => pay(pair, each)));
     pair.advance(holdMinutes);
-    /** Timeslots that bob got. */
+    /** Timeslots that bob booked. */
     const bobs = new Set<number>();
     let turn = round;
     const sweep = async () => await servers[turn++ % 2]?.sweep();

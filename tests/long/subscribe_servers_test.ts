@@ -1,4 +1,4 @@
-/** Subscriptions of the SDK to servers that restart, are killed, or hang, while bookings change. */
+/** Subscriptions of the SDK while servers restart, die or hang and bookings change. */
 import { createClient } from "@slotkeeper/client";
 import type { Timeslot } from "../../generated/contract.ts";
 import { subscribe } from "../../src/client/subscription.ts";
@@ -9,7 +9,7 @@ import { startServer, testSecret, type TestServer } from "../support/server.ts";
 import { assertFollowed, follow } from "../client/following.ts";
 import { startProxy } from "../client/proxy.ts";
 
-/** A server of which no subscriber knows, to write through and to look at the feed. The processes live by the machine's clock. */
+/** A server without subscribers, to write and to read the feed. It starts at the system time, which the processes use. */
 function startBase(): Promise<TestServer> {
   return startServer({ now: Temporal.Now.instant().toString(), pool: 8 });
 }
@@ -24,7 +24,7 @@ function start(base: TestServer, port: number): Promise<ServerProcess> {
   return startServerProcess("serve", { ...env, PORT: `${port}` });
 }
 
-/** Has two writers book and cancel for alice, each its own timeslot, ten times over. Those are 40 events. */
+/** Two writers book and cancel for alice, each its own timeslot, ten times. Those are 40 events. */
 async function newWriting(base: TestServer): Promise<() => Promise<void>> {
   const date = Temporal.Now.plainDateISO("UTC").add({ days: 30 }).toString();
   const slots = await newTimeslots(base, await newRoom(base), { date });
@@ -40,7 +40,7 @@ async function newWriting(base: TestServer): Promise<() => Promise<void>> {
   };
 }
 
-Deno.test("a server that is restarted, killed and stopped for a while under load costs a subscription no event", async () => {
+Deno.test("subscribe: server restarted, killed and paused under load -> each event once", async () => {
   await using base = await startBase();
   const token = await base.token("alice");
   const port = freePort();
@@ -72,14 +72,14 @@ Deno.test("a server that is restarted, killed and stopped for a while under load
   }
 });
 
-Deno.test("when one of two servers hangs, and later the other one is killed, a subscription goes on where it can", async () => {
+Deno.test("subscribe: one of two servers hangs, later the other is killed -> each event once", async () => {
   await using base = await startBase();
   const token = await base.token("alice");
   await using other = await start(base, 0);
   await using first = await start(base, 0);
   await using proxy = await startProxy([first.url]);
   const live = Promise.withResolvers<void>();
-  // Little enough to leave a server that hangs a few times, and enough for one that is only slow.
+  // Short enough to leave a hanging server several times, long enough for a slow one.
   const context = { baseUrl: proxy.url, WebSocket, timing: systemTiming, heartbeatMs: 1_000 };
   const client = createClient({ baseUrl: proxy.url, token, timeoutMs: 2_000 });
   const subscription = subscribe({ ...context, client }, {
@@ -89,7 +89,7 @@ Deno.test("when one of two servers hangs, and later the other one is killed, a s
     const follower = follow(subscription);
     await live.promise;
     const write = await newWriting(base);
-    // From now on to each in its turn, so the one that is not there is met again and again.
+    // The proxy alternates between the servers, so the dead one is tried again and again.
     proxy.targets = [first.url, other.url];
     for (const hit of [() => first.signal("SIGSTOP"), () => other.signal("SIGKILL")]) {
       const count = follower.events.length;

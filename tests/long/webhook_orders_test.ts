@@ -1,4 +1,4 @@
-/** What Stripe tells of one payment comes in any order, more than once and all at once. It comes to the same in the end. */
+/** Webhooks of one payment in any order, repeated and at once. The result is always the same. */
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import type { Webhook } from "../../src/payments/provider.ts";
@@ -19,7 +19,7 @@ import {
   type Till,
 } from "../payments/paying.ts";
 
-/** One server for all tests here: each has bookings of its own. */
+/** Shared by all tests. Each has its own bookings. */
 let till: Till;
 Deno.test.beforeAll(async () => {
   till = await openTill();
@@ -42,7 +42,7 @@ interface Paid extends Held {
   webhooks: Record<Message, Webhook>;
 }
 
-/** A booking that was paid in time and given back by hand, of which the server has been told nothing yet. */
+/** Pays a booking in time and refunds it manually. The server has received no webhook yet. */
 async function payAndRefund({ stripe }: Till, held: Held): Promise<Paid> {
   const payment = stripe.pay(held.session);
   stripe.refundInDashboard(payment.id, payment.amount);
@@ -56,7 +56,7 @@ async function payAndRefund({ stripe }: Till, held: Held): Promise<Paid> {
   return { ...held, payment, webhooks };
 }
 
-/** All that there is in the end of a booking and its money, without ids and times. */
+/** The final state of a booking and its money, without ids and times. */
 async function stateOf(till: Till, paid: Paid): Promise<unknown> {
   const { id } = paid.booking;
   const { rows } = await sql<{ state: Record<string, unknown> }>`
@@ -73,7 +73,7 @@ async function stateOf(till: Till, paid: Paid): Promise<unknown> {
           'amount', amount, 'currency', currency, 'pays', pays_booking, 'reported', reported_refunded
         )) from payments where booking_id = ${id}
       ),
-      -- One that turned out to be done already, so that Stripe was not asked, changes nothing.
+      -- A refund that was already done needs no request to Stripe.
       'refunds', (
         select count(*) from refunds where booking_id = ${id} and (status <> 'succeeded' or reference is not null)
       ),
@@ -95,28 +95,28 @@ const cancelled = { ...common, booking: { ...money, status: "cancelled", reason:
 
 interface Variant {
   name: string;
-  /** What happens between the payment and the first message. */
+  /** Happens between the payment and the first webhook. */
   meanwhile(till: Till, paid: Paid[]): Promise<unknown>;
   final: unknown;
-  /** The events from then on that are the same in every order, sorted. */
+  /** Types of the later events, which are the same in every order, sorted. */
   events: string[];
 }
 
 const variants: Variant[] = [
   {
-    name: "the hold stands",
+    name: "hold not expired",
     meanwhile: () => Promise.resolve(),
     final: confirmed,
     events: ["confirmed", "refunded"],
   },
   {
-    name: "the hold has expired and the timeslot is free",
+    name: "hold expired, timeslot free",
     meanwhile: expireHolds,
     final: confirmed,
     events: ["cancelled", "confirmed", "refunded"],
   },
   {
-    name: "the hold has expired and somebody else has the timeslot",
+    name: "hold expired, timeslot booked by another user",
     async meanwhile(till, paid) {
       await expireHolds(till);
       await Promise.all(paid.map(({ timeslot }) => hold(till, timeslot, "bob")));
@@ -126,8 +126,8 @@ const variants: Variant[] = [
   },
 ];
 
-/** What was told of these bookings, each once, sorted. */
-async function toldOf({ server }: Till, { booking }: Paid): Promise<string[]> {
+/** Types of the events of a booking, without those before the first webhook, sorted. */
+async function eventTypesOf({ server }: Till, { booking }: Paid): Promise<string[]> {
   const { rows } = await sql<{ type: string }>`
     select type from booking_events where booking_id = ${booking.id} and type not in ('created', 'payment_failed')
     order by type::text
@@ -136,7 +136,7 @@ async function toldOf({ server }: Till, { booking }: Paid): Promise<string[]> {
 }
 
 for (const { name, meanwhile, final, events } of variants) {
-  Deno.test(`in each of the 24 orders, and all at once, it comes to the same: ${name}`, async (t) => {
+  Deno.test(`receivePaymentEvent: ${name}, 24 orders and all at once -> the same final state`, async (t) => {
     const { server } = till;
     // Ten minutes at 60.00 EUR.
     const room = await newRoom(server, { hourlyRate: 360 });
@@ -154,14 +154,14 @@ for (const { name, meanwhile, final, events } of variants) {
       const finals: Record<string, unknown> = {};
       const expected: Record<string, unknown> = {};
       for (const [order, paid] of done) {
-        finals[order] = { final: await stateOf(till, paid), events: await toldOf(till, paid) };
+        finals[order] = { final: await stateOf(till, paid), events: await eventTypesOf(till, paid) };
         expected[order] = { final, events };
       }
       assert.deepEqual(finals, expected);
       assert.equal(await countJobs(till), 0);
     };
 
-    await t.step("the jobs are done after each message", async () => {
+    await t.step("jobs run after each webhook", async () => {
       const done = new Map<string, Paid>();
       for (const order of orders) {
         const paid = next();
@@ -174,7 +174,7 @@ for (const { name, meanwhile, final, events } of variants) {
       await expectAll(done);
     });
 
-    await t.step("the jobs are done in the end", async () => {
+    await t.step("jobs run in the end", async () => {
       const done = new Map<string, Paid>();
       for (const order of orders) {
         const paid = next();
@@ -198,7 +198,7 @@ for (const { name, meanwhile, final, events } of variants) {
   });
 }
 
-Deno.test("a payment that goes back goes back once, however often and at whatever moment it is told", async () => {
+Deno.test("receivePaymentEvent: webhooks of a late payment repeated, jobs at the same time -> one refund", async () => {
   const { server, stripe } = till;
   for (let round = 0; round < 3; round++) {
     server.clock.set("2026-03-02T10:00:00.000Z");
@@ -223,7 +223,7 @@ Deno.test("a payment that goes back goes back once, however often and at whateve
   }
 });
 
-Deno.test("a late payment and somebody who books at the same moment: one has the timeslot, and the other the money", async () => {
+Deno.test("late payment: a rival books at the same moment -> one has the timeslot, the other the money", async () => {
   const { server, stripe } = till;
   const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
   const all = await Promise.all(slots.map((slot) => hold(till, slot)));

@@ -1,10 +1,10 @@
-/** A real browser, for tests of what people see. */
+/** A Chromium for tests of pages. */
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 
 const chromiumPaths = [Deno.env.get("CHROMIUM_PATH"), "/usr/bin/chromium", "/usr/bin/chromium-browser"];
 const executablePath = chromiumPaths.find((path) => path !== undefined && isFile(path));
 
-/** Whether there is a browser here. Set `CHROMIUM_PATH` where it is not in its usual place. */
+/** Whether Chromium is installed. `CHROMIUM_PATH` sets another path than the usual ones. */
 export const hasBrowser = executablePath !== undefined;
 
 function isFile(path: string): boolean {
@@ -15,7 +15,7 @@ function isFile(path: string): boolean {
   }
 }
 
-/** A browser for which there are no other hosts. */
+/** A browser that resolves no host but 127.0.0.1. */
 export function launchBrowser(): Promise<Browser> {
   const noParts = ["background-networking", "component-update", "gpu", "quic", "sync"].map((part) =>
     `--disable-${part}`
@@ -29,13 +29,13 @@ export function launchBrowser(): Promise<Browser> {
 
 export interface WatchedPage extends AsyncDisposable {
   page: Page;
-  /** Every complaint, also of the Content-Security-Policy, and every request to an origin that is not expected. */
+  /** Errors of the page and the Content-Security-Policy, requests to other origins, and WebSockets. */
   faults: string[];
-  /** The addresses that the page was led to, also those that led on at once. */
+  /** All addresses that the page visited, redirects included. */
   visited: string[];
 }
 
-/** A tab of its own whose doings are watched. Requests to `origins` are expected. */
+/** Opens a tab that records faults and visits. Requests to `origins` are no faults. */
 export async function openPage(
   browser: Browser,
   { origins, ...options }: BrowserContextOptions & { origins: string[] },

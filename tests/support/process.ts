@@ -1,4 +1,4 @@
-/** Slotkeeper as processes of its own, started as the tasks of `deno.json` say. */
+/** Starts the tasks of `deno.json` as processes. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };
@@ -7,28 +7,25 @@ import { startEmbeddedPostgres } from "../../src/boot/embedded.ts";
 type Task = "start" | "serve" | "migrate" | "token" | "admin";
 type Environment = Record<string, string>;
 
-/** What has by then not come to be so will not. */
+/** Longest wait in {@link eventually}, in ms. */
 const patienceMs = 30_000;
-/** A process that has by then not done what a test waits for is stuck. A first start makes a Postgres, on a slow disk too. */
+/** Longest wait for a process, in ms. A first start makes a Postgres, which takes long on a slow disk. */
 const processPatienceMs = 120_000;
 
-/** What `deno` itself needs. Nothing else of the environment reaches a process, so that it is the same everywhere. */
+/** Variables that `deno` itself needs. A process gets no others, so it is the same everywhere. */
 const inherited = ["PATH", "HOME", "DENO_DIR", "XDG_CACHE_HOME", "LD_LIBRARY_PATH"];
 
 export interface TaskProcess extends AsyncDisposable {
-  /** All that it has printed on standard output so far. */
+  /** Its standard output so far. */
   stdout(): string;
-  /** Waits until standard output has `pattern`. Fails with all that was printed when it ends without. */
+  /** Waits until standard output matches `pattern`. Fails with all output if the process ends first. */
   until(pattern: RegExp): Promise<RegExpExecArray>;
   signal(signal: Deno.Signal): void;
-  /**
-   * Waits for the end. `code` is what a shell would say: above 128 when a signal ended it. `stderr` is without what Deno says
-   * where others start with the same packages.
-   */
+  /** Waits for the end. `code` is above 128 if a signal ended the process, as in a shell. */
   end(): Promise<{ code: number; stdout: string; stderr: string }>;
 }
 
-/** Starts a task. Disposing of it ends it, politely at first. */
+/** Starts a task. Disposing of it sends SIGTERM and waits for the end. */
 export function startTask(task: Task, { env = {}, args = [] }: { env?: Environment; args?: string[] }): TaskProcess {
   const [program, ...taskArgs] = denoJson.tasks[task].command.split(" ");
   assert.equal(program, "deno", `The task ${task} is more than one command`);
@@ -49,30 +46,29 @@ export function startTask(task: Task, { env = {}, args = [] }: { env?: Environme
     try {
       child.kill(name);
     } catch (failure) {
-      // It has ended already.
+      // The process has ended already.
       if (!(failure instanceof TypeError)) throw failure;
     }
   };
-  const patiently = async <Result>(wait: () => Promise<Result>): Promise<Result> => {
-    const patience = setTimeout(() => signal("SIGKILL"), processPatienceMs);
+  const withLimit = async <Result>(wait: () => Promise<Result>): Promise<Result> => {
+    const limit = setTimeout(() => signal("SIGKILL"), processPatienceMs);
     try {
       return await wait();
     } finally {
-      clearTimeout(patience);
+      clearTimeout(limit);
     }
   };
   const end = () =>
-    patiently(async () => {
+    withLimit(async () => {
       const [{ code }] = await Promise.all([child.status, out.ended, err.ended]);
-      const stderr = err.text().replace(/^Blocking waiting for file lock on node_modules directory\n/gm, "");
-      return { code, stdout: out.text(), stderr };
+      return { code, stdout: out.text(), stderr: err.text() };
     });
   return {
     stdout: out.text,
     signal,
     end,
     until: (pattern) =>
-      patiently(async () => {
+      withLimit(async () => {
         for (;;) {
           const found = pattern.exec(out.text());
           if (found !== null) return found;
@@ -101,7 +97,7 @@ export interface ServerProcess extends TaskProcess {
   url: string;
 }
 
-/** Starts a server on a free port and waits until it listens; one in the sandbox has printed its welcome by then. */
+/** Starts a server on a free port and waits until it listens and, in the sandbox, has printed its welcome. */
 export async function startServerProcess(task: "start" | "serve", env: Environment): Promise<ServerProcess> {
   const server = startTask(task, { env: { PORT: "0", ...env } });
   try {
@@ -118,13 +114,13 @@ export async function startServerProcess(task: "start" | "serve", env: Environme
 export interface DataFolder extends AsyncDisposable {
   /** For `DATA_DIR`. */
   path: string;
-  /** Whether an embedded Postgres runs on this folder, or was left behind without having been stopped. */
+  /** Whether an embedded Postgres runs on this folder, or was not stopped. */
   hasPostgres(): Promise<boolean>;
-  /** Where that Postgres is now, to look behind the server's back. */
+  /** URL of that Postgres. */
   databaseUrl(): Promise<string>;
 }
 
-/** A new folder for the embedded Postgres. Disposing of it ends a Postgres that was left behind. */
+/** A new folder for the embedded Postgres. Disposing of it stops a Postgres that still runs. */
 export async function newDataFolder(): Promise<DataFolder> {
   const path = await Deno.makeTempDir({ prefix: "slotkeeper_process_" });
   const read = (file: string) => Deno.readTextFile(join(path, file));
@@ -143,34 +139,31 @@ export async function newDataFolder(): Promise<DataFolder> {
   };
 }
 
-/** Waits for what cannot be heard of: asks again and again, each time others have had their turn, until it is so. */
+/** Polls until `isSo` returns true, at most for {@link patienceMs}. Other tasks run between two polls. */
 export async function eventually(isSo: () => Promise<boolean>): Promise<void> {
   const patience = AbortSignal.timeout(patienceMs);
-  const tooLate = new Error(`It has not come to be so within ${patienceMs} ms: ${isSo}`);
+  const tooLate = new Error(`not true within ${patienceMs} ms: ${isSo}`);
   while (!await isSo()) {
     if (patience.aborted) throw tooLate;
     await new Promise((turn) => setTimeout(turn));
   }
 }
 
-/** Whether somebody listens at the host and port of `url`. */
+/** Whether a server listens at the host and port of `url`. */
 export async function isListening(url: string): Promise<boolean> {
   const { hostname, port } = new URL(url);
   try {
     (await Deno.connect({ hostname, port: Number(port) })).close();
     return true;
   } catch (failure) {
-    // Reset is who was let in as the listener closed.
+    // A connection accepted while the listener closes is reset.
     const { ConnectionRefused, ConnectionReset } = Deno.errors;
     if (failure instanceof ConnectionRefused || failure instanceof ConnectionReset) return false;
     throw failure;
   }
 }
 
-/**
- * A free port for who comes to it later, or comes back. It is none of those that the system hands out, which begin at
- * 32768, so nobody is given it meanwhile.
- */
+/** A free port for a server that starts later or again. It is below 32768, where the ports begin that the system assigns. */
 export function freePort(): number {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 12_000);
@@ -196,7 +189,7 @@ function collect(stream: ReadableStream<Uint8Array<ArrayBuffer>>) {
     open = false;
     next.resolve(false);
   })();
-  /** Waits for more text; false when there will be none. */
+  /** Waits for more text. Returns false at the end of the stream. */
   const more = () => open ? next.promise : Promise.resolve(false);
   return { text: () => text, more, ended };
 }

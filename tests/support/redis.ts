@@ -1,19 +1,19 @@
-/** A Redis of a test's own, which can be killed and brought back. */
+/** A Redis for one test, which the test can kill and restart. */
 import assert from "node:assert/strict";
 import { freePort } from "./process.ts";
 
 export interface TestRedis extends AsyncDisposable {
   url: string;
-  /** Ends it as a crash would. */
+  /** Ends it with SIGKILL. */
   kill(): Promise<void>;
-  /** Starts it again at the same port, with nothing in it. */
+  /** Starts it again at the same port, empty. */
   restart(): Promise<void>;
-  /** Has it take connections and requests, and answer none. */
+  /** Stops it with SIGSTOP: it accepts connections and answers nothing. */
   freeze(): void;
   thaw(): void;
 }
 
-/** Whether `redis-server` is installed. In CI it has to be. */
+/** Whether `redis-server` is installed. CI requires it. */
 const isInstalled: boolean = await (async () => {
   try {
     return (await new Deno.Command("redis-server", { args: ["--version"] }).output()).success;
@@ -23,10 +23,10 @@ const isInstalled: boolean = await (async () => {
   }
 })();
 
-/** A test that needs Redis. Where there is none it is left out, and says so. */
+/** A test that needs Redis. It is skipped, with a note in its name, if `redis-server` is not installed. */
 export function redisTest(name: string, run: () => Promise<void>): void {
   Deno.test({
-    name: isInstalled ? name : `${name} (left out, as redis-server is not installed)`,
+    name: isInstalled ? name : `${name} (skipped: redis-server is not installed)`,
     ignore: !isInstalled,
     fn: run,
   });
@@ -44,7 +44,7 @@ export async function startRedis({ args = [] }: { args?: string[] } = {}): Promi
       try {
         running?.kill(name);
       } catch (failure) {
-        // It has ended already.
+        // The process has ended already.
         if (!(failure instanceof TypeError)) throw failure;
       }
     };
@@ -57,7 +57,7 @@ export async function startRedis({ args = [] }: { args?: string[] } = {}): Promi
       kill,
       async restart() {
         running = await start();
-        assert(running, `port ${port} was taken while Redis was away`);
+        assert(running, `port ${port} is in use`);
       },
       freeze: () => signal("SIGSTOP"),
       thaw: () => signal("SIGCONT"),
@@ -69,7 +69,7 @@ export async function startRedis({ args = [] }: { args?: string[] } = {}): Promi
   }
 }
 
-/** Undefined when the port is taken. */
+/** Returns undefined when the port is in use. */
 async function startOn(port: number, args: string[]): Promise<Deno.ChildProcess | undefined> {
   const started = new Deno.Command("redis-server", {
     args: ["--port", `${port}`, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", ...args],
