@@ -16,7 +16,7 @@ export interface Position {
 export const beginning: Position = { transactionId: 0, id: 0 };
 
 /** Returns whether `a` is later in the feed than `b`. */
-export function isBehind(a: Position, b: Position): boolean {
+export function isAfter(a: Position, b: Position): boolean {
   return a.transactionId === b.transactionId ? a.id > b.id : a.transactionId > b.transactionId;
 }
 

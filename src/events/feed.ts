@@ -4,7 +4,7 @@ import pLimit from "p-limit";
 import type { FeedEvent } from "../../generated/contract.ts";
 import type { Database } from "../database/connect.ts";
 import { describeFailure, type Log } from "../log.ts";
-import { beginning, formatCursor, isBehind, type Position } from "./cursors.ts";
+import { beginning, formatCursor, isAfter, type Position } from "./cursors.ts";
 import { Hints } from "./hints.ts";
 import { adoptFeed, type EventBatch, type EventFilter, type EventRow, hasGap, readEvents } from "./queries.ts";
 
@@ -139,7 +139,7 @@ export class EventFeed {
   }
 
   /** Runs a query of a resuming subscriber. Few run at once, so that other requests keep their connections. */
-  replaying<Result>(query: () => Promise<Result>): Promise<Result> {
+  replay<Result>(query: () => Promise<Result>): Promise<Result> {
     return this.replays(query);
   }
 
@@ -224,7 +224,7 @@ export class EventFeed {
         }
       }
     }
-    if (events.length < batchSize && isBehind(settled, this.position)) this.position = settled;
+    if (events.length < batchSize && isAfter(settled, this.position)) this.position = settled;
   }
 
   /** Restarts at the end of the feed. The database was replaced or set back, or unread events were removed. */

@@ -1,7 +1,7 @@
 import { type Kysely, type RawBuilder, sql } from "kysely";
 import type { BookingEventType } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
-import { isBehind, type ParsedCursor, type Position } from "./cursors.ts";
+import { isAfter, type ParsedCursor, type Position } from "./cursors.ts";
 
 /** A stored event. `user_id` is null for events about timeslots, which belong to no user. */
 export interface EventRow {
@@ -45,7 +45,7 @@ export interface EventBatch {
 
 /** Returns whether events after the cursor were removed, or the cursor belongs to another feed. */
 export function hasGap({ generation, position }: ParsedCursor, batch: EventBatch): boolean {
-  return generation !== batch.generation || isBehind(batch.removed, position) || isBehind(position, batch.settled);
+  return generation !== batch.generation || isAfter(batch.removed, position) || isAfter(position, batch.settled);
 }
 
 type BatchRow = Omit<EventRow, "id"> & {

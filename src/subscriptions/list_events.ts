@@ -6,7 +6,7 @@ import type { Caller } from "../contract/caller.ts";
 import type { Database } from "../database/connect.ts";
 import { describeFailure, type Log } from "../log.ts";
 import { Problem } from "../contract/problems.ts";
-import { beginning, formatCursor, isBehind, parseCursor, type Position } from "../events/cursors.ts";
+import { beginning, formatCursor, isAfter, parseCursor, type Position } from "../events/cursors.ts";
 import type { EventFeed } from "../events/feed.ts";
 import { toFeedEvent } from "./feed_event.ts";
 import { type EventBatch, type EventFilter, hasGap, readEvents } from "../events/queries.ts";
@@ -52,7 +52,7 @@ export async function listEvents(rules: EventRules, caller: Caller, query: Event
       if (page.items.length === 0 && leftMs > 0) {
         hasWaited = true;
         if (await next.within(leftMs)) {
-          after = isBehind(batch.settled, after) ? batch.settled : after;
+          after = isAfter(batch.settled, after) ? batch.settled : after;
           continue;
         }
       }
@@ -86,7 +86,7 @@ function toPage(
   // A page that is not full has all settled events, so the next one begins there.
   const end = last !== undefined && events.length === limit
     ? { transactionId: last.transaction_id, id: last.id }
-    : isBehind(settled, after)
+    : isAfter(settled, after)
     ? settled
     : after;
   try {

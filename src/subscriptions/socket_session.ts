@@ -6,7 +6,7 @@ import type { Caller } from "../contract/caller.ts";
 import type { Database } from "../database/connect.ts";
 import { describeFailure, type Log } from "../log.ts";
 import { validationProblem } from "../contract/validation.ts";
-import { formatCursor, isBehind, parseCursor, type ParsedCursor, type Position } from "../events/cursors.ts";
+import { formatCursor, isAfter, parseCursor, type ParsedCursor, type Position } from "../events/cursors.ts";
 import type { EventFeed, LiveEvent } from "../events/feed.ts";
 import { type EventFilter, hasGap, readEvents } from "../events/queries.ts";
 
@@ -194,7 +194,7 @@ export class SocketSession {
       if (!await this.canReplay(membership)) return;
       const upTo = feed.position;
       const arriving: LiveEvent[] = membership.pending = [];
-      const batch = await feed.replaying(() =>
+      const batch = await feed.replay(() =>
         readEvents(db, { ...filter, after: membership.position, upTo, limit: replaySize })
       );
       if (membership.hasLeft) return;
@@ -225,7 +225,7 @@ export class SocketSession {
 
   /** Sends an event unless it was already sent. Returns whether it was sent. */
   private sendEvent(event: LiveEvent, membership: Membership): boolean {
-    if (!isBehind(event.position, membership.position)) return false;
+    if (!isAfter(event.position, membership.position)) return false;
     membership.position = event.position;
     let frame: string;
     try {

@@ -193,9 +193,9 @@ Deno.test("what is removed while somebody still reads it is told as a gap, not l
   `.execute(server.db);
   await server.settled();
   // Between the first 50 of what was missed and the next ones.
-  const replaying = server.feed.replaying.bind(server.feed);
+  const replay = server.feed.replay.bind(server.feed);
   let reads = 0;
-  server.feed.replaying = async (query) => {
+  server.feed.replay = async (query) => {
     if (++reads === 2) {
       await sql`
         update event_feed set (removed_transaction_id, removed_id) =
@@ -203,7 +203,7 @@ Deno.test("what is removed while somebody still reads it is told as a gap, not l
       `.execute(server.db);
       await sql`truncate booking_events`.execute(server.db);
     }
-    return await replaying(query);
+    return await replay(query);
   };
   await using socket = await join(server, cursor);
   await socket.expect("joined");

@@ -18,7 +18,7 @@ import type { Clock } from "../../src/time/clock.ts";
 import { parseConfig } from "../../src/config.ts";
 import { connect, type Database } from "../../src/database/connect.ts";
 import { createLog } from "../../src/log.ts";
-import { isBehind } from "../../src/events/cursors.ts";
+import { isAfter } from "../../src/events/cursors.ts";
 import { EventFeed } from "../../src/events/feed.ts";
 import type { SocketLimits, Sockets } from "../../src/subscriptions/sockets.ts";
 import { toFeedEvent } from "../../src/subscriptions/feed_event.ts";
@@ -237,7 +237,7 @@ async function start(
       if (last === undefined) return;
       await eventually(() => {
         feed.announce();
-        return Promise.resolve(!isBehind({ transactionId: last.xid, id: last.id }, feed.position));
+        return Promise.resolve(!isAfter({ transactionId: last.xid, id: last.id }, feed.position));
       });
     },
     payments: app.payments,
