@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { newApiKey, revoke } from "../support/api_keys.ts";
-import { startServer } from "../support/server.ts";
+import { sharedServer, startServer } from "../support/server.ts";
 
-Deno.test("listApiKeys answers every key, newest first, revoked and expired ones too, and none of the keys themselves", async () => {
+Deno.test("listApiKeys: active, revoked and expired keys -> all, newest first, without the secrets", async () => {
   await using server = await startServer();
   const token = await server.token("admin", "admin");
   assert.deepEqual(await server.ok("listApiKeys", { token }), { items: [], total: 0, page: 1, limit: 50 });
@@ -23,7 +23,7 @@ Deno.test("listApiKeys answers every key, newest first, revoked and expired ones
   for (const { key } of [first, second]) assert(!JSON.stringify(items).includes(key.slice(13)));
 });
 
-Deno.test("listApiKeys answers page after page", async () => {
+Deno.test("listApiKeys: page and limit -> that page, at most 100 keys", async () => {
   await using server = await startServer();
   const token = await server.token("admin", "admin");
   const ids: number[] = [];
@@ -38,8 +38,8 @@ Deno.test("listApiKeys answers page after page", async () => {
   assert.deepEqual(await page({ limit: 1_000 }), { ids, total: 5, page: 1, limit: 100 });
 });
 
-Deno.test("listApiKeys answers 403 admin_required to a user, and to a key", async () => {
-  await using server = await startServer();
+Deno.test("listApiKeys: user or API key -> 403 admin_required", async () => {
+  await using server = await sharedServer();
   const { key } = await newApiKey(server);
   for (const token of [await server.token("alice"), key]) {
     await server.refused("admin_required", "listApiKeys", { token });

@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import type { Room } from "../../generated/contract.ts";
-import { confirm, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { confirm, missingId, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
+import { sharedServer, type TestServer } from "../support/server.ts";
 
-/** The starts of a room's free timeslots, for a query. */
+/** Starts of a room's free timeslots that match the query. */
 async function freeStarts(server: TestServer, { id: roomId }: Room, query: Record<string, unknown>): Promise<string[]> {
   const { timeslots } = await server.ok("listFreeTimeslots", { params: { roomId }, query });
   return timeslots.map(({ startTime }) => startTime);
 }
 
-/** Timeslots around the clock of a room, from 2026-03-08 to 2026-03-10. */
+/** Generates timeslots of a room for all hours, from 2026-03-08 to 2026-03-10. */
 async function newTimeslotsAroundTheClock(server: TestServer, room: Room, slotDuration: number): Promise<void> {
   const workingHours = { start: "00:00", end: "24:00" };
   for (const date of ["2026-03-08", "2026-03-09", "2026-03-10"]) {
@@ -17,8 +17,8 @@ async function newTimeslotsAroundTheClock(server: TestServer, room: Room, slotDu
   }
 }
 
-Deno.test("listFreeTimeslots answers anybody with the room, the day and its timeslots, earliest first", async () => {
-  await using server = await startServer();
+Deno.test("listFreeTimeslots: no token -> the room, the day and its timeslots, earliest first", async () => {
+  await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server);
   await newTimeslots(server, room, { date: "2026-03-09", workingHours: { start: "07:00", end: "09:00" } });
   const { room: other } = await newRoomWithTimeslot(server);
@@ -41,8 +41,8 @@ Deno.test("listFreeTimeslots answers anybody with the room, the day and its time
 });
 
 for (const timeZone of ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/Kathmandu", "Pacific/Chatham"]) {
-  Deno.test(`listFreeTimeslots of a room in ${timeZone} answers those that start on that day there`, async () => {
-    await using server = await startServer();
+  Deno.test(`listFreeTimeslots: room in ${timeZone} -> timeslots that start on that day there`, async () => {
+    await using server = await sharedServer();
     const room = await newRoom(server, { timeZone });
     await newTimeslotsAroundTheClock(server, room, 60);
     const midnight = Temporal.PlainDate.from("2026-03-09").toZonedDateTime(timeZone);
@@ -52,8 +52,8 @@ for (const timeZone of ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/
   });
 }
 
-Deno.test("listFreeTimeslots has a timeslot that runs over midnight only on the day on which it starts", async () => {
-  await using server = await startServer();
+Deno.test("listFreeTimeslots: timeslot over midnight -> on the day of its start only", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server, { timeZone: "Asia/Tokyo" });
   await newTimeslots(server, room, { date: "2026-03-09", workingHours: { start: "23:30", end: "00:30" } });
   assert.deepEqual(await freeStarts(server, room, { date: "2026-03-09" }), ["2026-03-09T14:30:00.000Z"]);
@@ -74,8 +74,8 @@ const moments = [
   ["2026-03-09T04:30:00+14:00", "2026-03-08"],
 ] as const;
 
-Deno.test("listFreeTimeslots takes a date-time for the day it falls on where the room is", async () => {
-  await using server = await startServer();
+Deno.test("listFreeTimeslots: date-time -> its day in the room's time zone", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server, { timeZone: "Asia/Tokyo" });
   await newTimeslotsAroundTheClock(server, room, 720);
   for (const [date, day] of moments) {
@@ -86,8 +86,8 @@ Deno.test("listFreeTimeslots takes a date-time for the day it falls on where the
   }
 });
 
-Deno.test("listFreeTimeslots leaves out a timeslot from the moment it starts", async () => {
-  await using server = await startServer();
+Deno.test("listFreeTimeslots: timeslot that has started -> not listed", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server);
   const query = { date: "2026-03-09" };
   await newTimeslots(server, room, { ...query, workingHours: { start: "09:00", end: "11:00" } });
@@ -106,8 +106,8 @@ Deno.test("listFreeTimeslots leaves out a timeslot from the moment it starts", a
   }
 });
 
-Deno.test("listFreeTimeslots shows timeslots of at least duration minutes, and of 30 when it is not said", async () => {
-  await using server = await startServer();
+Deno.test("listFreeTimeslots: duration -> timeslots of at least so many minutes, by default 30", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server);
   const day = { date: "2026-03-09" };
   for (const [slotDuration, start, end] of [[15, "09:00", "09:15"], [30, "10:00", "10:30"], [45, "11:00", "11:45"]]) {
@@ -128,8 +128,8 @@ Deno.test("listFreeTimeslots shows timeslots of at least duration minutes, and o
   assert.deepEqual(await freeStarts(server, room, day), [half, threeQuarters]);
 });
 
-Deno.test("listFreeTimeslots leaves out a timeslot while a booking holds it, and has it back once that is cancelled", async () => {
-  await using server = await startServer();
+Deno.test("listFreeTimeslots: booked timeslot -> not listed until the booking is cancelled", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server);
   const query = { date: "2026-03-09" };
   const timeslots = await newTimeslots(server, room, { ...query, workingHours: { start: "09:00", end: "11:00" } });
@@ -145,8 +145,8 @@ Deno.test("listFreeTimeslots leaves out a timeslot while a booking holds it, and
   assert.deepEqual(await freeStarts(server, room, query), [ten.startTime]);
 });
 
-Deno.test("listFreeTimeslots of a deactivated room answers the room and no timeslots", async () => {
-  await using server = await startServer();
+Deno.test("listFreeTimeslots: deactivated room -> the room, no timeslots", async () => {
+  await using server = await sharedServer();
   const { room } = await newRoomWithTimeslot(server);
   const params = { roomId: room.id };
   await server.ok("deleteRoom", { token: await server.token("admin", "admin"), params });
@@ -154,17 +154,16 @@ Deno.test("listFreeTimeslots of a deactivated room answers the room and no times
   assert.deepEqual(answer, { room: { ...room, isActive: false }, date: "2026-03-09", timeslots: [] });
 });
 
-Deno.test("listFreeTimeslots answers 404 room_not_found for a room that is not there", async () => {
-  await using server = await startServer();
-  const { id } = await newRoom(server);
+Deno.test("listFreeTimeslots: unknown room -> 404 room_not_found", async () => {
+  await using server = await sharedServer();
   for (const date of ["2026-03-09", "2026-03-09T10:00:00Z"]) {
-    const request = { params: { roomId: id + 1 }, query: { date } };
+    const request = { params: { roomId: missingId }, query: { date } };
     assert.equal((await server.refused("room_not_found", "listFreeTimeslots", request)).status, 404);
   }
 });
 
-Deno.test("listFreeTimeslots answers 400 validation_failed for a day or time that does not exist", async () => {
-  await using server = await startServer();
+Deno.test("listFreeTimeslots: day or time that does not exist -> 400 validation_failed", async () => {
+  await using server = await sharedServer();
   const { id: roomId } = await newRoom(server);
   for (
     const date of [
@@ -179,8 +178,8 @@ Deno.test("listFreeTimeslots answers 400 validation_failed for a day or time tha
   }
 });
 
-Deno.test("listFreeTimeslots answers or refuses the first and last moments that can be written, and never fails", async () => {
-  await using server = await startServer();
+Deno.test("listFreeTimeslots: first and last moments of the calendar -> 200 or 400, never a failure", async () => {
+  await using server = await sharedServer();
   const failed: unknown[] = [];
   for (const timeZone of ["Pacific/Kiritimati", "UTC", "Pacific/Pago_Pago"]) {
     const { id: roomId } = await newRoom(server, { timeZone });

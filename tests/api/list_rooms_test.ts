@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { newRoom } from "../support/builders.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 
-/** Rooms whose names are not in the order of their making. Cedar is deactivated. */
+/** Creates rooms, not in the order of their names. Cedar is deactivated. */
 async function newRooms(server: TestServer): Promise<void> {
   for (
     const fields of [
@@ -27,7 +27,7 @@ const filters: { query: Record<string, unknown>; names: string[] }[] = [
   { query: { type: "consultation" }, names: ["Fir"] },
 ];
 
-Deno.test("listRooms lists by name the active rooms, of one type or all; active=false adds the deactivated", async () => {
+Deno.test("listRooms: type and active -> matching rooms by name, active=false adds the deactivated", async () => {
   await using server = await startServer();
   await newRooms(server);
   for (const { query, names } of filters) {
@@ -36,18 +36,14 @@ Deno.test("listRooms lists by name the active rooms, of one type or all; active=
   }
 });
 
-Deno.test("listRooms answers each room as getRoom does", async () => {
-  await using server = await startServer();
-  const room = await newRoom(server, { description: "By the lake.", metadata: { floor: 1 } });
-  assert.deepEqual((await server.ok("listRooms")).items, [room]);
-});
-
-Deno.test("listRooms of a server without rooms has no items and no pages", async () => {
+Deno.test("listRooms: no rooms, then one -> no items and no pages, then the room as createRoom answers it", async () => {
   await using server = await startServer();
   assert.deepEqual(await server.ok("listRooms"), { items: [], total: 0, page: 1, limit: 25, pages: 0 });
+  const room = await newRoom(server, { description: "By the lake.", metadata: { floor: 1 } });
+  assert.deepEqual(await server.ok("listRooms"), { items: [room], total: 1, page: 1, limit: 25, pages: 1 });
 });
 
-Deno.test("listRooms shows each of several rooms of the same name on exactly one page", async () => {
+Deno.test("listRooms: rooms of the same name -> each on exactly one page", async () => {
   await using server = await startServer();
   const made: number[] = [];
   for (let number = 0; number < 7; number++) made.push((await newRoom(server, { name: "Twin" })).id);
@@ -60,7 +56,7 @@ Deno.test("listRooms shows each of several rooms of the same name on exactly one
   assert.deepEqual(listed.toSorted((a, b) => a - b), made);
 });
 
-Deno.test("listRooms serves 25 rooms a page, a limit above 100 as 100, and nothing past the end", async () => {
+Deno.test("listRooms: 101 rooms -> 25 a page, at most 100, nothing past the end", async () => {
   await using server = await startServer();
   const names = Array.from({ length: 101 }, (_, index) => `Room ${String(index).padStart(3, "0")}`);
   await Promise.all(names.map((name) => newRoom(server, { name })));
@@ -81,8 +77,8 @@ Deno.test("listRooms serves 25 rooms a page, a limit above 100 as 100, and nothi
   }
 });
 
-Deno.test("listRooms answers 400 validation_failed that names the parameter for what is no type, page or limit", async () => {
-  await using server = await startServer();
+Deno.test("listRooms: invalid type, page or limit -> 400 validation_failed with its name", async () => {
+  await using server = await sharedServer();
   const wrong = { type: "garage", active: "yes", page: 0, limit: 0 };
   for (const [path, value] of Object.entries(wrong)) {
     const { errors } = await server.refused("validation_failed", "listRooms", { query: { [path]: value } });
