@@ -27,7 +27,7 @@ interface Fate {
   isPaid: boolean;
   /** Time of its last status, in seconds from the start of the timeslot. */
   at: number;
-  /** Who cancels it, and the percentage that is refunded. */
+  /** The person who cancels it, and the percentage that is refunded. */
   cancelled?: { by: "user" | "admin"; percent: bigint };
 }
 

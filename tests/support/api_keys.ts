@@ -1,4 +1,4 @@
-/** API keys for tests, made and revoked as an admin does it: through the API. */
+/** API keys for tests, created and revoked through the API as an admin does. */
 import type { Kysely } from "kysely";
 import { type ApiKey, type ApiKeyCreated, ApiKeyScope } from "../../generated/contract.ts";
 import { type Authenticator, createAuthenticator } from "../../src/auth/callers.ts";
@@ -17,13 +17,13 @@ export async function revoke(server: TestServer, { id: apiKeyId }: ApiKey): Prom
   await server.ok("revokeApiKey", { token: await server.token("admin", "admin"), params: { apiKeyId } });
 }
 
-/** The key as the list has it. */
+/** The key as listApiKeys returns it. */
 export async function findApiKey(server: TestServer, { id }: ApiKey): Promise<ApiKey | undefined> {
   const { items } = await server.ok("listApiKeys", { token: await server.token("admin", "admin") });
   return items.find((each) => each.id === id);
 }
 
-/** Who finds out who is calling, as in another server that has not seen anybody yet. */
+/** An authenticator with an empty cache, as in another server. */
 export async function newAuthenticator(db: Kysely<Database>): Promise<Authenticator> {
   const { auth } = parseConfig({ AUTH_JWT_SECRET: testSecret });
   return createAuthenticator({ db, verify: await createTokenVerifier(auth) });

@@ -1,4 +1,4 @@
-/** The app as `main.ts` builds it, on a database that may not be there. It does not follow the feed of events. */
+/** The app as `main.ts` builds it, without a port. It does not follow the feed, so its database may be missing. */
 import { type App, createApp } from "../../src/app.ts";
 import { createTokenVerifier } from "../../src/auth/tokens.ts";
 import { type Config, parseConfig } from "../../src/config.ts";
@@ -47,7 +47,7 @@ export interface BesideOptions {
   docsToken?: string | undefined;
 }
 
-/** Another app on the database, the clock and the feed of `first`, with an environment of its own. */
+/** Another app on the database, clock and feed of `first`, with its own environment. */
 export async function appBeside(first: TestServer, { env = {}, publicUrl, docsToken }: BesideOptions): Promise<App> {
   const config = parseConfig({ AUTH_JWT_SECRET: testSecret, DATABASE_URL: first.databaseUrl, ...env });
   return createApp({
@@ -62,7 +62,7 @@ export async function appBeside(first: TestServer, { env = {}, publicUrl, docsTo
   });
 }
 
-/** {@link appBeside} on a port of its own. */
+/** {@link appBeside} on its own port. */
 export async function startBeside(
   first: TestServer,
   options: BesideOptions,

@@ -1,4 +1,4 @@
-/** Rooms, timeslots and bookings for tests, made as an operator and a user make them: through the API. */
+/** Rooms, timeslots and bookings for tests, created through the API. */
 import assert from "node:assert/strict";
 import type { Booking, Room, Timeslot } from "../../generated/contract.ts";
 import type { TestServer } from "./server.ts";
@@ -44,7 +44,7 @@ export async function newBooking(server: TestServer, subject: string, { id, room
   return booking;
 }
 
-/** Confirms a booking as an admin, which counts as paid. */
+/** Confirms a booking as an admin, which marks it paid. */
 export async function confirm(server: TestServer, { id: bookingId }: Booking): Promise<Booking> {
   const token = await server.token("admin", "admin");
   return await server.ok("updateBookingStatus", { token, params: { bookingId }, body: { status: "confirmed" } });

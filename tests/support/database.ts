@@ -1,4 +1,4 @@
-/** A database for each test, copied from a template that has every migration. */
+/** Databases for tests, copied from a template that has every migration. */
 import { type Kysely, sql } from "kysely";
 import postgres from "postgres";
 import type { Database } from "../../src/database/connect.ts";
@@ -13,7 +13,7 @@ export function databaseUrl(url: string, database: string): string {
   return changed.href;
 }
 
-/** A database at a port where nobody listens. A port that is free for now may be given to anybody in the next moment. */
+/** A database at a port where nobody listens. A free port could be handed to another process, port 1 is not. */
 export const nowhere = "postgres://nobody:nothing@127.0.0.1:1/nowhere";
 
 const asAdmin = (adminUrl: string): postgres.Sql => postgres(adminUrl, { max: 1, onnotice: () => {} });
@@ -27,11 +27,11 @@ async function execute(adminUrl: string, statement: string): Promise<void> {
   }
 }
 
-/** Copying files takes a sixth of the time of the default, which logs every page. */
+/** `file_copy` takes a sixth of the time of the default strategy, which logs every page. */
 const creation = (name: string, template: string) => `create database ${name} template ${template} strategy file_copy`;
 const removal = (name: string) => `drop database if exists ${name} with (force)`;
 
-/** Makes `name`, empty or as a copy of `template`. */
+/** Creates `name`, empty or as a copy of `template`. */
 export function createDatabase(adminUrl: string, name: string, template = "template0"): Promise<void> {
   return execute(adminUrl, creation(name, template));
 }
@@ -69,7 +69,7 @@ export async function newDatabase({ migrated = true } = {}): Promise<TestDatabas
   };
 }
 
-/** Waits until so many statements on this database wait for a lock. */
+/** Waits until exactly `count` statements on this database wait for a lock. */
 export async function untilWaiting(db: Kysely<Database>, count: number): Promise<void> {
   await eventually(async () => {
     const { rows } = await sql`

@@ -1,20 +1,20 @@
 /**
- * Has the machine's time stand still at `ms` until it is disposed of. Tokens, API keys and tickets live by it, and a test
- * cannot move it but by standing in for it.
+ * Stops the machine's time at `ms` (epoch milliseconds) until disposed. Tokens, API keys and tickets expire by this time, not
+ * by the domain's clock. It replaces the global `Date`, so use it inside one test only.
  */
 export function machineTimeAt(ms: number): Disposable {
-  const Today = Date;
-  globalThis.Date = class extends Today {
-    constructor(...given: [] | [number]) {
-      super(...(given.length === 0 ? [ms] as const : given));
+  const RealDate = Date;
+  globalThis.Date = class extends RealDate {
+    constructor(...args: [] | [number]) {
+      super(...(args.length === 0 ? [ms] as const : args));
     }
     static override now(): number {
       return ms;
     }
-    /** Also of those that were made before. */
+    /** Dates made before the replacement are instances as well. */
     static override [Symbol.hasInstance](value: unknown): boolean {
-      return value instanceof Today;
+      return value instanceof RealDate;
     }
   } as DateConstructor;
-  return { [Symbol.dispose]: () => void (globalThis.Date = Today) };
+  return { [Symbol.dispose]: () => void (globalThis.Date = RealDate) };
 }

@@ -1,4 +1,4 @@
-/** The sandbox's payment provider in the hand of a test: what people do at its page, and what it tells the server. */
+/** The sandbox's payment provider for tests: pays checkouts and delivers the provider's events. */
 import assert from "node:assert/strict";
 import type { Booking, Timeslot } from "../../generated/contract.ts";
 import { isSandboxPayments, type SandboxEvent } from "../../src/payments/sandbox.ts";
@@ -7,11 +7,11 @@ import type { TestServer } from "./server.ts";
 export interface NewCheckout {
   booking: Booking;
   checkoutUrl: string;
-  /** By which the provider knows it. */
+  /** The id of the checkout at the provider. */
   checkout: string;
 }
 
-/** A pending booking of `subject`, and where it is paid. */
+/** A pending booking of `subject` and its checkout. */
 export async function newCheckout(
   server: TestServer,
   subject: string,
@@ -23,12 +23,12 @@ export async function newCheckout(
   return { booking, checkoutUrl, checkout: checkoutIn(checkoutUrl) };
 }
 
-/** By which the provider knows the checkout of this address. */
+/** The id of the checkout of this URL. */
 export function checkoutIn(checkoutUrl: string): string {
   return new URL(checkoutUrl).pathname.split("/").at(-1) ?? "";
 }
 
-/** Delivers an event as the provider does, signed. */
+/** Delivers a signed event, as the provider does. */
 export async function tell(server: TestServer, event: SandboxEvent): Promise<void> {
   assert(isSandboxPayments(server.payments), "the server has PAYMENT_PROVIDER=sandbox");
   const { body, headers } = await server.payments.sign(event);
@@ -37,7 +37,7 @@ export async function tell(server: TestServer, event: SandboxEvent): Promise<voi
 }
 
 let events = 0;
-/** An id that no event of this test file has had. */
+/** An event id that no other test of this shard has. */
 export function newEventId(): string {
   return `event_${++events}`;
 }
@@ -48,7 +48,7 @@ export async function pay(server: TestServer, { checkout, booking: { price, curr
   await tell(server, { id: newEventId(), type: "paid", checkout, ...payment });
 }
 
-/** Says that so many cents of the payment by {@link pay} have been given back in all. */
+/** Reports `cents` as the total refunded so far of the payment by {@link pay}. */
 export async function reportRefund(
   server: TestServer,
   { checkout, booking: { currency } }: NewCheckout,
@@ -58,7 +58,7 @@ export async function reportRefund(
   await tell(server, { id: newEventId(), type: "refunded", checkout, ...payment });
 }
 
-/** Types of the events of a booking, in their order. */
+/** Types of the events of a booking, oldest first. */
 export async function eventTypes(server: TestServer, { id, userId }: Booking): Promise<string[]> {
   await server.settled();
   const token = await server.token("admin", "admin");

@@ -29,14 +29,14 @@ import { newDatabase, type TestDatabase } from "./database.ts";
 
 export const testSecret = "a secret that only the tests know, 32 bytes or more";
 
-/** The domain's clock, in the hand of a test. */
+/** The domain's clock, which a test sets. */
 export interface ManualClock extends Clock {
   set(time: string): void;
 }
 
 export type OperationId = keyof Operations;
 
-/** What a test sends. Everything is loose, so that it can be wrong. `token` is sent as a bearer token. */
+/** A request. Values have loose types, so that a test can send wrong ones. `token` is sent as a bearer token. */
 export interface Call {
   params?: Record<string, unknown>;
   query?: Record<string, unknown>;
@@ -56,29 +56,29 @@ export interface TestServer extends AsyncDisposable {
   db: Kysely<Database>;
   databaseUrl: string;
   clock: ManualClock;
-  /** The feed of events as this server follows it. */
+  /** This server's feed of events. */
   feed: EventFeed;
   sockets: Sockets;
-  /** What was logged, a JSON text an entry. */
+  /** The log, one JSON text per entry. */
   logged: string[];
-  /** A token of this server for `subject`; two of the same subject are the same user. */
+  /** A token for `subject`. Tokens of the same subject are the same user. */
   token(subject: string, role?: Role): Promise<string>;
   /**
-   * Waits until the feed has everything that was committed. Transactions of other tests hold it up: they run on the same
-   * Postgres.
+   * Waits until the feed has everything that was committed. Transactions of other tests delay it, because they run on the
+   * same Postgres.
    */
   settled(): Promise<void>;
   /** Undefined unless `PAYMENT_PROVIDER` is set. */
   payments: App["payments"];
-  /** Does what time has made due, which nothing else does in tests. */
+  /** Runs all sweeps, such as the expiry of holds. Nothing else runs them in tests. */
   sweep(): Promise<void>;
-  /** Does the jobs that wait, also those that wait to be tried again. Nothing else does them in tests. */
+  /** Runs all waiting jobs, retries too. Nothing else runs them in tests. */
   work(): Promise<void>;
   /** Calls an operation. Fails unless the contract declares the status and the body fits its schema. */
   call(id: OperationId, call?: Call): Promise<Answer>;
   /** Calls an operation that must succeed. */
   ok<Id extends OperationId>(id: Id, call?: Call): Promise<Operations[Id]["answer"]["body"]>;
-  /** Calls an operation that must be refused with this code. */
+  /** Calls an operation that must fail with this problem code. */
   refused(code: ProblemCode, id: OperationId, call?: Call): Promise<Problem>;
 }
 
@@ -90,7 +90,7 @@ export interface TestServerOptions {
   pool?: number;
   socketLimits?: SocketLimits;
   rateLimits?: AppOptions["rateLimits"];
-  /** A database to share with another server, which is left as it is in the end. */
+  /** The database of another server. It is not removed. */
   database?: Pick<TestDatabase, "url">;
 }
 
@@ -212,7 +212,7 @@ async function start(
     const problem = Problem.parse(body);
     assert.equal(headers.get("Content-Type"), "application/problem+json", where);
     assert.equal(problem.status, status, where);
-    // A stored answer is that of another request.
+    // A replayed answer has the request id of the first request.
     const isReplay = headers.get("Idempotency-Replayed") === "true";
     if (!isReplay) assert.equal(problem.requestId, headers.get("X-Request-Id"), where);
     const declared: readonly ProblemCode[] = operations[id].problems;
@@ -276,7 +276,7 @@ async function start(
   return { server, reset };
 }
 
-/** One request as `call` describes it, without a look at what comes back. */
+/** Sends a request without checking the response. */
 export async function send(
   url: string,
   id: OperationId,

@@ -1,9 +1,9 @@
-/** A WebSocket as a subscriber holds it. Every frame that comes is held against the contract. */
+/** A subscriber's WebSocket. Every frame received is validated against the contract. */
 import assert from "node:assert/strict";
 import { type ClientFrame, type FeedEvent, ServerFrame } from "../../generated/contract.ts";
 
-/** A frame that has by then not come is not coming. */
-const patienceMs = 30_000;
+/** Longest wait for a frame, in milliseconds. */
+const frameTimeoutMs = 30_000;
 
 export interface TestSocket extends AsyncDisposable {
   /** All frames so far. */
@@ -11,15 +11,15 @@ export interface TestSocket extends AsyncDisposable {
   /** The events among them. */
   events(): FeedEvent[];
   send(frame: ClientFrame): void;
-  /** Sends anything, as it is. */
+  /** Sends any data unchanged. */
   sendRaw(data: string | Uint8Array<ArrayBuffer>): void;
-  /** The next frame that was not asked for yet. */
+  /** The next unread frame. */
   next(): Promise<ServerFrame>;
-  /** The next one, which has to be of this kind. */
+  /** The next unread frame. Fails if it is of another kind. */
   expect<Kind extends ServerFrame["event"]>(event: Kind): Promise<Extract<ServerFrame, { event: Kind }>>;
-  /** Waits until all frames together fulfil `isEnough`. */
+  /** Waits until `isEnough` accepts all frames so far. */
   until(isEnough: (frames: ServerFrame[]) => boolean): Promise<void>;
-  /** How it was closed. */
+  /** Resolves with the close code and reason. */
   closed: Promise<{ code: number; reason: string }>;
   close(): void;
 }
@@ -27,7 +27,7 @@ export interface TestSocket extends AsyncDisposable {
 /** Frames that a test sends over one socket; the server takes 200 in 10 seconds. */
 const framesPerSocket = 150;
 
-/** Sends each of these texts as a frame, which has to be refused with the code `invalid_frame`. */
+/** Sends each text as a frame. Fails unless the server answers each with the error `invalid_frame`. */
 export async function assertInvalidFrames(
   server: { url: string },
   { token, frames }: { token: string; frames: string[] },
@@ -41,7 +41,7 @@ export async function assertInvalidFrames(
   }
 }
 
-/** Opens a socket with a token, or with what `query` says. */
+/** Opens a socket with a token, or with the query string `query`. */
 export async function openSocket(
   { url }: { url: string },
   { token, query = "" }: { token?: string; query?: string },
@@ -49,7 +49,7 @@ export async function openSocket(
   const headers: Record<string, string> = token === undefined ? {} : { Authorization: `Bearer ${token}` };
   const socket = new WebSocket(`${url.replace("http", "ws")}/api/v1/ws${query}`, { headers });
   const frames: ServerFrame[] = [];
-  let asked = 0;
+  let readCount = 0;
   let wake = Promise.withResolvers<void>();
   const { promise: closed, resolve: onClose } = Promise.withResolvers<{ code: number; reason: string }>();
   let isClosed = false;
@@ -75,15 +75,15 @@ export async function openSocket(
   const more = async (wanted: string): Promise<void> => {
     if (isClosed) assert.fail(`closed (${(await closed).code}) before ${wanted}: ${lastFrames()}`);
     const late = Promise.withResolvers<never>();
-    const last = () => late.reject(new Error(`no ${wanted} within ${patienceMs} ms: ${lastFrames()}`));
-    const timer = setTimeout(last, patienceMs);
+    const last = () => late.reject(new Error(`no ${wanted} within ${frameTimeoutMs} ms: ${lastFrames()}`));
+    const timer = setTimeout(last, frameTimeoutMs);
     await Promise.race([wake.promise, late.promise]).finally(() => clearTimeout(timer));
   };
   const next = async (wanted = "frame"): Promise<ServerFrame> => {
     for (;;) {
-      const frame = frames[asked];
+      const frame = frames[readCount];
       if (frame !== undefined) {
-        asked++;
+        readCount++;
         return frame;
       }
       await more(wanted);
@@ -112,19 +112,19 @@ export async function openSocket(
   };
 }
 
-/** What the server says to a handshake made by hand, over a connection that reads only when it is told to. */
+/** A manual WebSocket handshake, over a connection that reads only on `read()`. */
 export interface Handshake extends Disposable {
   status: number;
   headers: Headers;
-  /** What came with a refusal. */
+  /** The body of an HTTP response that did not switch protocols. */
   body: string;
   /** Sends a text frame. */
   send(frame: ClientFrame): Promise<void>;
-  /** Reads frames on, up to the end of the connection. */
+  /** Reads frames until the connection ends. */
   read(): AsyncGenerator<{ opcode: number; payload: Uint8Array<ArrayBuffer> }>;
 }
 
-/** A request for a WebSocket. A header that is null is left out. */
+/** Requests a WebSocket. A header of null is omitted. */
 export async function handshake(
   { url }: { url: string },
   { token, query = "", method = "GET", headers = {} }: {
@@ -164,14 +164,14 @@ export async function handshake(
   }
   async function take(length: number): Promise<Uint8Array<ArrayBuffer> | undefined> {
     while (unread.length < length) if (!await readMore()) return undefined;
-    const taken = unread.slice(0, length);
+    const bytes = unread.slice(0, length);
     unread = unread.slice(length);
-    return taken;
+    return bytes;
   }
   const text = (bytes: Uint8Array = new Uint8Array()) => new TextDecoder().decode(bytes);
 
   let end: number;
-  while ((end = text(unread).indexOf("\r\n\r\n")) < 0) assert(await readMore(), "the server hung up");
+  while ((end = text(unread).indexOf("\r\n\r\n")) < 0) assert(await readMore(), "the server closed the connection");
   const [statusLine = "", ...fields] = text(await take(end + 4)).trim().split("\r\n");
   const answered = new Headers(fields.map((field): [string, string] => {
     const colon = field.indexOf(":");
@@ -185,7 +185,7 @@ export async function handshake(
     async send(frame) {
       const payload = new TextEncoder().encode(JSON.stringify(frame));
       assert(payload.length < 126);
-      // Masked with zeros, which leaves the payload as it is.
+      // Masked with zeros, which leaves the payload unchanged.
       await write(Uint8Array.from([0x81, 0x80 | payload.length, 0, 0, 0, 0, ...payload]));
     },
     async *read() {

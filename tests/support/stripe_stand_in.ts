@@ -1,7 +1,6 @@
 /**
- * A stand-in for Stripe's HTTP API, as much of it as Slotkeeper uses. It checks what it is sent and refuses what Stripe
- * would refuse, remembers idempotency keys as Stripe does, signs events with the package's own test helper, and can be
- * made to fail in the ways a provider fails.
+ * A stand-in for the part of Stripe's HTTP API that Slotkeeper uses. It validates requests and stores idempotency keys as
+ * Stripe does. It signs events with the package's own test helper. A test can make it fail as a provider fails.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { text } from "node:stream/consumers";
@@ -29,7 +28,7 @@ export interface StripePayment {
   charge: string;
   amount: number;
   currency: string;
-  /** What the session gave as `payment_intent_data[metadata]`; Stripe copies it to the charge. */
+  /** The session's `payment_intent_data[metadata]`. Stripe copies it to the charge. */
   metadata: Record<string, string>;
 }
 
@@ -47,36 +46,40 @@ export interface StripeRefund {
 export interface StripeRequest {
   method: string;
   path: string;
-  /** Fields of the form or the query, named as they are sent: `line_items[0][quantity]`. */
+  /** Fields of the form or the query, with the names sent: `line_items[0][quantity]`. */
   params: Record<string, string>;
   headers: Record<string, string>;
 }
 
 /**
- * How a request is answered wrongly: never (`slow`), not at all (`close`), with headers and a body that does not end
- * (`drip`), with 200 and something other than JSON (`garbage`), or with a status of an error. A 500 is kept for the
- * idempotency key and answered again, as Stripe does.
+ * A wrong answer to a request, or none:
+ *
+ * - `slow` answers after `release()`.
+ * - `close` closes the connection.
+ * - `drip` sends a body that does not end.
+ * - `garbage` sends 200 without JSON.
+ * - A number is the status of an error. A 500 is stored for the idempotency key and replayed, as Stripe does.
  */
 export interface StripeFault {
   kind: "slow" | "close" | "drip" | "garbage" | 400 | 401 | 402 | 403 | 409 | 429 | 500 | 503;
   /** The `code` of an error. */
   code?: string;
-  /** How many requests it befalls; all when left out. */
+  /** Number of requests that get this answer. Default: all. */
   times?: number;
-  /** Which requests it befalls, as `POST /v1/refunds`; every one when left out. */
+  /** Matches the requests that get it, such as `POST /v1/refunds`. Default: all. */
   on?: RegExp;
-  /** Whether the request takes effect all the same, so that only its answer is lost. */
+  /** Whether the request takes effect and only its answer is lost. */
   takesEffect?: boolean;
 }
 
 export interface EventOptions {
-  /** A new one when left out. */
+  /** Default: a new id. */
   eventId?: string;
-  /** When it is signed, in Unix seconds; now when left out. */
+  /** Time of the signature in Unix seconds. Default: now. */
   timestamp?: number;
-  /** What it is signed with; the endpoint's own secret when left out. */
+  /** Secret of the signature. Default: the endpoint's own. */
   secret?: string;
-  /** Changes the body after it was signed. */
+  /** Changes the body after the signature. */
   tamper?: (body: string) => string;
 }
 
@@ -84,7 +87,7 @@ export interface StripeStandIn extends AsyncDisposable {
   readonly url: string;
   readonly secretKey: string;
   readonly webhookSecret: string;
-  /** For a server that is to use it. */
+  /** Environment for a server that uses it. */
   readonly env: Record<string, string>;
   /** By id. They may be changed. */
   readonly sessions: Map<string, StripeSession>;
@@ -92,28 +95,28 @@ export interface StripeStandIn extends AsyncDisposable {
   readonly payments: Map<string, StripePayment>;
   /** Oldest first. They may be changed. */
   readonly refunds: StripeRefund[];
-  /** Every request so far, those that were refused or met a fault included. */
+  /** Every request so far, including rejected and faulty ones. */
   readonly requests: StripeRequest[];
-  /** What befalls the next requests, or all. */
+  /** The fault of the next requests. */
   fault: StripeFault | undefined;
-  /** Resolves with the next request that arrives and matches, such as `POST /v1/refunds`, before it is answered. */
+  /** Resolves with the next request that matches `on`, such as `POST /v1/refunds`, before it is answered. */
   nextRequest(on: RegExp): Promise<StripeRequest>;
-  /** Goes on with the requests that `slow` held back, as if they had just arrived. */
+  /** Answers the requests that `slow` held back, as if they had just arrived. */
   release(): void;
   /**
-   * A person pays a session that is open. With `delayed`, by a way on which the money comes later, if it comes. Another
-   * amount or currency than was asked for never happens at Stripe.
+   * A person pays an open session. With `delayed`, the payment succeeds or fails later. Stripe never has another `amount`
+   * or `currency` than the session's.
    */
   pay(sessionId: string, options?: { amount?: number; currency?: string; delayed?: boolean }): StripePayment;
-  /** The operator gives money back by hand. */
+  /** The operator refunds in Stripe's dashboard. */
   refundInDashboard(paymentIntent: string, amount: number): StripeRefund;
   /** `checkout.session.completed`. */
   completed(sessionId: string, options?: EventOptions): Promise<Webhook>;
-  /** `checkout.session.expired`; a session that is open is expired from then on. */
+  /** `checkout.session.expired`. An open session expires. */
   expired(sessionId: string, options?: EventOptions): Promise<Webhook>;
-  /** `checkout.session.async_payment_succeeded` or `…failed`, of a session that was paid with `delayed`. */
+  /** `checkout.session.async_payment_succeeded` or `…failed`, of a session paid with `delayed`. */
   settled(sessionId: string, outcome: "succeeded" | "failed", options?: EventOptions): Promise<Webhook>;
-  /** `charge.refunded`, with what the refunds are in all at this moment. */
+  /** `charge.refunded`, with the total refunded so far. */
   refunded(paymentIntent: string, options?: EventOptions): Promise<Webhook>;
   /** Any event. */
   event(type: string, object: unknown, options?: EventOptions): Promise<Webhook>;
@@ -125,7 +128,7 @@ interface Answer {
   headers?: Record<string, string>;
 }
 
-/** Stripe says no. `isKept` when it had begun to do it, so that the idempotency key is used up. */
+/** An error answer of Stripe. `isKept` if it is stored for the idempotency key, because the request had started. */
 class Refusal extends Error {
   constructor(
     readonly status: number,
@@ -171,7 +174,7 @@ const page = { limit: /^(100|[1-9]\d?)$/, starting_after: /^\w+$/ };
 const refundQuery = { ...page, payment_intent: /^pi_\w+$/ };
 const sessionQuery = { ...page, "created[gte]": wholeNumber };
 
-/** Refuses fields that are not in `form`, values of the wrong form and, unless they are optional, missing fields. */
+/** Rejects fields that are not in `form`, values that do not match and, unless optional, missing fields. */
 function checkParams(
   params: Record<string, string>,
   form: Record<string, RegExp>,
@@ -192,7 +195,7 @@ function checkParams(
   }
 }
 
-/** The values of `name[…]`, by what is in the brackets. */
+/** The values of `name[…]`, by the text in the brackets. */
 function nested(params: Record<string, string>, name: string): Record<string, string> {
   const fields = Object.entries(params).filter(([field]) => field.startsWith(`${name}[`));
   return Object.fromEntries(fields.map(([field, value]) => [field.slice(name.length + 1, -1), value]));
@@ -218,7 +221,7 @@ async function readRequest(request: IncomingMessage): Promise<StripeRequest> {
   return { method, path, params, headers: Object.fromEntries(headers) };
 }
 
-/** An account at Stripe of its own, on a free port. Disposing it cuts off every request that is still held. */
+/** A new Stripe account on a free port. Disposing it closes the connections of held requests. */
 export async function startStripe(): Promise<StripeStandIn> {
   const secretKey = `sk_test_${crypto.randomUUID().replaceAll("-", "")}`;
   const webhookSecret = `whsec_${crypto.randomUUID().replaceAll("-", "")}`;
@@ -319,7 +322,7 @@ export async function startStripe(): Promise<StripeStandIn> {
     return session;
   }
 
-  /** What the request asks for is done; the object that Stripe answers with. */
+  /** Performs the request and returns the object that Stripe answers. */
   function perform({ method, path, params }: StripeRequest): unknown {
     const [, id, action] = /^\/v1\/checkout\/sessions\/(\w+)(\/expire)?$/.exec(path) ?? [];
     if (id !== undefined && method === (action === undefined ? "GET" : "POST")) {
@@ -372,7 +375,7 @@ export async function startStripe(): Promise<StripeStandIn> {
     if (!/^\S{1,255}$/.test(headers["idempotency-key"] ?? "")) throw invalidRequest("Idempotency-Key is missing.");
   }
 
-  /** Does what is asked for, unless it was done under the same key; then its answer is given again. */
+  /** Performs the request, or replays the answer stored for its idempotency key. */
   function answer(request: StripeRequest, failure?: Refusal): Answer {
     const key = request.method === "POST" ? request.headers["idempotency-key"] : undefined;
     const fingerprint = `${request.method} ${request.path} ${JSON.stringify(request.params)}`;
@@ -443,7 +446,7 @@ export async function startStripe(): Promise<StripeStandIn> {
         const type = fault.kind === 402 ? "card_error" : fault.kind < 409 ? "invalid_request_error" : "api_error";
         const message = `A fault with status ${fault.kind}.`;
         const error = { type, message, ...(fault.code === undefined ? {} : { code: fault.code }) };
-        // What took effect has kept its own answer for the key; only this one is another.
+        // The real answer is stored for the key. Only this one differs.
         if (fault.takesEffect) return send(response, { status: fault.kind, body: { error } });
         return send(response, answer(request, new Refusal(fault.kind, error, fault.kind === 500)));
       }
@@ -452,13 +455,13 @@ export async function startStripe(): Promise<StripeStandIn> {
 
   const server = createServer((incoming, response) => {
     serve(incoming, response).catch((error) => {
-      console.error("The stand-in for Stripe failed:", error);
+      console.error("stand-in for Stripe failed", error);
       incoming.socket.destroy();
     });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("It does not listen on a port.");
+  if (address === null || typeof address === "string") throw new Error("the stand-in does not listen on a port");
   const url = `http://127.0.0.1:${address.port}`;
 
   async function signedEvent(type: string, object: unknown, options: EventOptions = {}): Promise<Webhook> {
@@ -507,7 +510,7 @@ export async function startStripe(): Promise<StripeStandIn> {
     },
 
     release() {
-      for (const goOn of held.splice(0)) goOn();
+      for (const answerHeld of held.splice(0)) answerHeld();
     },
 
     pay(sessionId, { amount, currency, delayed = false } = {}) {
@@ -541,8 +544,8 @@ export async function startStripe(): Promise<StripeStandIn> {
     expired(sessionId, options) {
       const session = findSession(sessionId);
       if (session.status === "open") expire(session);
-      const then = { ...session, status: "expired", payment_status: "unpaid", payment_intent: null, url: null };
-      return signedEvent("checkout.session.expired", then, options);
+      const expired = { ...session, status: "expired", payment_status: "unpaid", payment_intent: null, url: null };
+      return signedEvent("checkout.session.expired", expired, options);
     },
 
     settled(sessionId, outcome, options) {

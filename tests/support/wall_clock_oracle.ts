@@ -1,7 +1,8 @@
 /**
- * A second opinion on wall-clock time, to hold timeslot generation against. It shares no code and no idea with `src/`:
- * it knows zones only through `Intl.DateTimeFormat`, finds instants by trying offsets, and walks through a day timeslot
- * by timeslot. Instants are milliseconds since 1970, days are `YYYY-MM-DD`, times `HH:MM`.
+ * A second implementation of wall-clock time, to check timeslot generation against. It shares no code and no method with
+ * `src/`. It reads zones from `Intl.DateTimeFormat`, finds instants by trying offsets, and walks a day timeslot by timeslot.
+ *
+ * Instants are epoch milliseconds, days are `YYYY-MM-DD`, times are `HH:MM`.
  */
 
 const minuteMs = 60_000;
@@ -12,7 +13,7 @@ export interface HoursOfDay {
   end: string;
 }
 
-/** As in the body of generateTimeslots, with the zone of the room and nothing left to defaults. */
+/** The body of generateTimeslots with all defaults filled in, and the room's zone. */
 export interface WantedTimeslots {
   timeZone: string;
   startDate: string;
@@ -24,7 +25,7 @@ export interface WantedTimeslots {
   excludedDates: string[];
 }
 
-/** A working day as instants: from opening to closing, its breaks, and the starts of its timeslots. */
+/** A working day: instants of opening, closing, breaks and starts of timeslots. */
 export interface WorkingDay {
   day: string;
   opening: number;
@@ -35,7 +36,7 @@ export interface WorkingDay {
 
 const formats = new Map<string, Intl.DateTimeFormat>();
 
-/** What the wall clock of `timeZone` is ahead of UTC at an instant, in milliseconds. */
+/** The offset of `timeZone` from UTC at an instant, in milliseconds. */
 function offsetAt(timeZone: string, instant: number): number {
   let format = formats.get(timeZone);
   if (format === undefined) {
@@ -46,7 +47,7 @@ function offsetAt(timeZone: string, instant: number): number {
   return (sign === "-" ? -1 : 1) * (Number(hours) * 60 + Number(minutes)) * minuteMs;
 }
 
-/** What the wall clock of `timeZone` shows at an instant, `YYYY-MM-DDTHH:MM`. */
+/** The local time of `timeZone` at an instant: `YYYY-MM-DDTHH:MM`. */
 export function wallClockAt(timeZone: string, instant: number): string {
   return new Date(instant + offsetAt(timeZone, instant)).toISOString().slice(0, 16);
 }
@@ -61,8 +62,8 @@ export function daysBetween(first: string, last: string): string[] {
 }
 
 /**
- * When the wall clock of `timeZone` is `minutes` past the midnight of `day`: the first time it is, or, when it is never,
- * as much after the jump as the clock would have been without one.
+ * The first instant at which the local time of `timeZone` is `minutes` past the midnight of `day`. A local time skipped by a
+ * clock change counts with the offset before the change.
  */
 export function instantOfWallClock(timeZone: string, day: string, minutes = 0): number {
   const wall = Date.parse(day) + minutes * minuteMs;
@@ -85,7 +86,7 @@ function hoursOn(timeZone: string, day: string, { start, end }: HoursOfDay): { f
   };
 }
 
-/** The working days of a request. Breaks hold every day, so one that began the evening before may reach into a day. */
+/** The working days of a request. A break of the evening before may reach into a day. */
 export function workingDays(wanted: WantedTimeslots): WorkingDay[] {
   const { timeZone, workingHours, daysOfWeek, excludedDates } = wanted;
   const length = wanted.slotDuration * minuteMs;
@@ -95,24 +96,24 @@ export function workingDays(wanted: WantedTimeslots): WorkingDay[] {
       const { from: opening, to: closing } = hoursOn(timeZone, day, workingHours);
       const neighbours = [-dayMs, 0, dayMs].map((ms) => new Date(Date.parse(day) + ms).toISOString().slice(0, 10));
       const breaks = wanted.breaks
-        .flatMap((pause) => neighbours.map((each) => hoursOn(timeZone, each, pause)))
+        .flatMap((each) => neighbours.map((neighbour) => hoursOn(timeZone, neighbour, each)))
         .filter(({ from, to }) => from < to);
       const starts: number[] = [];
       for (let start = opening; start + length <= closing;) {
-        const pause = breaks.find(({ from, to }) => from < start + length && start < to);
-        if (pause === undefined) starts.push(start);
-        start = pause === undefined ? start + length : pause.to;
+        const conflict = breaks.find(({ from, to }) => from < start + length && start < to);
+        if (conflict === undefined) starts.push(start);
+        start = conflict === undefined ? start + length : conflict.to;
       }
       return { day, opening, closing, breaks, starts };
     });
 }
 
-/** The starts of all timeslots that a request asks for, day by day. */
+/** The starts of all timeslots of a request, day by day. */
 export function expectedStarts(wanted: WantedTimeslots): number[] {
   return workingDays(wanted).flatMap(({ starts }) => starts);
 }
 
-/** Without those that overlap an earlier one of the list, as the server skips them. */
+/** Removes timeslots that overlap an earlier one of the list, as the server does. */
 export function withoutOverlaps(starts: number[], slotDuration: number): number[] {
   const kept: number[] = [];
   for (const start of starts) {
