@@ -1,4 +1,4 @@
-/** The SDK as it is packed: one program, `journey.ts`, against the installed package in Node, Deno and a browser. */
+/** The packed SDK: `tests/client/journey.ts` with the installed package in Node, Deno and a browser. */
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { extname, join } from "node:path";
@@ -12,12 +12,12 @@ import { startProxy } from "../client/proxy.ts";
 import type { Journey, JourneyOptions } from "../client/journey.ts";
 
 const root = new URL("../../", import.meta.url);
-/** That which the types of the contract are generated with. */
+/** The compiler that generates the types of the contract. */
 const compiler = createRequire(import.meta.resolve("openapi-typescript")).resolve("typescript/bin/tsc");
 const { version } = parse(openapiYaml).info;
 const date = "2026-03-09";
 
-/** Fails with all that was printed unless the program succeeds; otherwise comes to its standard output. */
+/** Returns the standard output of a program. Fails with all output if the program fails. */
 async function run(program: string, args: string[], cwd: string | URL): Promise<string> {
   const env = { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" };
   const output = await new Deno.Command(program, { args, cwd, env, stdin: "null" }).output();
@@ -37,13 +37,13 @@ async function majorOfNode(): Promise<number | undefined> {
 
 const nodeMajor = await majorOfNode();
 const hasNode = nodeMajor !== undefined;
-if (!hasNode) console.log("There is no Node here: the package of the SDK is not tried.");
-else if (!hasBrowser) console.log("There is no Chromium here (set CHROMIUM_PATH): the SDK is not tried in a browser.");
+if (!hasNode) console.log("Node not found: the packed SDK is not tested.");
+else if (!hasBrowser) console.log("Chromium not found. Set CHROMIUM_PATH to test the SDK in a browser.");
 
-/** For a Node without a `WebSocket`. */
+/** Packages for a Node without `WebSocket`. */
 const webSocketPackages = ["ws@8.23.0", "@types/ws@8.18.2"];
 
-/** What makes of the folder a project whose compiler overlooks nothing, not even in the packages that it uses. */
+/** Strict options. The compiler checks the types of the installed packages too. */
 const compilerOptions = {
   strict: true,
   exactOptionalPropertyTypes: true,
@@ -54,11 +54,11 @@ const compilerOptions = {
   lib: ["es2023", "dom", "dom.iterable", "dom.asynciterable"],
   types: [],
   skipLibCheck: false,
-  // The compiler's own.
+  // Only the libraries of the compiler are skipped.
   skipDefaultLibCheck: true,
 };
 
-/** A project of somebody's that has installed the package, with `journey.ts` compiled in it. */
+/** Makes a project that has installed the package, and compiles `journey.ts` in it. */
 async function newProject(): Promise<string> {
   const folder = await Deno.makeTempDir({ prefix: "slotkeeper_sdk_test_" });
   globalThis.addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
@@ -77,7 +77,7 @@ async function newProject(): Promise<string> {
       "node.mjs": 'import { journey } from "./journey.js";\n' + report("journey(JSON.parse(process.argv[2]))"),
       "node_ws.mjs": 'import { WebSocket } from "ws";\nimport { journey } from "./journey.js";\n' +
         report("journey({ ...JSON.parse(process.argv[2]), WebSocket })"),
-      // Deno, whose compiler is faster, looks at the types of `ws` for us.
+      // Deno checks the types of `ws`, because its compiler is faster.
       "deno.ts":
         'import type { WebSocket } from "ws";\nimport { journey, type JourneyOptions } from "./journey.ts";\n' +
         'type Wanted = NonNullable<JourneyOptions["WebSocket"]>;\n' +
@@ -89,12 +89,12 @@ async function newProject(): Promise<string> {
   return folder;
 }
 
-/** Packed and installed once for all tests of this file. */
+/** Packed and installed once for all tests. */
 const project = hasNode ? await newProject() : "";
 
 /**
- * What `travel` has to see, in a room of its own and as a user of its own; over connections that are cut again and again if
- * they are `flaky`.
+ * Runs `travel` as a new user with a new room, and checks its results. With `isFlaky` a proxy cuts its connections again and
+ * again.
  */
 async function assertJourney(
   server: TestServer,
@@ -125,7 +125,7 @@ async function assertJourney(
 
 Deno.test({
   name:
-    "the package has the contract's version, one dependency, under 20,000 bytes for a page, and nothing of the server",
+    "SDK package: contents -> version of the contract, one dependency, under 20,000 bytes for a page, no server code",
   ignore: !hasNode,
   async fn() {
     const folder = join(project, "node_modules/@slotkeeper/client");
@@ -158,8 +158,7 @@ for (
   ] as const
 ) {
   Deno.test({
-    name:
-      `the installed package does its whole work in Node ${nodeMajor} with ${name} over connections that break, as strict TypeScript compiled it`,
+    name: `SDK package: Node ${nodeMajor} with ${name}, strict TypeScript, connections that break -> every call works`,
     ignore: !hasNode,
     async fn() {
       await using server = await startServer();
@@ -171,7 +170,7 @@ for (
 }
 
 Deno.test({
-  name: "the installed package does its whole work in Deno over connections that break, which finds its types, too",
+  name: "SDK package: Deno with type check, connections that break -> every call works",
   ignore: !hasNode,
   async fn() {
     await using server = await startServer();
@@ -184,7 +183,7 @@ Deno.test({
 
 const contentTypes: Record<string, string> = { ".js": "text/javascript", ".mjs": "text/javascript" };
 
-/** The project's files on an origin of their own, with a page that finds the package as pages do: by an import map. */
+/** Serves the project on its own origin, with a page that finds the package by an import map. */
 function servePages(): Deno.HttpServer<Deno.NetAddr> {
   const imports = {
     "@slotkeeper/client": "/node_modules/@slotkeeper/client/mod.js",
@@ -203,7 +202,7 @@ function servePages(): Deno.HttpServer<Deno.NetAddr> {
 }
 
 Deno.test({
-  name: "the installed package does its whole work in a page of another origin, loaded as it is",
+  name: "SDK package: page of another origin, no bundler -> every call works",
   ignore: !hasNode || !hasBrowser,
   async fn() {
     const pages = servePages();
@@ -219,7 +218,7 @@ Deno.test({
         { subject: "page" },
         (options) => watched.page.evaluate(`journey(${JSON.stringify(options)})`),
       );
-      // The page is told of each refusal by the browser, too; of nothing else.
+      // The browser reports two refused requests and the WebSocket, and nothing else.
       const kinds = watched.faults.map((fault) => fault.replace(/\?ticket=\S+|: the server responded.+$/, ""));
       assert.deepEqual(
         kinds.toSorted(),

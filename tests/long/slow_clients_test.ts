@@ -122,7 +122,7 @@ test("edge: slowhttptest with slow headers, bodies and reads -> cut, other clien
     return new Deno.Command("nice", { args, stdout }).spawn();
   };
   const attacks = [start("piped", "/", "-H"), start("piped", "/", "-B", "-s", "60000")];
-  // The largest file, of which 32 bytes are read each second.
+  // The largest file, read at 32 bytes a second.
   await using _reads = start("null", "/docs/scalar.js", "-X", "-z", "32");
   const reports = attacks.map(async (each) => new TextDecoder().decode((await each.output()).stdout));
   let isOver = false;

@@ -59,7 +59,7 @@ async function book({ curl }: Sandbox): Promise<Booking> {
   return data.booking;
 }
 
-Deno.test("start: a folder from its first start to its third", async (t) => {
+Deno.test("start: three starts on one folder -> data survives SIGTERM and SIGKILL", async (t) => {
   await using folder = await newDataFolder();
   let rooms: unknown;
   let booking: Booking;
