@@ -1,9 +1,9 @@
-/** A Postgres for one run of a script or of the tests. It forgets everything, so it need not wait for the disk. */
+/** A Postgres for one run of a script or of the tests. Its data is deleted at the end, so it runs without fsync. */
 import { statfs } from "node:fs/promises";
 import postgres from "postgres";
 import { type EmbeddedServer, startEmbeddedPostgres } from "../src/boot/embedded.ts";
 
-/** Of this many bytes the tests need less than a fifth. */
+/** Bytes. The tests need less than a fifth of this. */
 const roomNeeded = 2 ** 30;
 
 /**
@@ -16,7 +16,7 @@ export async function makeTemporaryFolder(prefix: string): Promise<string> {
   return await Deno.makeTempDir({ prefix, ...(bavail * bsize < roomNeeded ? {} : { dir: memory }) });
 }
 
-/** A random password gains nothing from being hashed 4,096 times, and the tests connect thousands of times. */
+/** Hashing a random password 4,096 times adds no safety, and the tests connect thousands of times. */
 async function hastenLogins(url: string): Promise<void> {
   const { username, password } = new URL(url);
   const sql = postgres(url, { max: 1 });

@@ -1,8 +1,8 @@
 /**
- * What the feed of events costs and how fast it is, on this machine: `deno task bench:events`, some three minutes.
+ * Measures the feed of events on this machine: latency, memory, idle cost. Run `deno task bench:events`, about three minutes.
  *
- * The server and a Postgres with fsync on run as processes of their own; subscribers and writers are this process. All of it
- * is on 127.0.0.1 and shares the cores, so the figures contain the cost of the clients.
+ * The server and a Postgres with fsync on are processes; subscribers and writers are this process. All share the cores, so the
+ * figures include the cost of the clients.
  */
 import connectTo from "postgres";
 import { exitAfter } from "../../src/boot/exit.ts";
@@ -21,10 +21,10 @@ import {
 import { type BenchRoom, bookTimeslot, type Client, Crowd, makeRoom, Observer, tokenOf } from "./subscribers.ts";
 import { apiWriter, databaseWriter, type LatencyRun, measureLatency, type Writer } from "./writers.ts";
 
-/** Whatever happens, nothing of this runs for longer. */
+/** Ends the benchmark after this time, also when something hangs. */
 const totalLimitMs = 8 * 60_000;
 const idleSeconds = 20;
-/** Writes a second. A booking is three events, two of them told to an admin; a cancellation is two, one told. */
+/** Writes per second. A booking writes three events, two of them visible to an admin; a cancellation writes two, one visible. */
 const rates = { of500Events: 200, of500Writes: 500 };
 const latencySeconds = 20;
 const warmUpSeconds = 3;
@@ -40,7 +40,7 @@ const secret = "a secret of the benchmark, 32 bytes or more";
 interface Bench {
   databaseUrl: string;
   postgresPid: number;
-  /** Ends what was started, also when the benchmark is interrupted. */
+  /** Ends all started processes, also when the benchmark is interrupted. */
   resources: AsyncDisposableStack;
 }
 
@@ -58,7 +58,7 @@ async function bench(): Promise<void> {
   const postgres = resources.use(await startPostgres());
   const databaseUrl = postgres.url("postgres");
   console.log(await describePostgres(databaseUrl));
-  console.log("Subscribers and writers are one process on the same cores; their cost is in every figure.\n");
+  console.log("Subscribers and writers are one process on the same cores, so every figure includes their cost.\n");
 
   const context = { databaseUrl, postgresPid: postgres.pid, resources };
   await benchIdleAndLatency(context);
@@ -222,14 +222,14 @@ async function benchFanOut(crowd: Crowd, { client, room, pids }: CrowdContext): 
   console.log(`  server ${mib(await residentBytes(pids.server))} afterwards (VmRSS)\n`);
 }
 
-/** Of the CPU time that there was, who had how much. */
+/** Formats how the available CPU time was used. */
 function describeCpu({ seconds, ...use }: CpuUse): string {
   const all = seconds * navigator.hardwareConcurrency;
   const shares = Object.entries(use).map(([who, value]) => `${who} ${(value / all * 100).toFixed(0)}`);
   return `CPU of ${navigator.hardwareConcurrency} cores in %: ${shares.join(", ")}`;
 }
 
-/** The value that so many percent of the values do not exceed. */
+/** The percentile of the values: `percent` of them do not exceed it. */
 function percentile(values: number[], percent: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(sorted.length * percent / 100) - 1)] ?? NaN;
@@ -240,7 +240,7 @@ function percentiles(values: number[]): string {
     .join(", ");
 }
 
-/** Whether a high p99 is the rule, or something on the machine came in between for a while. */
+/** Shows whether a high p99 is typical or comes from a short disturbance. */
 function quarters(values: number[]): string {
   const length = Math.ceil(values.length / 4);
   const parts = [0, 1, 2, 3].map((quarter) => values.slice(quarter * length, (quarter + 1) * length));

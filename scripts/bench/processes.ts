@@ -1,19 +1,19 @@
-/** Postgres and the server as processes of their own, and what Linux says of them. */
+/** Postgres and the server as processes, with their CPU time and memory from Linux. */
 import denoJson from "../../deno.json" with { type: "json" };
 import { type EmbeddedServer, startEmbeddedPostgres } from "../../src/boot/embedded.ts";
 
 const startLimitMs = 30_000;
 const stopLimitMs = 20_000;
-/** What `deno` itself needs of the environment. */
+/** The environment variables that `deno` itself needs. */
 const inherited = ["PATH", "HOME", "DENO_DIR", "XDG_CACHE_HOME", "LD_LIBRARY_PATH"];
-/** Linux counts the CPU time of a process in hundredths of a second, whatever its kernel was built with. */
+/** Linux reports the CPU time of a process in hundredths of a second, for every kernel configuration. */
 const ticksPerSecond = 100;
 
 export interface BenchPostgres extends EmbeddedServer {
   pid: number;
 }
 
-/** A Postgres in a folder of its own, with the settings of the embedded one: fsync is on. */
+/** A Postgres in its own folder, with the settings of the embedded one: fsync is on. */
 export async function startPostgres(): Promise<BenchPostgres> {
   const directory = await Deno.makeTempDir({ prefix: "slotkeeper_bench_" });
   const removed = () => Deno.remove(directory, { recursive: true });
@@ -31,13 +31,13 @@ export async function startPostgres(): Promise<BenchPostgres> {
 export interface BenchServer {
   url: string;
   pid: number;
-  /** Warnings and errors that it logged. */
+  /** Warnings and errors from its log. */
   complaints(): string[];
   /** Resolves when the process is gone. */
   stop(): Promise<void>;
 }
 
-/** Starts the server as the task `serve` says, on a free port of 127.0.0.1, and waits until it can serve. */
+/** Starts the server like the task `serve`, on a free port of 127.0.0.1, and waits until it is ready. */
 export async function startServer(env: Record<string, string>): Promise<BenchServer> {
   const port = freePort();
   const child = new Deno.Command(Deno.execPath(), {
@@ -111,7 +111,7 @@ function freePort(): number {
   return listener.addr.port;
 }
 
-/** CPU time that a process has had so far, in user and kernel mode. */
+/** CPU time of a process so far, in user and kernel mode. */
 export async function cpuSeconds(pid: number): Promise<number> {
   const { user, system } = await readStat(pid);
   return user + system;
@@ -119,7 +119,7 @@ export async function cpuSeconds(pid: number): Promise<number> {
 
 interface ProcessStat {
   parent: number;
-  /** Seconds; those of children are of the ones that have ended. */
+  /** Seconds. Only children that have ended count. */
   user: number;
   system: number;
   childUser: number;
@@ -128,7 +128,7 @@ interface ProcessStat {
 
 async function readStat(pid: number): Promise<ProcessStat> {
   const stat = await Deno.readTextFile(`/proc/${pid}/stat`);
-  // The name, in brackets, may contain spaces. Behind it the fields begin with the third; see proc_pid_stat(5).
+  // The name in brackets may contain spaces. The third field follows it; see proc_pid_stat(5).
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const seconds = (field: number) => Number(fields[field - 3]) / ticksPerSecond;
   return {
@@ -140,7 +140,7 @@ async function readStat(pid: number): Promise<ProcessStat> {
   };
 }
 
-/** CPU time of a process and its children, those that have ended included. */
+/** CPU time of a process and its children, including those that have ended. */
 async function familyCpuSeconds(pid: number): Promise<number> {
   let sum = 0;
   for await (const { name } of Deno.readDir("/proc")) {
@@ -161,7 +161,7 @@ function isGone(failure: unknown): boolean {
   return failure instanceof Error && "code" in failure && failure.code === "ESRCH";
 }
 
-/** CPU time of all cores: what all processes had, and what the hypervisor gave to others. */
+/** CPU time of all cores: used by all processes, and stolen by the hypervisor. */
 async function machineCpuSeconds(): Promise<{ busy: number; stolen: number }> {
   const [line = ""] = (await Deno.readTextFile("/proc/stat")).split("\n", 1);
   const [, user = 0, nice = 0, system = 0, , , irq = 0, softIrq = 0, steal = 0] = line.split(/ +/).map(Number);
@@ -173,12 +173,12 @@ export interface CpuUse {
   server: number;
   clients: number;
   postgres: number;
-  /** Programs that have nothing to do with this benchmark, and the kernel's own work, such as that for the network. */
+  /** Other programs, and the work of the kernel itself, such as networking. */
   others: number;
   stolen: number;
 }
 
-/** Begins to count CPU time, in seconds; the returned function says what was used since. */
+/** Starts to count CPU time in seconds. The returned function returns the use since then. */
 export async function watchCpu(pids: { server: number; postgres: number }): Promise<() => Promise<CpuUse>> {
   const read = async () => ({
     ...await machineCpuSeconds(),
@@ -203,7 +203,7 @@ export async function watchCpu(pids: { server: number; postgres: number }): Prom
   };
 }
 
-/** Memory of a process that is in RAM. Buffers of its connections in the kernel are not in it. */
+/** Resident memory of a process in bytes, without the socket buffers in the kernel. */
 export async function residentBytes(pid: number): Promise<number> {
   const status = await Deno.readTextFile(`/proc/${pid}/status`);
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
@@ -221,7 +221,7 @@ export async function settledBytes(pid: number): Promise<number> {
   return bytes;
 }
 
-/** What the figures were measured on, in lines. */
+/** Describes the machine of the figures, in lines. */
 export async function describeMachine(): Promise<string[]> {
   const cpu = /^model name\s*: (.+)$/m.exec(await Deno.readTextFile("/proc/cpuinfo"))?.[1] ?? "unknown CPU";
   const files = /^Max open files\s+(\d+)/m.exec(await Deno.readTextFile("/proc/self/limits"))?.[1];

@@ -1,18 +1,18 @@
 /**
- * How fast rooms with free timeslots are found, on this machine: 50 rooms over 7 days, `deno task bench:search`, some 40 seconds.
+ * Measures the search of 50 rooms over 7 days on this machine. Run `deno task bench:search`, about 40 seconds.
  *
- * Server and Postgres (fsync on) are processes of their own, the client is this one; all share the cores.
+ * The server and Postgres (fsync on) are processes, the client is this process. All share the cores.
  */
 import connectTo from "postgres";
 import { exitAfter } from "../../src/boot/exit.ts";
 import { describeMachine, startPostgres, startServer } from "./processes.ts";
 
 const rooms = 50;
-/** Of each room, 16 timeslots of half an hour each; two in five are booked. */
+/** Each room has 16 timeslots of half an hour a day. Two in five are booked. */
 const days = 250;
 const requests = 400;
 const warmUps = 20;
-/** How many ask at a time, one run after the other. */
+/** Simultaneous requests, one run each. */
 const crowds = [1, 8];
 const secret = "a secret of the benchmark, 32 bytes or more";
 
@@ -42,7 +42,7 @@ async function fill(databaseUrl: string): Promise<void> {
   }
 }
 
-/** Asks so many at a time, and comes to how long each took, in milliseconds, shortest first. */
+/** Runs the requests and returns their times in ms, shortest first. */
 async function measure(address: URL, atOnce: number): Promise<number[]> {
   const times: number[] = [];
   let left = requests;

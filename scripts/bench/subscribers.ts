@@ -1,4 +1,4 @@
-/** The API and its sockets, as a client sees them. */
+/** A client of the API and its sockets. */
 import pLimit from "p-limit";
 import {
   BookingCreated,
@@ -15,7 +15,7 @@ import type { Role } from "../../src/contract/caller.ts";
 const requestLimitMs = 20_000;
 const openLimitMs = 20_000;
 const opensAtOnce = 50;
-/** The day, far ahead, for which timeslots are made. */
+/** The day of the timeslots, far ahead. */
 const day = (number: number) => `2090-01-${String(number).padStart(2, "0")}`;
 
 export interface Client {
@@ -34,7 +34,7 @@ interface Call {
   body?: unknown;
 }
 
-/** Calls the API and reads the whole answer. Throws what was answered when it is a refusal. */
+/** Calls the API and reads the whole answer. Throws the answer when it is a problem. */
 export async function call({ url }: Client, path: string, { method = "GET", token, body }: Call): Promise<unknown> {
   const response = await fetch(`${url}/api/v1${path}`, {
     method,
@@ -56,7 +56,7 @@ export interface BenchRoom {
   timeslots: number[];
 }
 
-/** Makes a room that costs nothing and confirms by itself, with 288 free timeslots of five minutes a day. */
+/** Creates a free room with automatic confirmation and 288 timeslots of five minutes a day. */
 export async function makeRoom(client: Client, days: number): Promise<BenchRoom> {
   const token = await tokenOf(client, "bench-admin", "admin");
   const room = { name: "Bench", roomType: "meeting", hourlyRate: null, autoConfirm: true };
@@ -84,7 +84,7 @@ export async function userIdOf(client: Client, token: string): Promise<number> {
   return Me.parse(await call(client, "/me", { token })).id;
 }
 
-/** Opens a socket and joins; resolves when the server says that it is in. Every later frame goes to `receive`. */
+/** Opens a socket and joins a room. Resolves after `joined`; later frames go to `receive`. */
 export function joinSocket(
   { url }: Client,
   { token, join, receive }: { token: string; join: ClientFrame; receive: (text: string) => void },
@@ -109,7 +109,7 @@ export function joinSocket(
   return promise.finally(() => clearTimeout(limit));
 }
 
-/** The admin who follows the bookings of all users, and when which event came. */
+/** An admin who follows the bookings of all users, with the arrival time of each event. */
 export class Observer {
   /** By `type bookingId`, on the clock of `performance.now()`. */
   readonly arrivals = new Map<string, number>();
@@ -125,7 +125,7 @@ export class Observer {
 
   private receive(text: string): void {
     const now = performance.now();
-    // Not held against the whole contract here: that would take the time that is measured.
+    // Not validated against the contract, because that would add to the measured time.
     const frame = JSON.parse(text) as ServerFrame;
     if (frame.event !== "booking_update") return;
     const key = Observer.key(frame.data.type, frame.data.booking.id);
@@ -134,7 +134,7 @@ export class Observer {
   }
 }
 
-/** When an event came to a crowd, on the clock of `performance.now()`. */
+/** Arrival times of an event at a crowd, on the clock of `performance.now()`. */
 export interface Spread {
   first: number;
   last: number;
@@ -144,7 +144,7 @@ export interface Spread {
 /** Many sockets in one room. */
 export class Crowd {
   readonly failures: string[] = [];
-  /** Sockets that are in, and frames that each of them has had. */
+  /** Joined sockets, and the number of frames that each has received. */
   private readonly frames: number[] = [];
   private spread: Spread = { first: 0, last: 0, missing: 0 };
   private complete: () => void = () => {};
@@ -154,7 +154,7 @@ export class Crowd {
     return this.sockets.filter(({ readyState }) => readyState === WebSocket.OPEN).length;
   }
 
-  /** Opens `perUser` sockets for each token, or fewer when `limitMs` is over. */
+  /** Opens `perUser` sockets for each token, or fewer after `limitMs`. */
   async join(
     client: Client,
     { tokens, perUser, roomId, limitMs }: { tokens: string[]; perUser: number; roomId: number; limitMs: number },
@@ -176,7 +176,7 @@ export class Crowd {
     ));
   }
 
-  /** Makes something happen and waits until all have heard of it, at most for `limitMs`. */
+  /** Causes an event and waits until every socket has received it, at most for `limitMs`. */
   async hear(cause: () => Promise<unknown>, limitMs: number): Promise<Spread> {
     this.spread = { first: 0, last: 0, missing: this.size };
     const complete = Promise.withResolvers<void>();
@@ -186,7 +186,7 @@ export class Crowd {
     return this.spread;
   }
 
-  /** How many sockets have not had exactly so many frames. */
+  /** Counts the sockets that have received another number of frames. */
   countOther(frames: number): number {
     return this.frames.filter((count) => count !== frames).length - this.failures.length;
   }

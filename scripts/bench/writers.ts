@@ -1,4 +1,4 @@
-/** Steady writes, through the API or beside it, and how long after each its events are heard of. */
+/** Steady writes, through the API or directly in the database, and the delay until their events arrive. */
 import type { BookingEventType } from "../../generated/contract.ts";
 import { connect } from "../../src/database/connect.ts";
 import { markCancelled } from "../../src/bookings/cancellation_writes.ts";
@@ -11,13 +11,13 @@ import { type BenchRoom, bookTimeslot, call, type Client, Observer, tokenOf, use
 const writersAtOnce = 200;
 const lateFramesMs = 5_000;
 
-/** Books and cancels. A promise resolves when the change is known to be committed. */
+/** Books and cancels. A promise resolves after the commit. */
 export interface Writer extends AsyncDisposable {
   book(timeslotId: number): Promise<number>;
   cancel(bookingId: number): Promise<void>;
 }
 
-/** Writes as clients do. */
+/** Writes through the API, like a client. */
 export async function apiWriter(client: Client, { id: roomId }: BenchRoom): Promise<Writer> {
   const token = await tokenOf(client, "bench-writer");
   return {
@@ -29,7 +29,7 @@ export async function apiWriter(client: Client, { id: roomId }: BenchRoom): Prom
   };
 }
 
-/** Writes as another server of the same database does: its statements, then a hint. */
+/** Writes like another server of the same database: its statements, then a hint. */
 export async function databaseWriter(client: Client, room: BenchRoom, databaseUrl: string): Promise<Writer> {
   const userId = await userIdOf(client, await tokenOf(client, "bench-writer"));
   const db = connect({ url: databaseUrl, pool: 4 });
@@ -56,13 +56,13 @@ export async function databaseWriter(client: Client, room: BenchRoom, databaseUr
 }
 
 export interface LatencyRun {
-  /** A second, as they were answered. */
+  /** Answers per second. */
   writeRate: number;
-  /** A second, as they came to the observer. */
+  /** Events per second at the observer. */
   eventRate: number;
-  /** Milliseconds, one for each write. */
+  /** Milliseconds, one per write. */
   toAnswer: number[];
-  /** Milliseconds, one for each event, in the order of the answers. */
+  /** Milliseconds, one per event, in the order of the answers. */
   fromRequest: number[];
   fromAnswer: number[];
   lost: number;
@@ -76,7 +76,7 @@ interface Write {
   answeredAt: number;
 }
 
-/** Books and cancels in turn, `rate` times a second whether or not the answers keep up, while `observer` listens. */
+/** Books and cancels in turn, `rate` times a second, even if answers are late. `observer` listens meanwhile. */
 export async function measureLatency(
   writer: Writer,
   { room, observer, rate, seconds }: { room: BenchRoom; observer: Observer; rate: number; seconds: number },
@@ -117,12 +117,12 @@ export async function measureLatency(
   }
   await Promise.all(running);
   const elapsed = (performance.now() - start) / 1_000;
-  // What is left booked is in nobody's way: a run has timeslots enough.
+  // Bookings that remain do no harm, because a run has enough timeslots.
   room.timeslots = free;
   return { ...await compare(writes, observer), writeRate: writes.length / elapsed, failures };
 }
 
-/** Sets what was written against what came, once the last frames have had their time. */
+/** Compares the writes with the received events, after the last frames have arrived. */
 async function compare(writes: Write[], { arrivals }: Observer): Promise<Omit<LatencyRun, "writeRate" | "failures">> {
   const expected = writes.flatMap(({ events, bookingId, ...times }) =>
     events.map((type) => ({ key: Observer.key(type, bookingId), ...times }))
