@@ -16,12 +16,11 @@ import { Repeater } from "./time/repeater.ts";
 import { SandboxClock } from "./sandbox/clock.ts";
 import { fillInDemo, findFreeTimeslot } from "./sandbox/demo.ts";
 
-/**
- * Milliseconds after SIGTERM: for bodies to arrive, and for clients to close their sockets. Then for running requests
- * and a sweep to finish.
- */
+/** Longest wait in ms after SIGTERM for bodies to arrive. */
 const arrivalLimitMs = 3_000;
+/** Longest wait in ms after SIGTERM for clients to close their sockets. */
 const closeLimitMs = 3_000;
+/** Longest wait in ms after those for running requests and a sweep to finish. */
 const drainLimitMs = 10_000;
 /** Milliseconds between two sweeps. */
 const sweepIntervalMs = 5_000;

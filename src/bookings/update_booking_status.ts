@@ -1,4 +1,4 @@
-/** Sets the status of a booking, as an admin decides. */
+/** Sets the status of a booking for an admin. */
 import type { Kysely } from "kysely";
 import { Booking, type BookingStatus } from "../../generated/contract.ts";
 import { assertMatches } from "../contract/entity_tags.ts";

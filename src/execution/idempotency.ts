@@ -36,7 +36,7 @@ export interface SerializedAnswer {
 export interface KeyedRequest {
   userId: number;
   key: string;
-  /** Two requests are the same if these are: method, target, `If-Match` and body. */
+  /** Identifies the request under its key: method, target, `If-Match` and body. */
   content: string[];
 }
 

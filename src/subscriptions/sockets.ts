@@ -12,7 +12,7 @@ import { closeCodes, SocketSession } from "./socket_session.ts";
 export interface SocketLimits {
   /** Sockets of one user. */
   perUser: number;
-  /** Sockets in all. */
+  /** All sockets of this server. */
   total: number;
 }
 
@@ -85,11 +85,11 @@ export class Sockets {
 
   private add(socket: WebSocket, caller: Caller): void {
     const { userId, apiKey } = caller;
-    const held = this.perUser.get(userId) ?? 0;
+    const openSockets = this.perUser.get(userId) ?? 0;
     const session = new SocketSession({ ...this.options, socket, caller });
     this.sessions.set(socket, session);
     this.expiry ??= setInterval(() => this.closeExpired(), expiryCheckMs);
-    this.perUser.set(userId, held + 1);
+    this.perUser.set(userId, openSockets + 1);
     socket.addEventListener("message", ({ data }) => session.receive(data));
     socket.addEventListener("close", () => this.remove(socket, userId));
     if (apiKey !== undefined) {
@@ -99,7 +99,7 @@ export class Sockets {
     }
     if (this.isClosing) session.close(closeCodes.restarting, restartReason);
     // Several requests may have passed the limits at the same time.
-    else if (held >= this.limits.perUser || this.sessions.size > this.limits.total) {
+    else if (openSockets >= this.limits.perUser || this.sessions.size > this.limits.total) {
       session.close(closeCodes.tryLater, "Too many sockets");
     }
   }
@@ -109,9 +109,9 @@ export class Sockets {
     if (session === undefined) return;
     session.end();
     this.sessions.delete(socket);
-    const left = (this.perUser.get(userId) ?? 1) - 1;
-    if (left === 0) this.perUser.delete(userId);
-    else this.perUser.set(userId, left);
+    const remaining = (this.perUser.get(userId) ?? 1) - 1;
+    if (remaining === 0) this.perUser.delete(userId);
+    else this.perUser.set(userId, remaining);
     if (this.sessions.size > 0) return;
     clearInterval(this.expiry);
     this.expiry = undefined;

@@ -86,10 +86,10 @@ export async function listAvailableRooms(
     // the guide on decisions.
     const zones = Object.fromEntries([...timeZones].map((zone) => [zone, boundsIn(zone, { from, to })]));
     const endsWithin = !(to instanceof Temporal.PlainDate);
-    const [found] = await findAvailableRooms(db, { ...query, zones, endsWithin, now: clock.now() });
-    if (found === undefined) throw new Error("the search returned no row");
-    if (found.unknownZones.length === 0) return { items: found.rooms.map(toAvailableRoom), total: found.total };
-    for (const zone of found.unknownZones) timeZones.add(zone);
+    const [result] = await findAvailableRooms(db, { ...query, zones, endsWithin, now: clock.now() });
+    if (result === undefined) throw new Error("the search returned no row");
+    if (result.unknownZones.length === 0) return { items: result.rooms.map(toAvailableRoom), total: result.total };
+    for (const zone of result.unknownZones) timeZones.add(zone);
   }
 }
 

@@ -74,16 +74,16 @@ export function timeslotStarts(rules: GenerationRules): Date[] {
   function openIntervals(day: Temporal.PlainDate, { workingHours, breaks }: GenerationRules): Interval[] {
     const midnight = day.toPlainDateTime();
     const at = (minutes: number) => midnight.add({ minutes }).toZonedDateTime(timeZone).epochMilliseconds;
-    const opening = minutesOf(workingHours.start);
-    const closing = minutesAfter(opening, workingHours.end);
-    const [from, to] = [at(opening), at(closing)];
+    const opensAt = minutesOf(workingHours.start);
+    const closesAt = minutesAfter(opensAt, workingHours.end);
+    const [from, to] = [at(opensAt), at(closesAt)];
     // A break may start the evening before, or the morning after if the hours end on the next day. A break that
     // a change of the clocks turns around, or moves out of the hours, closes nothing.
     const closed = breaks.flatMap((pause) => {
       const start = minutesOf(pause.start);
       const end = minutesAfter(start, pause.end);
       return [-minutesPerDay, 0, minutesPerDay].map((shift) => ({ start: start + shift, end: end + shift }));
-    }).filter(({ start, end }) => start - maxClockChange < closing && end + maxClockChange > opening)
+    }).filter(({ start, end }) => start - maxClockChange < closesAt && end + maxClockChange > opensAt)
       .map(({ start, end }) => ({ from: at(start), to: at(end) }))
       .filter((pause) => pause.from < pause.to && pause.from < to && pause.to > from)
       .sort((a, b) => a.from - b.from);
