@@ -107,10 +107,11 @@ function tierRefund(now: Date): RawBuilder<string> {
 
 export interface RefundQuote {
   refund: string;
-  /** Of the tier that applies; null when none does. */
+  /** Hours of the current tier; null when no tier applies. */
   hours: string | null;
+  /** Percentage of the current tier; null when no tier applies. */
   percent: string | null;
-  /** Of the tier that follows; null when none does. */
+  /** Percentage of the next tier; null when there is none. */
   nextPercent: string | null;
 }
 

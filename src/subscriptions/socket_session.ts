@@ -21,7 +21,7 @@ export const closeCodes = {
   notAuthorized: 4401,
 } as const;
 
-/** Frames that a client may send per window, in ms. Each frame may cost a query. */
+/** Frames that a client may send per {@link frameWindowMs}. Each frame may cost a query. */
 const maxFrames = 200;
 const frameWindowMs = 10_000;
 /** Bytes of a frame from a client. */

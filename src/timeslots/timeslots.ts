@@ -131,7 +131,7 @@ export async function addTimeslots(
 }
 
 /**
- * Withdraws a timeslot.
+ * Deletes a timeslot.
  *
  * @throws {Problem} `timeslot_not_found`, or `timeslot_has_bookings` when it has any, cancelled ones included.
  */
