@@ -1,8 +1,8 @@
 /** Migrates the database and prints the migrations. The server does the same at its start. */
-import { parseConfig } from "../src/config.ts";
-import { migrate } from "../src/boot/migrate.ts";
 import { exitAfter } from "../src/boot/exit.ts";
+import { migrate } from "../src/boot/migrate.ts";
 import { openDatabase } from "../src/boot/open_database.ts";
+import { parseConfig } from "../src/config.ts";
 
 await exitAfter(async () => {
   const { url, close } = await openDatabase(parseConfig(Deno.env.toObject(), { serves: false }));

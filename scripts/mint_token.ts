@@ -1,9 +1,9 @@
 /** Prints a token for development: `deno task token --subject alice --role admin --hours 1`. */
 import { parseArgs } from "node:util";
 import { mintToken } from "../src/auth/tokens.ts";
-import { ConfigError, parseConfig } from "../src/config.ts";
 import { exitAfter } from "../src/boot/exit.ts";
 import { withSecret } from "../src/boot/open_database.ts";
+import { ConfigError, parseConfig } from "../src/config.ts";
 
 const usage = "deno task token --subject alice [--role user|admin] [--name Alice] [--email a@example.com] [--hours 24]";
 

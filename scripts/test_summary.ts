@@ -1,8 +1,8 @@
 /** Prints the output of `deno test`: failures, the slowest files, and Deno's own summary as the last line. */
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
-import { stripVTControlCharacters } from "node:util";
 import type { ReadableStream as NodeReadableStream } from "node:stream/web";
+import { stripVTControlCharacters } from "node:util";
 
 /** Lines of progress in a run that prints failures only: one per this many tests. */
 const progressStep = 100;

@@ -1,20 +1,20 @@
 /** Starts the server: configuration, database, app. Drains and stops it after a signal. */
 import { createApp } from "./app.ts";
 import { createTokenVerifier, mintToken } from "./auth/tokens.ts";
-import { systemClock } from "./time/clock.ts";
-import { type Config, parseConfig } from "./config.ts";
+import { exitAfter } from "./boot/exit.ts";
 import { migrate } from "./boot/migrate.ts";
+import { openDatabase, withSecret } from "./boot/open_database.ts";
+import { type Config, parseConfig } from "./config.ts";
 import { EventFeed } from "./events/feed.ts";
 import { adoptFeed } from "./events/queries.ts";
-import { toFeedEvent } from "./subscriptions/feed_event.ts";
-import { exitAfter } from "./boot/exit.ts";
 import { Intake } from "./http/intake.ts";
-import { createLog } from "./log.ts";
 import { Worker } from "./jobs/worker.ts";
-import { openDatabase, withSecret } from "./boot/open_database.ts";
-import { Repeater } from "./time/repeater.ts";
+import { createLog } from "./log.ts";
 import { SandboxClock } from "./sandbox/clock.ts";
 import { fillInDemo, findFreeTimeslot } from "./sandbox/demo.ts";
+import { toFeedEvent } from "./subscriptions/feed_event.ts";
+import { systemClock } from "./time/clock.ts";
+import { Repeater } from "./time/repeater.ts";
 
 /** Longest wait in ms after SIGTERM for bodies to arrive. */
 const arrivalLimitMs = 3_000;

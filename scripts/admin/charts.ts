@@ -1,6 +1,6 @@
 /** Bar charts of text. */
-import { type Column, table } from "./tables.ts";
 import { styled } from "./shell.ts";
+import { type Column, table } from "./tables.ts";
 
 /** In characters. Each can show eighths. */
 const longestBar = 28;

@@ -1,8 +1,8 @@
 /** Steady writes, through the API or directly in the database, and the delay until their events arrive. */
 import type { BookingEventType } from "../../generated/contract.ts";
-import { connect } from "../../src/database/connect.ts";
 import { markCancelled } from "../../src/bookings/cancellation_writes.ts";
 import { insertBooking } from "../../src/bookings/writes.ts";
+import { connect } from "../../src/database/connect.ts";
 import { Hints } from "../../src/events/hints.ts";
 import { createLog } from "../../src/log.ts";
 import { delay } from "./processes.ts";

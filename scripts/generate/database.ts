@@ -1,7 +1,7 @@
 /** Row types of the migrated database, for Kysely. */
-import { connect } from "../../src/database/connect.ts";
-import { migrate } from "../../src/boot/migrate.ts";
 import { sql } from "kysely";
+import { migrate } from "../../src/boot/migrate.ts";
+import { connect } from "../../src/database/connect.ts";
 import { startTemporaryPostgres } from "../temporary_postgres.ts";
 
 /** The type that postgres.js returns for each column type, and accepts (see `src/database/connect.ts`). */

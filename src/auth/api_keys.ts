@@ -4,12 +4,12 @@
  */
 import type { Kysely } from "kysely";
 import type { ApiKey, ApiKeyCreated, CreateApiKey } from "../../generated/contract.ts";
-import type { Audit } from "../contract/handlers.ts";
-import type { Database } from "../database/connect.ts";
-import { invalidFields, Problem } from "../contract/problems.ts";
 import { toScopes } from "../contract/access.ts";
-import { type ApiKeyRow, insertApiKey, lockApiKey, markRevoked } from "./api_key_queries.ts";
 import type { Caller } from "../contract/caller.ts";
+import type { Audit } from "../contract/handlers.ts";
+import { invalidFields, Problem } from "../contract/problems.ts";
+import type { Database } from "../database/connect.ts";
+import { type ApiKeyRow, insertApiKey, lockApiKey, markRevoked } from "./api_key_queries.ts";
 import { hashOf, newApiKey, subjectOfKey } from "./secrets.ts";
 
 export interface AuthRules {

@@ -2,8 +2,8 @@
 import type { Kysely } from "kysely";
 import { LRUCache } from "lru-cache";
 import type { Caller } from "../contract/caller.ts";
-import type { Database } from "../database/connect.ts";
 import { Problem } from "../contract/problems.ts";
+import type { Database } from "../database/connect.ts";
 import { KeyCallers } from "./key_callers.ts";
 import { upsertUser } from "./queries.ts";
 import { looksLikeApiKey } from "./secrets.ts";

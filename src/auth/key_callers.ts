@@ -1,11 +1,11 @@
 /** Authenticates the caller of an API key. */
 import type { Kysely } from "kysely";
 import { LRUCache } from "lru-cache";
-import type { Database } from "../database/connect.ts";
-import { Problem } from "../contract/problems.ts";
 import { toScopes } from "../contract/access.ts";
-import { listLiveApiKeys, useApiKey } from "./api_key_queries.ts";
 import type { Caller } from "../contract/caller.ts";
+import { Problem } from "../contract/problems.ts";
+import type { Database } from "../database/connect.ts";
+import { listLiveApiKeys, useApiKey } from "./api_key_queries.ts";
 import { hashOf, isApiKey } from "./secrets.ts";
 
 /** Milliseconds for which a lookup is valid. A revocation may take effect that much later. */

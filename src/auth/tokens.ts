@@ -10,8 +10,8 @@ import {
   SignJWT,
 } from "jose";
 import type { AuthConfig } from "../config.ts";
-import { Problem } from "../contract/problems.ts";
 import type { Role } from "../contract/caller.ts";
+import { Problem } from "../contract/problems.ts";
 import { isSubjectOfKey } from "./secrets.ts";
 
 /** The claims of a verified token. `expiresAt` is in seconds since 1970, as in the token. */

@@ -1,9 +1,9 @@
 /** Counts bookings, their revenue, and the booked time. */
 import type { BookingStats } from "../../generated/contract.ts";
-import { type Bound, instantIn } from "../time/calendar.ts";
 import { toCents } from "../money.ts";
-import type { BookingRules } from "./booking.ts";
+import { type Bound, instantIn } from "../time/calendar.ts";
 import { type Range, rangeIn } from "../time/ranges.ts";
+import type { BookingRules } from "./booking.ts";
 import { type BookingCount, countBookings, type Counts, type MinuteCount } from "./stats_queries.ts";
 
 /** Longest range in days that is reported day by day. */

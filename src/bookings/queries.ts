@@ -11,10 +11,10 @@ import {
 } from "kysely";
 import type { BookingStatus } from "../../generated/contract.ts";
 import type { Bookings, DB, Rooms, Timeslots } from "../../generated/database.d.ts";
-import type { Bound } from "../time/calendar.ts";
 import type { Database } from "../database/connect.ts";
-import { roundMoney } from "../money.ts";
 import { totalFromPage } from "../database/paging.ts";
+import { roundMoney } from "../money.ts";
+import type { Bound } from "../time/calendar.ts";
 import { endsOf, type InstantByZone, instantSql, type Range } from "../time/ranges.ts";
 
 type Relations = DB & { b: Bookings; r: Rooms; t: Timeslots };

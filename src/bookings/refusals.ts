@@ -3,10 +3,10 @@
  * for it.
  */
 import type { Kysely } from "kysely";
-import type { Caller } from "../contract/caller.ts";
-import type { Database } from "../database/connect.ts";
-import { Problem } from "../contract/problems.ts";
 import type { Timeslot } from "../../generated/contract.ts";
+import type { Caller } from "../contract/caller.ts";
+import { Problem } from "../contract/problems.ts";
+import type { Database } from "../database/connect.ts";
 import { toTimeslot } from "../timeslots/timeslots.ts";
 import { type BookingRow, countPending } from "./queries.ts";
 import {

@@ -1,10 +1,10 @@
 /** Sends reminders of bookings that start soon. */
 import type { Kysely } from "kysely";
-import type { Clock } from "../time/clock.ts";
 import type { Config } from "../config.ts";
 import type { Database } from "../database/connect.ts";
 import { sweepInChunks } from "../database/sweep.ts";
 import { retryConflicts } from "../database/transactions.ts";
+import type { Clock } from "../time/clock.ts";
 import { insertReminders } from "./writes.ts";
 
 export interface BookingReminderRules {

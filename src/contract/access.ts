@@ -1,7 +1,7 @@
 /** Access to operations. */
 import { ApiKeyScope } from "../../generated/contract.ts";
-import { Problem } from "./problems.ts";
 import type { Caller } from "./caller.ts";
+import { Problem } from "./problems.ts";
 
 /** The access to an operation, from the contract's `security`. */
 export interface OperationAccess {

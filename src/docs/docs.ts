@@ -6,8 +6,8 @@ import { NONCE, secureHeaders } from "hono/secure-headers";
 import { parse } from "yaml";
 import { codeSamples } from "../../generated/code_samples.ts";
 import openapiYaml from "../../openapi.yaml" with { type: "text" };
-import type { RequestLimiter } from "../http/request_limiter.ts";
 import type { AppEnv } from "../http/context.ts";
+import type { RequestLimiter } from "../http/request_limiter.ts";
 import { addGuides, guidesSection, guidesUrl } from "./guides.ts";
 
 /** Scripts come from this server, or carry the nonce. Scalar styles its elements inline. */

@@ -1,10 +1,10 @@
 /** Events are kept for a while, not for ever. */
 import type { Kysely } from "kysely";
-import type { Clock } from "../time/clock.ts";
 import type { Config } from "../config.ts";
 import type { Database } from "../database/connect.ts";
 import { sweepInChunks } from "../database/sweep.ts";
 import { retryConflicts } from "../database/transactions.ts";
+import type { Clock } from "../time/clock.ts";
 import { removeEvents } from "./queries.ts";
 
 export interface RetentionRules {

@@ -7,13 +7,13 @@
  *
  * Keys expire by the machine's clock. Moving the sandbox's clock does not expire them.
  */
+import { type Kysely, sql, type Transaction } from "kysely";
 import { Buffer } from "node:buffer";
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto";
-import { type Kysely, sql, type Transaction } from "kysely";
+import { Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
 import { sweepInChunks } from "../database/sweep.ts";
 import { retryConflicts } from "../database/transactions.ts";
-import { Problem } from "../contract/problems.ts";
 import {
   finalizeKey,
   findKey,

@@ -3,8 +3,8 @@ import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { ProblemCode } from "../../generated/contract.ts";
 import { problemText } from "../contract/problem_document.ts";
-import { isConflict, isUnavailable } from "../database/failures.ts";
 import { catalogue, Problem } from "../contract/problems.ts";
+import { isConflict, isUnavailable } from "../database/failures.ts";
 import { describeFailure, type Log } from "../log.ts";
 import type { AppEnv } from "./context.ts";
 

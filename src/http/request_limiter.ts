@@ -3,10 +3,10 @@ import type { Context, MiddlewareHandler } from "hono";
 import type { rateLimits } from "../../generated/contract.ts";
 import type { Caller } from "../contract/caller.ts";
 import { catalogue, Problem } from "../contract/problems.ts";
-import { clientAddress } from "./client_address.ts";
 import type { Log } from "../log.ts";
-import { type QuotaUse, rateLimitHeaders, type RateLimits } from "./rate_limits.ts";
+import { clientAddress } from "./client_address.ts";
 import type { AppEnv } from "./context.ts";
+import { type QuotaUse, rateLimitHeaders, type RateLimits } from "./rate_limits.ts";
 
 export type RateLimitClass = keyof typeof rateLimits;
 

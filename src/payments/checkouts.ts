@@ -1,13 +1,13 @@
 /** Opens checkouts at the payment provider. */
 import type { Kysely } from "kysely";
 import type { Booking } from "../../generated/contract.ts";
-import type { Clock } from "../time/clock.ts";
 import type { Database } from "../database/connect.ts";
 import { describeFailure, type Log } from "../log.ts";
-import { askProvider } from "./ask.ts";
 import { toCents } from "../money.ts";
-import { type PaymentProvider, ProviderRefusal } from "./provider.ts";
+import type { Clock } from "../time/clock.ts";
+import { askProvider } from "./ask.ts";
 import { abandonCheckout, setCheckoutReference } from "./checkout_writes.ts";
+import { type PaymentProvider, ProviderRefusal } from "./provider.ts";
 
 export interface CheckoutRules {
   db: Kysely<Database>;

@@ -1,9 +1,9 @@
 /** Payments through Stripe: a hosted Checkout Session per checkout, refunds, and signed webhooks. */
 import type { Stripe } from "stripe";
 import { z } from "zod";
-import { describeTimes } from "../time/calendar.ts";
-import { hasNoFractions } from "../money.ts";
 import { Problem } from "../contract/problems.ts";
+import { hasNoFractions } from "../money.ts";
+import { describeTimes } from "../time/calendar.ts";
 import {
   type Checkout,
   type CheckoutRequest,

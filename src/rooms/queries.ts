@@ -1,6 +1,6 @@
 import { type Insertable, type Kysely, type RawBuilder, type Selectable, sql, type Updateable } from "kysely";
-import type { Rooms } from "../../generated/database.d.ts";
 import type { RoomType } from "../../generated/contract.ts";
+import type { Rooms } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
 import { totalFromPage } from "../database/paging.ts";
 import { insertEvents, timeslotEvent } from "../events/record.ts";

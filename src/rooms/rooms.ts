@@ -1,14 +1,14 @@
 /** The rules of rooms. */
 import type { Kysely } from "kysely";
 import { type CreateRoom, type FieldError, Room, type UpdateRoom } from "../../generated/contract.ts";
-import type { Scope } from "../contract/handlers.ts";
-import type { Clock } from "../time/clock.ts";
 import type { Config } from "../config.ts";
-import type { Database } from "../database/connect.ts";
 import { assertMatches } from "../contract/entity_tags.ts";
+import type { Scope } from "../contract/handlers.ts";
+import { invalidFields, Problem } from "../contract/problems.ts";
+import type { Database } from "../database/connect.ts";
 import { isCurrency } from "../money.ts";
 import { isTimeZone } from "../time/calendar.ts";
-import { invalidFields, Problem } from "../contract/problems.ts";
+import type { Clock } from "../time/clock.ts";
 import { insertRoom, lockRoom, markInactive, type RoomRow, updateRoomRow } from "./queries.ts";
 
 export type { RoomRow };

@@ -7,16 +7,16 @@ import type { Context } from "hono";
 import { html } from "hono/html";
 import { NONCE, secureHeaders } from "hono/secure-headers";
 import type { Booking } from "../../generated/contract.ts";
-import { describeTimes } from "../time/calendar.ts";
-import { readText } from "../http/json_body.ts";
-import type { Deadlines } from "../http/deadlines.ts";
-import type { RequestLimiter } from "../http/request_limiter.ts";
 import type { AppEnv } from "../http/context.ts";
+import type { Deadlines } from "../http/deadlines.ts";
+import { readText } from "../http/json_body.ts";
+import type { RequestLimiter } from "../http/request_limiter.ts";
 import { formatMoney, toCents } from "../money.ts";
-import { findCheckoutPage } from "../settlement/create_checkout.ts";
-import type { SettlementRules } from "../settlement/rules.ts";
 import type { PaymentLinks } from "../payments/provider.ts";
 import type { SandboxPayments } from "../payments/sandbox.ts";
+import { findCheckoutPage } from "../settlement/create_checkout.ts";
+import type { SettlementRules } from "../settlement/rules.ts";
+import { describeTimes } from "../time/calendar.ts";
 
 export interface CheckoutPageOptions extends SettlementRules {
   limiter: RequestLimiter;

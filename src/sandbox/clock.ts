@@ -1,7 +1,7 @@
 /** A clock that an admin can move forward, to try reminders, holds and other effects of time. */
 import type { SandboxClock as ClockState } from "../../generated/contract.ts";
-import { type Clock, systemClock } from "../time/clock.ts";
 import { invalidFields, Problem } from "../contract/problems.ts";
+import { type Clock, systemClock } from "../time/clock.ts";
 
 /** From this time on, Postgres and the API cannot format some dates ahead of it. */
 const end = new Date("9999-01-01T00:00:00Z");

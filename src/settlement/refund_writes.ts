@@ -6,8 +6,8 @@ import type { BookingRow } from "../bookings/queries.ts";
 import type { Database } from "../database/connect.ts";
 import { prepared } from "../database/prepared.ts";
 import { bookingEvent } from "../events/record.ts";
-import { paidStatus } from "../payments/checkout_writes.ts";
 import { enqueue } from "../jobs/enqueue.ts";
+import { paidStatus } from "../payments/checkout_writes.ts";
 import { newPaymentEvent, type PaymentMessage } from "./payment_writes.ts";
 
 type Booking = Selectable<Bookings>;

@@ -3,13 +3,13 @@ import type { Kysely } from "kysely";
 import type { EventPage } from "../../generated/contract.ts";
 import type { Authenticator } from "../auth/callers.ts";
 import type { Caller } from "../contract/caller.ts";
-import type { Database } from "../database/connect.ts";
-import { describeFailure, type Log } from "../log.ts";
 import { Problem } from "../contract/problems.ts";
+import type { Database } from "../database/connect.ts";
 import { beginning, formatCursor, isAfter, parseCursor, type Position } from "../events/cursors.ts";
 import type { EventFeed } from "../events/feed.ts";
-import { toFeedEvent } from "./feed_event.ts";
 import { type EventBatch, type EventFilter, hasGap, readEvents } from "../events/queries.ts";
+import { describeFailure, type Log } from "../log.ts";
+import { toFeedEvent } from "./feed_event.ts";
 
 export interface EventRules {
   db: Kysely<Database>;

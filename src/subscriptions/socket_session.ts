@@ -3,12 +3,12 @@ import type { Kysely } from "kysely";
 import type { z } from "zod";
 import { ClientFrame, type ServerFrame, type SocketErrorCode } from "../../generated/contract.ts";
 import type { Caller } from "../contract/caller.ts";
-import type { Database } from "../database/connect.ts";
-import { describeFailure, type Log } from "../log.ts";
 import { validationProblem } from "../contract/validation.ts";
+import type { Database } from "../database/connect.ts";
 import { formatCursor, isAfter, parseCursor, type ParsedCursor, type Position } from "../events/cursors.ts";
 import type { EventFeed, LiveEvent } from "../events/feed.ts";
 import { type EventFilter, hasGap, readEvents } from "../events/queries.ts";
+import { describeFailure, type Log } from "../log.ts";
 
 /** Close codes of the server (RFC 6455, 7.4). Codes from 4000 are our own. */
 export const closeCodes = {

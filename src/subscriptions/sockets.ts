@@ -1,12 +1,12 @@
 /** The WebSockets of this process: access, limits and closing. */
 import type { Kysely } from "kysely";
-import type { Caller } from "../contract/caller.ts";
 import { KeyWatch } from "../auth/key_watch.ts";
 import type { Config } from "../config.ts";
-import type { Database } from "../database/connect.ts";
-import type { Log } from "../log.ts";
+import type { Caller } from "../contract/caller.ts";
 import { Problem } from "../contract/problems.ts";
+import type { Database } from "../database/connect.ts";
 import type { EventFeed } from "../events/feed.ts";
+import type { Log } from "../log.ts";
 import { closeCodes, SocketSession } from "./socket_session.ts";
 
 export interface SocketLimits {

@@ -4,11 +4,11 @@
  */
 import type { Kysely } from "kysely";
 import type { SocketTicket } from "../../generated/contract.ts";
+import { hashOf, newSecret } from "../auth/secrets.ts";
 import { toScopes } from "../contract/access.ts";
 import type { Caller } from "../contract/caller.ts";
-import { hashOf, newSecret } from "../auth/secrets.ts";
-import type { Database } from "../database/connect.ts";
 import { Problem } from "../contract/problems.ts";
+import type { Database } from "../database/connect.ts";
 import { deleteTicket, insertTicket, removeTickets } from "./ticket_queries.ts";
 
 /** Milliseconds for which a ticket is valid. */

@@ -1,7 +1,7 @@
 /** Time ranges of lists and stats. */
 import { type RawBuilder, sql } from "kysely";
-import { type Bound, instantIn, lowerBound, toPostgres, upperBound } from "./calendar.ts";
 import { Problem } from "../contract/problems.ts";
+import { type Bound, instantIn, lowerBound, toPostgres, upperBound } from "./calendar.ts";
 
 /** A range, by default of instants. An undefined end is open. */
 export interface Range<Time = Temporal.Instant> {

@@ -1,11 +1,11 @@
 /** The rules of searching all rooms for free timeslots. */
 import type { Kysely } from "kysely";
 import type { AvailableRoom, RoomType } from "../../generated/contract.ts";
+import { Problem } from "../contract/problems.ts";
+import type { Database } from "../database/connect.ts";
+import { toRoom } from "../rooms/rooms.ts";
 import { instantIn, type Moment, parseMoment } from "../time/calendar.ts";
 import type { Clock } from "../time/clock.ts";
-import type { Database } from "../database/connect.ts";
-import { Problem } from "../contract/problems.ts";
-import { toRoom } from "../rooms/rooms.ts";
 import { type AvailableRoomRow, findAvailableRooms } from "./available_room_queries.ts";
 
 export interface SearchRules {

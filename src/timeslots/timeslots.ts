@@ -2,13 +2,13 @@
 import type { Kysely } from "kysely";
 import type { FreeTimeslots, GenerateTimeslots, Timeslot, TimeslotsGenerated } from "../../generated/contract.ts";
 import type { Scope } from "../contract/handlers.ts";
+import { invalidFields, Problem } from "../contract/problems.ts";
+import type { Database } from "../database/connect.ts";
+import { bookingTimeslotForeignKey } from "../database/constraints.ts";
+import { violates } from "../database/failures.ts";
+import { roomNotFound, timeZoneForTimeslots, toRoom } from "../rooms/rooms.ts";
 import { dayBounds, dayIn, instantIn, type Moment, parseMoment } from "../time/calendar.ts";
 import type { Clock } from "../time/clock.ts";
-import { bookingTimeslotForeignKey } from "../database/constraints.ts";
-import type { Database } from "../database/connect.ts";
-import { violates } from "../database/failures.ts";
-import { invalidFields, Problem } from "../contract/problems.ts";
-import { roomNotFound, timeZoneForTimeslots, toRoom } from "../rooms/rooms.ts";
 import { timeslotStarts } from "./generation.ts";
 import {
   type DeletedTimeslot,
