@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { BookingStatus } from "../../generated/contract.ts";
 import { confirm, missingId, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
-import { checkoutIn, eventTypes, newCheckout, newEventId, pay, tell } from "../support/sandbox_payments.ts";
+import { checkoutIn, deliverEvent, eventTypes, newCheckout, newEventId, pay } from "../support/sandbox_payments.ts";
 import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 import { startStripe } from "../support/stripe_stand_in.ts";
 
@@ -41,7 +41,7 @@ Deno.test("createCheckout: last checkout failed or expired -> new checkout", asy
     const slot = slots[index];
     assert(slot);
     const { booking, checkout } = await newCheckout(server, "alice", slot);
-    await tell(server, { id: newEventId(), type, checkout });
+    await deliverEvent(server, { id: newEventId(), type, checkout });
     const request = { token: await server.token("alice"), params: { bookingId: booking.id } };
     const { checkoutUrl } = await server.ok("createCheckout", request);
     assert(checkoutUrl);

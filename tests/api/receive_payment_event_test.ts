@@ -5,19 +5,29 @@ import type { Webhook } from "../../src/payments/provider.ts";
 import { isSandboxPayments, type SandboxEvent, sandboxPayments } from "../../src/payments/sandbox.ts";
 import { newRoomWithTimeslot } from "../support/builders.ts";
 import { startServer, type TestServer } from "../support/server.ts";
-import { deliver, eventsOf, newHeld, openTill, pay, read, restart, send, type Till } from "../payments/paying.ts";
+import {
+  deliver,
+  eventsOf,
+  newHeldBooking,
+  pay,
+  read,
+  reset,
+  send,
+  startWorld,
+  type World,
+} from "../payments/world.ts";
 
 /** One server with each provider for all tests here: each has bookings of its own. */
-let till: Till;
+let world: World & AsyncDisposable;
 let sandbox: TestServer;
 Deno.test.beforeAll(async () => {
-  [till, sandbox] = await Promise.all([openTill(), startServer({ env: { PAYMENT_PROVIDER: "sandbox" } })]);
+  [world, sandbox] = await Promise.all([startWorld(), startServer({ env: { PAYMENT_PROVIDER: "sandbox" } })]);
 });
 Deno.test.afterAll(async () => {
-  await till[Symbol.asyncDispose]();
+  await world[Symbol.asyncDispose]();
   await sandbox[Symbol.asyncDispose]();
 });
-Deno.test.beforeEach(() => restart(till));
+Deno.test.beforeEach(() => reset(world));
 
 /** A booking that waits for its payment in the sandbox, and the event of that. */
 async function newSandboxPayment() {
@@ -84,12 +94,12 @@ Deno.test("receivePaymentEvent confirms the booking of a payment in the sandbox"
 });
 
 Deno.test("receivePaymentEvent confirms the booking of a payment at Stripe, at the server's time", async () => {
-  const held = await newHeld(till);
-  till.stripe.pay(held.session);
+  const held = await newHeldBooking(world);
+  world.stripe.pay(held.session);
   const now = "2026-03-02T10:05:00.000Z";
-  till.server.clock.set(now);
-  await deliver(till, await till.stripe.completed(held.session));
-  assert.deepEqual(await read(till, held), {
+  world.server.clock.set(now);
+  await deliver(world, await world.stripe.completed(held.session));
+  assert.deepEqual(await read(world, held), {
     ...held.booking,
     status: "confirmed",
     paymentStatus: "paid",
@@ -97,15 +107,15 @@ Deno.test("receivePaymentEvent confirms the booking of a payment at Stripe, at t
     holdExpiresAt: null,
     updatedAt: now,
   });
-  assert.deepEqual(await eventsOf(till, held), ["confirmed"]);
+  assert.deepEqual(await eventsOf(world, held), ["confirmed"]);
 });
 
 Deno.test("receivePaymentEvent needs no token, and looks at none", async () => {
-  const held = await newHeld(till);
-  till.stripe.pay(held.session);
+  const held = await newHeldBooking(world);
+  world.stripe.pay(held.session);
   const headers = { Authorization: "Bearer of bad news" };
-  assert.equal((await send(till.server, await till.stripe.completed(held.session), { headers })).status, 200);
-  assert.equal((await read(till, held)).status, "confirmed");
+  assert.equal((await send(world.server, await world.stripe.completed(held.session), { headers })).status, 200);
+  assert.equal((await read(world, held)).status, "confirmed");
 });
 
 Deno.test("receivePaymentEvent refuses what the sandbox has not signed, or not lately: webhook_invalid", async () => {
@@ -136,8 +146,8 @@ Deno.test("receivePaymentEvent refuses what the sandbox has not signed, or not l
 });
 
 Deno.test("receivePaymentEvent refuses what Stripe has not signed, or not lately: webhook_invalid", async () => {
-  const { server, stripe } = till;
-  const held = await newHeld(till);
+  const { server, stripe } = world;
+  const held = await newHeldBooking(world);
   stripe.pay(held.session);
   const good = await stripe.completed(held.session);
   const signature = good.headers.get("Stripe-Signature") ?? "";
@@ -154,13 +164,13 @@ Deno.test("receivePaymentEvent refuses what Stripe has not signed, or not lately
     "no body": { ...good, body: "" },
     "signed, but no JSON": await stripe.event("checkout.session.completed", {}, { tamper: () => "<html>" }),
   });
-  assert.deepEqual(await read(till, held), held.booking);
-  await deliver(till, await stripe.completed(held.session, { timestamp: seconds - 240 }));
+  assert.deepEqual(await read(world, held), held.booking);
+  await deliver(world, await stripe.completed(held.session, { timestamp: seconds - 240 }));
 });
 
 Deno.test("receivePaymentEvent refuses a body over 64 KiB, however well it is signed: body_too_large", async () => {
-  const { server, stripe } = till;
-  const { session } = await newHeld(till);
+  const { server, stripe } = world;
+  const { session } = await newHeldBooking(world);
   stripe.pay(session);
   const object = { ...stripe.sessions.get(session), description: "" };
   const padding = 65_536 - (await stripe.event("checkout.session.completed", object)).body.length;
@@ -173,7 +183,7 @@ Deno.test("receivePaymentEvent refuses a body over 64 KiB, however well it is si
   const request = { params: { provider: "stripe" }, body, headers: Object.fromEntries(headers) };
   assert.equal((await server.refused("body_too_large", "receivePaymentEvent", request)).status, 413);
   assert.deepEqual(await storedRows(server), before);
-  await deliver(till, await padded(padding));
+  await deliver(world, await padded(padding));
 });
 
 Deno.test("receivePaymentEvent refuses a body that is not UTF-8: malformed_json", async () => {
@@ -184,15 +194,15 @@ Deno.test("receivePaymentEvent refuses a body that is not UTF-8: malformed_json"
 });
 
 Deno.test("receivePaymentEvent answers 404 payment_provider_not_found for every provider but the one in use", async () => {
-  const held = await newHeld(till);
-  till.stripe.pay(held.session);
-  const { body, headers } = await till.stripe.completed(held.session);
+  const held = await newHeldBooking(world);
+  world.stripe.pay(held.session);
+  const { body, headers } = await world.stripe.completed(held.session);
   const { "content-type": _type, ...signature } = Object.fromEntries(headers);
   const call = (server: TestServer, provider: string) => ({ params: { provider }, body, headers: signature, server });
   await using none = await startServer();
   for (
     const { server, ...request } of [
-      call(till.server, "sandbox"),
+      call(world.server, "sandbox"),
       call(none, "sandbox"),
       call(none, "stripe"),
       call(sandbox, "stripe"),
@@ -202,15 +212,15 @@ Deno.test("receivePaymentEvent answers 404 payment_provider_not_found for every 
     assert.equal(problem.status, 404);
   }
   for (const provider of ["none", "paypal", "Stripe", "toString"]) {
-    const { server, ...request } = call(till.server, provider);
+    const { server, ...request } = call(world.server, provider);
     await server.refused("payment_provider_not_found", "receivePaymentEvent", request);
   }
-  assert.deepEqual(await read(till, held), held.booking);
+  assert.deepEqual(await read(world, held), held.booking);
 });
 
 Deno.test("receivePaymentEvent answers 200 to events about nothing of ours, and stores nothing", async () => {
-  const { server, stripe } = till;
-  const { session } = await newHeld(till);
+  const { server, stripe } = world;
+  const { session } = await newHeldBooking(world);
   stripe.pay(session);
   const before = await storedRows(server);
   const object = stripe.sessions.get(session);
@@ -221,7 +231,7 @@ Deno.test("receivePaymentEvent answers 200 to events about nothing of ours, and 
     await stripe.event("checkout.session.completed", { ...object, payment_status: "unpaid" }),
     await stripe.event("checkout.session.completed", null),
   ];
-  for (const webhook of foreign) await deliver(till, webhook);
+  for (const webhook of foreign) await deliver(world, webhook);
   assert.deepEqual(await storedRows(server), before);
 
   const { sign } = await newSandboxPayment();
@@ -234,8 +244,8 @@ Deno.test("receivePaymentEvent answers 200 to events about nothing of ours, and 
 });
 
 Deno.test("receivePaymentEvent answers 200 to events of a checkout that it does not know, changes nothing and logs it", async () => {
-  const { server, stripe } = till;
-  const held = await newHeld(till);
+  const { server, stripe } = world;
+  const held = await newHeldBooking(world);
   const payment = stripe.pay(held.session);
   stripe.refundInDashboard(payment.id, 1_000);
   const before = await storedRows(server);
@@ -249,41 +259,41 @@ Deno.test("receivePaymentEvent answers 200 to events of a checkout that it does 
   ];
   for (const [index, [type, about]] of events.entries()) {
     const eventId = `evt_${index}`;
-    await deliver(till, await stripe.event(type, about, { eventId }));
+    await deliver(world, await stripe.event(type, about, { eventId }));
     const told = server.logged.filter((line) => line.includes(eventId));
     assert.equal(told.length, 1, type);
     assert.match(told[0] ?? "", /about an unknown checkout/);
   }
   assert.deepEqual(await storedRows(server), before);
-  assert.deepEqual(await read(till, held), held.booking);
+  assert.deepEqual(await read(world, held), held.booking);
 });
 
 Deno.test("receivePaymentEvent deals with an event once, however often it comes", async () => {
-  const { server, stripe } = till;
-  const held = await newHeld(till);
+  const { server, stripe } = world;
+  const held = await newHeldBooking(world);
   const before = await storedRows(server);
-  const payment = await pay(till, held.session);
+  const payment = await pay(world, held.session);
   const completed = await stripe.completed(held.session, { eventId: "evt_again" });
-  for (let times = 0; times < 3; times++) await deliver(till, completed);
+  for (let times = 0; times < 3; times++) await deliver(world, completed);
   stripe.refundInDashboard(payment.id, 1_000);
   const refunded = await stripe.refunded(payment.id);
-  for (let times = 0; times < 3; times++) await deliver(till, refunded);
+  for (let times = 0; times < 3; times++) await deliver(world, refunded);
   // The payment was told by two events of its own. The booking was confirmed, and refunded in part.
   assert.deepEqual(await newRows(server, before), { events: 3, payments: 1, refunds: 0, bookingEvents: 2 });
-  assert.deepEqual(await eventsOf(till, held), ["confirmed", "refunded"]);
-  const { paymentStatus, amountPaid, amountRefunded } = await read(till, held);
+  assert.deepEqual(await eventsOf(world, held), ["confirmed", "refunded"]);
+  const { paymentStatus, amountPaid, amountRefunded } = await read(world, held);
   assert.deepEqual([paymentStatus, amountPaid, amountRefunded], ["partially_refunded", 60, 10]);
 });
 
 Deno.test("receivePaymentEvent deals with an event once when it comes eight times at the same moment", async () => {
-  const held = await newHeld(till);
-  till.stripe.pay(held.session);
-  const before = await storedRows(till.server);
-  const completed = await till.stripe.completed(held.session);
-  await Promise.all(Array.from({ length: 8 }, () => deliver(till, completed)));
-  assert.deepEqual(await eventsOf(till, held), ["confirmed"]);
+  const held = await newHeldBooking(world);
+  world.stripe.pay(held.session);
+  const before = await storedRows(world.server);
+  const completed = await world.stripe.completed(held.session);
+  await Promise.all(Array.from({ length: 8 }, () => deliver(world, completed)));
+  assert.deepEqual(await eventsOf(world, held), ["confirmed"]);
   const rows = { events: 1, payments: 1, refunds: 0, bookingEvents: 1 };
-  assert.deepEqual(await newRows(till.server, before), rows);
+  assert.deepEqual(await newRows(world.server, before), rows);
 });
 
 Deno.test("a failed attempt in the sandbox is told, and the booking stays held and payable", async () => {
@@ -296,12 +306,12 @@ Deno.test("a failed attempt in the sandbox is told, and the booking stays held a
 });
 
 Deno.test("receivePaymentEvent answers 500 to an event of ours that it cannot read, so that it is sent again, and says so in the log", async () => {
-  const held = await newHeld(till);
-  till.stripe.pay(held.session);
-  const session = till.stripe.sessions.get(held.session);
-  const webhook = await till.stripe.event("checkout.session.completed", { ...session, amount_total: "all of it" });
-  const { status, body } = await send(till.server, webhook);
+  const held = await newHeldBooking(world);
+  world.stripe.pay(held.session);
+  const session = world.stripe.sessions.get(held.session);
+  const webhook = await world.stripe.event("checkout.session.completed", { ...session, amount_total: "all of it" });
+  const { status, body } = await send(world.server, webhook);
   assert.deepEqual([status, Reflect.get(Object(body), "code")], [500, "internal_error"]);
-  assert(till.server.logged.some((entry) => entry.includes("not as we know it")));
-  assert.deepEqual(await read(till, held), held.booking);
+  assert(world.server.logged.some((entry) => entry.includes("not as we know it")));
+  assert.deepEqual(await read(world, held), held.booking);
 });

@@ -15,7 +15,7 @@ import {
   everythingElse,
   newKey,
   sendWithKey,
-} from "./sending.ts";
+} from "./keyed_requests.ts";
 
 async function bookingCall(server: TestServer, subject: string, { id, roomId }: Timeslot): Promise<Call> {
   return { token: await server.token(subject), body: { roomId, timeslotId: id } };

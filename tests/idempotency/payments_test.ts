@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import type { Booking, BookingCreated, Operations } from "../../generated/contract.ts";
 import { newRoomWithTimeslot } from "../support/builders.ts";
 import type { Call, TestServer } from "../support/server.ts";
-import { newHeld, openTill, type Till } from "../payments/paying.ts";
+import { newHeldBooking, startWorld, type World } from "../payments/world.ts";
 import {
   age,
   assertDone,
@@ -17,7 +17,7 @@ import {
   newKey,
   sendWithKey,
   type Sent,
-} from "./sending.ts";
+} from "./keyed_requests.ts";
 
 const sessions = /POST \/v1\/checkout\/sessions$/;
 /** What a request may take for what is done outside of its transaction. */
@@ -38,7 +38,7 @@ async function bookingsOf(server: TestServer, { token }: Call): Promise<Booking[
 
 /** Sends a request whose provider is asked and does not answer before `stripe.release()`. */
 async function sendIntoWait(
-  { server, stripe }: Till,
+  { server, stripe }: World,
   id: "createBooking" | "createCheckout",
   call: Call,
   key: string,
@@ -54,10 +54,10 @@ async function sendIntoWait(
 }
 
 Deno.test("a booking whose provider is being asked is still running, and is then replayed with its checkoutUrl", async () => {
-  await using till = await openTill();
-  const { server, stripe } = till;
+  await using world = await startWorld();
+  const { server, stripe } = world;
   const [call, key] = [await newCall(server), newKey()];
-  const { first } = await sendIntoWait(till, "createBooking", call, key);
+  const { first } = await sendIntoWait(world, "createBooking", call, key);
   // The booking is there for everyone, and its key is not free.
   const [booking] = await bookingsOf(server, call);
   for (let time = 0; time < 3; time++) assertInProgress(await sendWithKey(server, "createBooking", call, key));
@@ -76,11 +76,11 @@ Deno.test("a booking whose provider is being asked is still running, and is then
 });
 
 Deno.test("a checkout whose provider is being asked is still running, and is then replayed", async () => {
-  await using till = await openTill();
-  const { server, stripe } = till;
-  const { booking } = await newHeld(till);
+  await using world = await startWorld();
+  const { server, stripe } = world;
+  const { booking } = await newHeldBooking(world);
   const [call, key] = [{ token: await server.token("alice"), params: { bookingId: booking.id } }, newKey()];
-  const { first } = await sendIntoWait(till, "createCheckout", call, key);
+  const { first } = await sendIntoWait(world, "createCheckout", call, key);
   for (let time = 0; time < 3; time++) assertInProgress(await sendWithKey(server, "createCheckout", call, key));
   stripe.release();
   const done = await first;
@@ -92,8 +92,8 @@ Deno.test("a checkout whose provider is being asked is still running, and is the
 });
 
 Deno.test("a booking whose provider fails is replayed without a checkoutUrl", async () => {
-  await using till = await openTill();
-  const { server, stripe } = till;
+  await using world = await startWorld();
+  const { server, stripe } = world;
   const [call, key] = [await newCall(server), newKey()];
   stripe.fault = { kind: "close", on: sessions };
   const done = await sendWithKey(server, "createBooking", call, key);
@@ -105,9 +105,9 @@ Deno.test("a booking whose provider fails is replayed without a checkoutUrl", as
 });
 
 Deno.test("a checkout whose provider fails is not stored, and works when it is sent again with its key", async () => {
-  await using till = await openTill();
-  const { server, stripe } = till;
-  const { booking } = await newHeld(till);
+  await using world = await startWorld();
+  const { server, stripe } = world;
+  const { booking } = await newHeldBooking(world);
   const [call, key] = [{ token: await server.token("alice"), params: { bookingId: booking.id } }, newKey()];
   for (const kind of [503, "close", "garbage"] as const) {
     stripe.fault = { kind, on: sessions };
@@ -123,9 +123,9 @@ Deno.test("a checkout whose provider fails is not stored, and works when it is s
 });
 
 Deno.test("a checkout that the provider refuses is replayed as the refusal of then", async () => {
-  await using till = await openTill();
-  const { server, stripe } = till;
-  const { booking } = await newHeld(till);
+  await using world = await startWorld();
+  const { server, stripe } = world;
+  const { booking } = await newHeldBooking(world);
   const [call, key] = [{ token: await server.token("alice"), params: { bookingId: booking.id } }, newKey()];
   stripe.fault = { kind: 400, code: "amount_too_small", on: sessions };
   const refused = await sendWithKey(server, "createCheckout", call, key);
@@ -136,10 +136,10 @@ Deno.test("a checkout that the provider refuses is replayed as the refusal of th
 });
 
 Deno.test("an answer that was replayed because its request took too long stays the answer when that ends after all", async () => {
-  await using till = await openTill();
-  const { server, stripe } = till;
+  await using world = await startWorld();
+  const { server, stripe } = world;
   const [call, key] = [await newCall(server), newKey()];
-  const { first } = await sendIntoWait(till, "createBooking", call, key);
+  const { first } = await sendIntoWait(world, "createBooking", call, key);
   await age(server.db, timeLimit);
   const replay = await sendWithKey(server, "createBooking", call, key);
   assert.deepEqual([replay.status, replay.isReplay, created(replay).checkoutUrl], [201, true, null]);
@@ -153,7 +153,7 @@ interface Overtaken extends AsyncDisposable {
   call: Call;
   key: string;
   /** Two servers on one database, each with a provider of its own, which is asked by its request. */
-  tills: [Till, Till];
+  worlds: [World, World];
   /** The requests for a checkout, of which the second was sent when the time of the first was over. */
   first: Promise<Sent>;
   second: Promise<Sent>;
@@ -161,21 +161,21 @@ interface Overtaken extends AsyncDisposable {
 
 async function newOvertaken(kind: "slow" | "drip"): Promise<Overtaken> {
   await using stack = new AsyncDisposableStack();
-  const till = stack.use(await openTill());
-  const other = stack.use(await openTill({ database: { url: till.server.databaseUrl } }));
-  const { booking } = await newHeld(till);
-  const [call, key] = [{ token: await till.server.token("alice"), params: { bookingId: booking.id } }, newKey()];
-  const { first } = await sendIntoWait(till, "createCheckout", call, key, kind);
-  await age(till.server.db, timeLimit);
+  const world = stack.use(await startWorld());
+  const other = stack.use(await startWorld({ database: { url: world.server.databaseUrl } }));
+  const { booking } = await newHeldBooking(world);
+  const [call, key] = [{ token: await world.server.token("alice"), params: { bookingId: booking.id } }, newKey()];
+  const { first } = await sendIntoWait(world, "createCheckout", call, key, kind);
+  await age(world.server.db, timeLimit);
   const { first: second } = await sendIntoWait(other, "createCheckout", call, key);
   const whole = stack.move();
-  return { call, key, tills: [till, other], first, second, [Symbol.asyncDispose]: () => whole.disposeAsync() };
+  return { call, key, worlds: [world, other], first, second, [Symbol.asyncDispose]: () => whole.disposeAsync() };
 }
 
 Deno.test("a checkout that took too long does not put its answer in the place of the one that was done anew", async () => {
   await using overtaken = await newOvertaken("slow");
-  const { call, key, tills: [till, other], first, second } = overtaken;
-  till.stripe.release();
+  const { call, key, worlds: [world, other], first, second } = overtaken;
+  world.stripe.release();
   await first;
   other.stripe.release();
   const stands = await second;
@@ -183,14 +183,14 @@ Deno.test("a checkout that took too long does not put its answer in the place of
   const replay = await sendWithKey(other.server, "createCheckout", call, key);
   assertReplayed(stands, replay);
   // That of the other is closed.
-  const open = await till.server.db.selectFrom("checkouts").select("reference").where("closed_at", "is", null)
+  const open = await world.server.db.selectFrom("checkouts").select("reference").where("closed_at", "is", null)
     .execute();
   assert.deepEqual(open.map(({ reference }) => reference), [checkoutOf(replay).checkoutUrl?.split("/").at(-1)]);
 });
 
 Deno.test("a checkout that took too long and fails does not forget the one that was done anew", async () => {
   await using overtaken = await newOvertaken("drip");
-  const { call, key, tills: [, other], first, second } = overtaken;
+  const { call, key, worlds: [, other], first, second } = overtaken;
   assertRefused(await first, "payment_provider_unavailable");
   other.stripe.release();
   const stands = await second;

@@ -17,7 +17,7 @@ import {
   keyedOperations,
   newKey,
   sendWithKey,
-} from "./sending.ts";
+} from "./keyed_requests.ts";
 
 /** With a payment provider, so that there is a checkout to create. */
 const startTill = () => startServer({ env: { PAYMENT_PROVIDER: "sandbox" } });

@@ -19,7 +19,7 @@ import {
   newKey,
   sendWithKey,
   type Sent,
-} from "./sending.ts";
+} from "./keyed_requests.ts";
 
 interface Pair extends AsyncDisposable {
   servers: [TestServer, TestServer];

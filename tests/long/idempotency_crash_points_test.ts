@@ -16,7 +16,7 @@ import {
   newKey,
   sendWithKey,
   type Sent,
-} from "../idempotency/sending.ts";
+} from "../idempotency/keyed_requests.ts";
 
 const sessions = /POST \/v1\/checkout\/sessions$/;
 /** Limit of the work after the commit of a request. */

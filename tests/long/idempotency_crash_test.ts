@@ -9,7 +9,7 @@ import type { BookingCreated } from "../../generated/contract.ts";
 import { newRoom } from "../support/builders.ts";
 import { eventually, type ServerProcess, startServerProcess } from "../support/process.ts";
 import { type Call, startServer, testSecret, type TestServer } from "../support/server.ts";
-import { assertRefused, sendWithKey, type Sent } from "../idempotency/sending.ts";
+import { assertRefused, sendWithKey, type Sent } from "../idempotency/keyed_requests.ts";
 
 const bookingCount = 2_000;
 /** Pairs of bookings that want the same timeslot. */

@@ -5,27 +5,27 @@ import type { Webhook } from "../../src/payments/provider.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
 import type { StripePayment } from "../support/stripe_stand_in.ts";
 import {
-  askedRefunds,
   countJobs,
   deliver,
   eventsOf,
   expireHolds,
-  givenBack,
-  type Held,
-  hold,
-  newHeld,
-  openTill,
-  restart,
-  type Till,
-} from "../payments/paying.ts";
+  type HeldBooking,
+  holdTimeslot,
+  newHeldBooking,
+  refundedCents,
+  refundRequests,
+  reset,
+  startWorld,
+  type World,
+} from "../payments/world.ts";
 
 /** Shared by all tests. Each has its own bookings. */
-let till: Till;
+let world: World & AsyncDisposable;
 Deno.test.beforeAll(async () => {
-  till = await openTill();
+  world = await startWorld();
 });
-Deno.test.afterAll(async () => await till[Symbol.asyncDispose]());
-Deno.test.beforeEach(() => restart(till));
+Deno.test.afterAll(async () => await world[Symbol.asyncDispose]());
+Deno.test.beforeEach(() => reset(world));
 
 const messages = ["completed", "duplicate", "expired", "refunded"] as const;
 type Message = typeof messages[number];
@@ -37,13 +37,13 @@ function ordersOf(left: readonly Message[]): Message[][] {
 const orders = ordersOf(messages);
 const rounds = 8;
 
-interface Paid extends Held {
+interface Paid extends HeldBooking {
   payment: StripePayment;
   webhooks: Record<Message, Webhook>;
 }
 
 /** Pays a booking in time and refunds it manually. The server has received no webhook yet. */
-async function payAndRefund({ stripe }: Till, held: Held): Promise<Paid> {
+async function payAndRefund({ stripe }: World, held: HeldBooking): Promise<Paid> {
   const payment = stripe.pay(held.session);
   stripe.refundInDashboard(payment.id, payment.amount);
   const eventId = `evt_${payment.id}`;
@@ -57,7 +57,7 @@ async function payAndRefund({ stripe }: Till, held: Held): Promise<Paid> {
 }
 
 /** The final state of a booking and its money, without ids and times. */
-async function stateOf(till: Till, paid: Paid): Promise<unknown> {
+async function stateOf(world: World, paid: Paid): Promise<unknown> {
   const { id } = paid.booking;
   const { rows } = await sql<{ state: Record<string, unknown> }>`
     select json_build_object(
@@ -79,15 +79,15 @@ async function stateOf(till: Till, paid: Paid): Promise<unknown> {
       ),
       'openCheckouts', (select count(*) from checkouts where booking_id = ${id} and closed_at is null)
     ) as state
-  `.execute(till.server.db);
-  return { ...rows[0]?.state, givenBack: givenBack(till, paid.payment) };
+  `.execute(world.server.db);
+  return { ...rows[0]?.state, refundedCents: refundedCents(world, paid.payment) };
 }
 
 const common = {
   payments: [{ amount: 60, currency: "EUR", pays: true, reported: 60 }],
   refunds: 0,
   openCheckouts: 0,
-  givenBack: 6_000,
+  refundedCents: 6_000,
 };
 const money = { payment: "refunded", paid: 60, refunded: 60, refund: 60, held: false, paidBy: true };
 const confirmed = { ...common, booking: { ...money, status: "confirmed", reason: null, cancelled: false } };
@@ -96,7 +96,7 @@ const cancelled = { ...common, booking: { ...money, status: "cancelled", reason:
 interface Variant {
   name: string;
   /** Happens between the payment and the first webhook. */
-  meanwhile(till: Till, paid: Paid[]): Promise<unknown>;
+  meanwhile(world: World, paid: Paid[]): Promise<unknown>;
   final: unknown;
   /** Types of the later events, which are the same in every order, sorted. */
   events: string[];
@@ -117,9 +117,9 @@ const variants: Variant[] = [
   },
   {
     name: "hold expired, timeslot booked by another user",
-    async meanwhile(till, paid) {
-      await expireHolds(till);
-      await Promise.all(paid.map(({ timeslot }) => hold(till, timeslot, "bob")));
+    async meanwhile(world, paid) {
+      await expireHolds(world);
+      await Promise.all(paid.map(({ timeslot }) => holdTimeslot(world, timeslot, "bob")));
     },
     final: cancelled,
     events: ["cancelled", "refunded"],
@@ -127,7 +127,7 @@ const variants: Variant[] = [
 ];
 
 /** Types of the events of a booking, without those before the first webhook, sorted. */
-async function eventTypesOf({ server }: Till, { booking }: Paid): Promise<string[]> {
+async function eventTypesOf({ server }: World, { booking }: Paid): Promise<string[]> {
   const { rows } = await sql<{ type: string }>`
     select type from booking_events where booking_id = ${booking.id} and type not in ('created', 'payment_failed')
     order by type::text
@@ -137,14 +137,16 @@ async function eventTypesOf({ server }: Till, { booking }: Paid): Promise<string
 
 for (const { name, meanwhile, final, events } of variants) {
   Deno.test(`receivePaymentEvent: ${name}, 24 orders and all at once -> the same final state`, async (t) => {
-    const { server } = till;
+    const { server } = world;
     // Ten minutes at 60.00 EUR.
     const room = await newRoom(server, { hourlyRate: 360 });
     const rules = { slotDuration: 10, workingHours: { start: "08:00", end: "20:00" } };
     const slots = await newTimeslots(server, room, { date: "2026-03-09", ...rules });
     const wanted = slots.slice(0, 2 * orders.length + rounds);
-    const all = await Promise.all(wanted.map(async (slot) => await payAndRefund(till, await hold(till, slot))));
-    await meanwhile(till, all);
+    const all = await Promise.all(
+      wanted.map(async (slot) => await payAndRefund(world, await holdTimeslot(world, slot))),
+    );
+    await meanwhile(world, all);
     const next = (): Paid => {
       const paid = all.shift();
       assert(paid);
@@ -154,11 +156,11 @@ for (const { name, meanwhile, final, events } of variants) {
       const finals: Record<string, unknown> = {};
       const expected: Record<string, unknown> = {};
       for (const [order, paid] of done) {
-        finals[order] = { final: await stateOf(till, paid), events: await eventTypesOf(till, paid) };
+        finals[order] = { final: await stateOf(world, paid), events: await eventTypesOf(world, paid) };
         expected[order] = { final, events };
       }
       assert.deepEqual(finals, expected);
-      assert.equal(await countJobs(till), 0);
+      assert.equal(await countJobs(world), 0);
     };
 
     await t.step("jobs run after each webhook", async () => {
@@ -166,7 +168,7 @@ for (const { name, meanwhile, final, events } of variants) {
       for (const order of orders) {
         const paid = next();
         for (const message of order) {
-          await deliver(till, paid.webhooks[message]);
+          await deliver(world, paid.webhooks[message]);
           await server.work();
         }
         done.set(order.join(", "), paid);
@@ -178,7 +180,7 @@ for (const { name, meanwhile, final, events } of variants) {
       const done = new Map<string, Paid>();
       for (const order of orders) {
         const paid = next();
-        for (const message of order) await deliver(till, paid.webhooks[message]);
+        for (const message of order) await deliver(world, paid.webhooks[message]);
         done.set(order.join(", "), paid);
       }
       await server.work();
@@ -189,7 +191,7 @@ for (const { name, meanwhile, final, events } of variants) {
       const done = new Map<string, Paid>();
       for (let round = 1; round <= rounds; round++) {
         const paid = next();
-        await Promise.all(messages.map((message) => deliver(till, paid.webhooks[message])));
+        await Promise.all(messages.map((message) => deliver(world, paid.webhooks[message])));
         done.set(`round ${round}`, paid);
       }
       await server.work();
@@ -199,42 +201,42 @@ for (const { name, meanwhile, final, events } of variants) {
 }
 
 Deno.test("receivePaymentEvent: webhooks of a late payment repeated, jobs at the same time -> one refund", async () => {
-  const { server, stripe } = till;
+  const { server, stripe } = world;
   for (let round = 0; round < 3; round++) {
     server.clock.set("2026-03-02T10:00:00.000Z");
-    const held = await newHeld(till);
+    const held = await newHeldBooking(world);
     const payment = stripe.pay(held.session);
-    await expireHolds(till);
-    await hold(till, held.timeslot, "bob");
+    await expireHolds(world);
+    await holdTimeslot(world, held.timeslot, "bob");
     const eventId = `evt_${payment.id}`;
     const completed = await Promise.all(
       [{ eventId }, { eventId }, {}].map((options) => stripe.completed(held.session, options)),
     );
     const expired = await stripe.expired(held.session);
-    await Promise.all([...completed.map((webhook) => deliver(till, webhook)), server.work(), deliver(till, expired)]);
+    await Promise.all([...completed.map((webhook) => deliver(world, webhook)), server.work(), deliver(world, expired)]);
     await server.work();
     const refunded = [await stripe.refunded(payment.id), await stripe.refunded(payment.id)];
-    await Promise.all([...completed, ...refunded].map((webhook) => deliver(till, webhook)));
+    await Promise.all([...completed, ...refunded].map((webhook) => deliver(world, webhook)));
     await server.work();
-    assert.equal(givenBack(till, payment), 6_000);
-    assert.equal(askedRefunds(till, payment).length, 1);
-    const events = await eventsOf(till, held);
+    assert.equal(refundedCents(world, payment), 6_000);
+    assert.equal(refundRequests(world, payment).length, 1);
+    const events = await eventsOf(world, held);
     assert.deepEqual(events.filter((event) => !event.startsWith("timeslot")), ["cancelled", "refunded"]);
   }
 });
 
 Deno.test("late payment: a rival books at the same moment -> one has the timeslot, the other the money", async () => {
-  const { server, stripe } = till;
+  const { server, stripe } = world;
   const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
-  const all = await Promise.all(slots.map((slot) => hold(till, slot)));
+  const all = await Promise.all(slots.map((slot) => holdTimeslot(world, slot)));
   for (const { session } of all) stripe.pay(session);
-  await expireHolds(till);
+  await expireHolds(world);
   const token = await server.token("bob");
   for (const { booking, timeslot, session } of all) {
     const completed = await stripe.completed(session);
     const body = { roomId: timeslot.roomId, timeslotId: timeslot.id };
     const [, rival] = await Promise.all([
-      deliver(till, completed),
+      deliver(world, completed),
       server.call("createBooking", { token, body }),
     ]);
     await server.work();
@@ -242,12 +244,12 @@ Deno.test("late payment: a rival books at the same moment -> one has the timeslo
     const { status, paymentStatus } = await server.ok("getBooking", { token: await server.token("alice"), params });
     const payment = stripe.payments.get(stripe.sessions.get(session)?.payment_intent ?? "");
     assert(payment);
-    const outcome = { rival: rival.status, status, paymentStatus, givenBack: givenBack(till, payment) };
+    const outcome = { rival: rival.status, status, paymentStatus, refundedCents: refundedCents(world, payment) };
     assert.deepEqual(
       outcome,
       rival.status === 201
-        ? { rival: 201, status: "cancelled", paymentStatus: "refunded", givenBack: 6_000 }
-        : { rival: 400, status: "confirmed", paymentStatus: "paid", givenBack: 0 },
+        ? { rival: 201, status: "cancelled", paymentStatus: "refunded", refundedCents: 6_000 }
+        : { rival: 400, status: "confirmed", paymentStatus: "paid", refundedCents: 0 },
     );
   }
 });

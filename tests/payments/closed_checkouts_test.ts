@@ -7,58 +7,58 @@ import {
   deliver,
   expireHolds,
   freshCheckout,
-  givenBack,
-  type Held,
-  newHeld,
-  openTill,
+  type HeldBooking,
+  newHeldBooking,
   pay,
   read,
-  restart,
+  refundedCents,
+  reset,
   start,
-  type Till,
-} from "./paying.ts";
+  startWorld,
+  type World,
+} from "./world.ts";
 
 /** One server for all tests here: each has bookings of its own. */
-let till: Till;
+let world: World & AsyncDisposable;
 Deno.test.beforeAll(async () => {
-  till = await openTill();
+  world = await startWorld();
 });
-Deno.test.afterAll(async () => await till[Symbol.asyncDispose]());
-Deno.test.beforeEach(() => restart(till));
+Deno.test.afterAll(async () => await world[Symbol.asyncDispose]());
+Deno.test.beforeEach(() => reset(world));
 
 Deno.test("whatever ends the wait for a payment closes the session at Stripe", async (t) => {
-  const { server, stripe } = till;
+  const { server, stripe } = world;
   const admin = await server.token("admin", "admin");
   const close = async () => {
     await server.sweep();
     await server.work();
   };
-  const ends: Record<string, (held: Held) => Promise<unknown>> = {
-    "its hold expires": () => expireHolds(till),
-    "its user cancels it": (held) => cancel(till, held),
+  const ends: Record<string, (held: HeldBooking) => Promise<unknown>> = {
+    "its hold expires": () => expireHolds(world),
+    "its user cancels it": (held) => cancel(world, held),
     "an admin cancels it": ({ booking: { id: bookingId } }) =>
       server.ok("updateBookingStatus", { token: admin, params: { bookingId }, body: { status: "cancelled" } }),
     "an admin confirms it": ({ booking }) => confirm(server, booking),
-    "there is a fresh checkout": (held) => freshCheckout(till, held),
-    "another checkout of it is paid": async (held) => await pay(till, await freshCheckout(till, held)),
+    "there is a fresh checkout": (held) => freshCheckout(world, held),
+    "another checkout of it is paid": async (held) => await pay(world, await freshCheckout(world, held)),
   };
   for (const [name, end] of Object.entries(ends)) {
     await t.step(name, async () => {
       server.clock.set(start);
-      const held = await newHeld(till);
+      const held = await newHeldBooking(world);
       await end(held);
       assert.equal(stripe.sessions.get(held.session)?.status, "open");
       await close();
       assert.equal(stripe.sessions.get(held.session)?.status, "expired");
       assert.throws(() => stripe.pay(held.session), /expired/);
-      assert.equal(await countJobs(till), 0);
+      assert.equal(await countJobs(world), 0);
     });
   }
 
   await t.step("Stripe is away at first", async () => {
     server.clock.set(start);
-    const held = await newHeld(till);
-    await cancel(till, held);
+    const held = await newHeldBooking(world);
+    await cancel(world, held);
     stripe.fault = { kind: "garbage", on: /expire$/ };
     await close();
     assert.equal(stripe.sessions.get(held.session)?.status, "open");
@@ -69,38 +69,38 @@ Deno.test("whatever ends the wait for a payment closes the session at Stripe", a
 
   await t.step("one that was paid without our hearing of it is found, and the money goes back", async () => {
     server.clock.set(start);
-    const held = await newHeld(till);
+    const held = await newHeldBooking(world);
     const payment = stripe.pay(held.session);
-    await cancel(till, held);
+    await cancel(world, held);
     await close();
     assert.equal(stripe.sessions.get(held.session)?.status, "complete");
-    assert.equal(givenBack(till, payment), 6_000);
+    assert.equal(refundedCents(world, payment), 6_000);
     // Stripe tells it in the end.
-    await deliver(till, await stripe.completed(held.session));
+    await deliver(world, await stripe.completed(held.session));
     await close();
-    assert.equal(givenBack(till, payment), 6_000);
-    assert.equal((await read(till, held)).paymentStatus, "refunded");
-    assert.equal(await countJobs(till), 0);
+    assert.equal(refundedCents(world, payment), 6_000);
+    assert.equal((await read(world, held)).paymentStatus, "refunded");
+    assert.equal(await countJobs(world), 0);
   });
 
   await t.step(
     "one that was paid without our hearing of it is found when its hold ends, and has its timeslot again",
     async () => {
       server.clock.set(start);
-      const held = await newHeld(till);
+      const held = await newHeldBooking(world);
       stripe.pay(held.session);
-      await expireHolds(till);
-      assert.equal((await read(till, held)).status, "cancelled");
+      await expireHolds(world);
+      assert.equal((await read(world, held)).status, "cancelled");
       await close();
-      const { status, paymentStatus } = await read(till, held);
+      const { status, paymentStatus } = await read(world, held);
       assert.deepEqual([status, paymentStatus], ["confirmed", "paid"]);
     },
   );
 
   await t.step("one that somebody else is dealing with holds nothing up", async () => {
     server.clock.set(start);
-    const held = await newHeld(till);
-    await cancel(till, held);
+    const held = await newHeldBooking(world);
+    await cancel(world, held);
     await server.db.transaction().execute(async (trx) => {
       await trx.selectFrom("checkouts").select("id").where("booking_id", "=", held.booking.id).forUpdate().execute();
       await close();
@@ -120,12 +120,12 @@ Deno.test("whatever ends the wait for a payment closes the session at Stripe", a
     const { items: [booking] } = await server.ok("listAllBookings", { token: admin, query: { roomId } });
     assert(booking);
     assert.equal(booking.timeslotId, timeslotId);
-    await cancel(till, { booking });
+    await cancel(world, { booking });
     await close();
     stripe.release();
     const session = (await booked).checkoutUrl?.split("/").at(-1) ?? "";
     await close();
     assert.equal(stripe.sessions.get(session)?.status, "expired");
-    assert.equal(await countJobs(till), 0);
+    assert.equal(await countJobs(world), 0);
   });
 });

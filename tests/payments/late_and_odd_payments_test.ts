@@ -11,36 +11,36 @@ import {
   eventsOf,
   expireHolds,
   freshCheckout,
-  givenBack,
-  givenBackInFull,
-  type Held,
-  hold,
+  type HeldBooking,
+  holdTimeslot,
   moneyOf,
-  newHeld,
-  openTill,
+  newHeldBooking,
   paidInFull,
   pay,
   read,
-  restart,
+  refundedCents,
+  refundedInFull,
+  reset,
   retry,
-  type Till,
-} from "./paying.ts";
+  startWorld,
+  type World,
+} from "./world.ts";
 
 /** One server for all tests here: each has bookings of its own. */
-let till: Till;
+let world: World & AsyncDisposable;
 Deno.test.beforeAll(async () => {
-  till = await openTill();
+  world = await startWorld();
 });
-Deno.test.afterAll(async () => await till[Symbol.asyncDispose]());
-Deno.test.beforeEach(() => restart(till));
+Deno.test.afterAll(async () => await world[Symbol.asyncDispose]());
+Deno.test.beforeEach(() => reset(world));
 
 /** The guest has paid, and the hold has expired before the server is told. */
-async function payTooLate(till: Till): Promise<Held & { payment: StripePayment; completed: Webhook }> {
-  const held = await newHeld(till);
-  const payment = till.stripe.pay(held.session);
-  const completed = await till.stripe.completed(held.session);
-  await expireHolds(till);
-  const { status, cancellationReason } = await read(till, held);
+async function payTooLate(world: World): Promise<HeldBooking & { payment: StripePayment; completed: Webhook }> {
+  const held = await newHeldBooking(world);
+  const payment = world.stripe.pay(held.session);
+  const completed = await world.stripe.completed(held.session);
+  await expireHolds(world);
+  const { status, cancellationReason } = await read(world, held);
   assert.deepEqual([status, cancellationReason], ["cancelled", "hold_expired"]);
   return { ...held, payment, completed };
 }
@@ -48,10 +48,10 @@ async function payTooLate(till: Till): Promise<Held & { payment: StripePayment; 
 Deno.test("a payment that is late takes the timeslot again while that is free, until it starts", async (t) => {
   for (const now of [afterHold, "2026-03-09T08:59:59.999Z"]) {
     await t.step(now, async () => {
-      restart(till);
-      const held = await payTooLate(till);
-      till.server.clock.set(now);
-      await deliver(till, held.completed);
+      reset(world);
+      const held = await payTooLate(world);
+      world.server.clock.set(now);
+      await deliver(world, held.completed);
       const expected: Booking = {
         ...held.booking,
         status: "confirmed",
@@ -62,31 +62,37 @@ Deno.test("a payment that is late takes the timeslot again while that is free, u
         cancellationReason: null,
         updatedAt: now,
       };
-      assert.deepEqual(await read(till, held), expected);
-      assert.deepEqual(await eventsOf(till, held), ["cancelled", "timeslot freed", "confirmed", "timeslot taken"]);
+      assert.deepEqual(await read(world, held), expected);
+      assert.deepEqual(await eventsOf(world, held), ["cancelled", "timeslot freed", "confirmed", "timeslot taken"]);
       const { id: timeslotId, roomId } = held.timeslot;
-      const rival = { token: await till.server.token("bob"), body: { roomId, timeslotId } };
-      await till.server.refused("timeslot_unavailable", "createBooking", rival);
-      await till.server.work();
-      assert.equal(givenBack(till, held.payment), 0);
+      const rival = { token: await world.server.token("bob"), body: { roomId, timeslotId } };
+      await world.server.refused("timeslot_unavailable", "createBooking", rival);
+      await world.server.work();
+      assert.equal(refundedCents(world, held.payment), 0);
     });
   }
 });
 
 Deno.test("a payment that comes after the hold, but before anybody has noticed, is in time", async () => {
-  const held = await newHeld(till);
-  till.server.clock.set(afterHold);
-  await pay(till, held.session);
-  await till.server.sweep();
-  assert.deepEqual(await moneyOf(till, held), paidInFull);
-  assert.deepEqual(await eventsOf(till, held), ["confirmed"]);
+  const held = await newHeldBooking(world);
+  world.server.clock.set(afterHold);
+  await pay(world, held.session);
+  await world.server.sweep();
+  assert.deepEqual(await moneyOf(world, held), paidInFull);
+  assert.deepEqual(await eventsOf(world, held), ["confirmed"]);
 });
 
 Deno.test("a payment that is late goes back in full when the timeslot cannot be had any more", async (t) => {
-  const { server } = till;
-  const obstacles: Record<string, { arise(held: Held): Promise<unknown>; event?: string }> = {
-    "somebody else holds it": { arise: ({ timeslot }) => hold(till, timeslot, "bob"), event: "timeslot taken" },
-    "the same guest has booked it again": { arise: ({ timeslot }) => hold(till, timeslot), event: "timeslot taken" },
+  const { server } = world;
+  const obstacles: Record<string, { arise(held: HeldBooking): Promise<unknown>; event?: string }> = {
+    "somebody else holds it": {
+      arise: ({ timeslot }) => holdTimeslot(world, timeslot, "bob"),
+      event: "timeslot taken",
+    },
+    "the same guest has booked it again": {
+      arise: ({ timeslot }) => holdTimeslot(world, timeslot),
+      event: "timeslot taken",
+    },
     "it has started": { arise: () => Promise.resolve(server.clock.set("2026-03-09T09:00:00.000Z")) },
     "the room takes no bookings any more": {
       arise: async ({ timeslot: { roomId } }) =>
@@ -96,30 +102,30 @@ Deno.test("a payment that is late goes back in full when the timeslot cannot be 
   };
   for (const [name, { arise, event }] of Object.entries(obstacles)) {
     await t.step(name, async () => {
-      restart(till);
-      const held = await payTooLate(till);
+      reset(world);
+      const held = await payTooLate(world);
       await arise(held);
-      await deliver(till, held.completed);
-      const { cancellationReason } = await read(till, held);
+      await deliver(world, held.completed);
+      const { cancellationReason } = await read(world, held);
       assert.equal(cancellationReason, "hold_expired");
-      assert.deepEqual(await moneyOf(till, held), {
-        ...givenBackInFull,
+      assert.deepEqual(await moneyOf(world, held), {
+        ...refundedInFull,
         paymentStatus: "refund_pending",
         amountRefunded: 0,
       });
       await server.work();
-      assert.deepEqual(await moneyOf(till, held), givenBackInFull);
+      assert.deepEqual(await moneyOf(world, held), refundedInFull);
       const events = ["cancelled", "timeslot freed", ...(event === undefined ? [] : [event]), "refunded"];
-      assert.deepEqual(await eventsOf(till, held), events);
-      assert.equal(givenBack(till, held.payment), 6_000);
+      assert.deepEqual(await eventsOf(world, held), events);
+      assert.equal(refundedCents(world, held.payment), 6_000);
     });
   }
 });
 
 Deno.test("a payment of a booking that was cancelled goes back in full, whoever cancelled it", async (t) => {
-  const { server } = till;
-  const ways: Record<string, (held: Held) => Promise<unknown>> = {
-    user_request: (held) => cancel(till, held),
+  const { server } = world;
+  const ways: Record<string, (held: HeldBooking) => Promise<unknown>> = {
+    user_request: (held) => cancel(world, held),
     admin_request: async ({ booking: { id: bookingId } }) => {
       const token = await server.token("admin", "admin");
       await server.ok("updateBookingStatus", { token, params: { bookingId }, body: { status: "cancelled" } });
@@ -127,24 +133,24 @@ Deno.test("a payment of a booking that was cancelled goes back in full, whoever 
   };
   for (const [reason, way] of Object.entries(ways)) {
     await t.step(reason, async () => {
-      restart(till);
-      const held = await newHeld(till);
-      const payment = till.stripe.pay(held.session);
+      reset(world);
+      const held = await newHeldBooking(world);
+      const payment = world.stripe.pay(held.session);
       await way(held);
       // Nothing of the tiers: what was cancelled before it was paid owes nothing.
       server.clock.set("2026-03-09T08:00:00.000Z");
-      await deliver(till, await till.stripe.completed(held.session));
+      await deliver(world, await world.stripe.completed(held.session));
       await server.work();
-      assert.deepEqual(await moneyOf(till, held), givenBackInFull);
-      assert.equal((await read(till, held)).cancellationReason, reason);
-      assert.equal(givenBack(till, payment), 6_000);
-      assert.deepEqual(await eventsOf(till, held), ["cancelled", "timeslot freed", "refunded"]);
+      assert.deepEqual(await moneyOf(world, held), refundedInFull);
+      assert.equal((await read(world, held)).cancellationReason, reason);
+      assert.equal(refundedCents(world, payment), 6_000);
+      assert.deepEqual(await eventsOf(world, held), ["cancelled", "timeslot freed", "refunded"]);
     });
   }
 });
 
 Deno.test("a payment of another amount or currency goes back, and a fresh checkout pays the booking", async (t) => {
-  const { server, stripe } = till;
+  const { server, stripe } = world;
   for (
     const { name, odd, jobFirst } of [
       { name: "a cent too little", odd: { amount: 5_999 }, jobFirst: true },
@@ -154,102 +160,102 @@ Deno.test("a payment of another amount or currency goes back, and a fresh checko
     ]
   ) {
     await t.step(name, async () => {
-      restart(till);
-      const held = await newHeld(till);
+      reset(world);
+      const held = await newHeldBooking(world);
       const now = "2026-03-02T10:05:00.000Z";
       server.clock.set(now);
-      const payment = await pay(till, held.session, odd);
+      const payment = await pay(world, held.session, odd);
       const waiting: Booking = { ...held.booking, paymentStatus: "refund_pending", updatedAt: now };
-      assert.deepEqual(await read(till, held), waiting);
-      assert.deepEqual(await eventsOf(till, held), ["payment_failed"]);
+      assert.deepEqual(await read(world, held), waiting);
+      assert.deepEqual(await eventsOf(world, held), ["payment_failed"]);
       if (jobFirst) {
         await server.work();
-        assert.deepEqual(await read(till, held), { ...waiting, paymentStatus: "unpaid" });
-        await deliver(till, await stripe.refunded(payment.id));
-        assert.deepEqual(await eventsOf(till, held), ["payment_failed", "refunded"]);
+        assert.deepEqual(await read(world, held), { ...waiting, paymentStatus: "unpaid" });
+        await deliver(world, await stripe.refunded(payment.id));
+        assert.deepEqual(await eventsOf(world, held), ["payment_failed", "refunded"]);
       }
 
-      const rightPayment = await pay(till, await freshCheckout(till, held));
+      const rightPayment = await pay(world, await freshCheckout(world, held));
       await server.work();
-      assert.deepEqual(await moneyOf(till, held), paidInFull);
-      assert.deepEqual([givenBack(till, payment), givenBack(till, rightPayment)], [payment.amount, 0]);
+      assert.deepEqual(await moneyOf(world, held), paidInFull);
+      assert.deepEqual([refundedCents(world, payment), refundedCents(world, rightPayment)], [payment.amount, 0]);
       const events = jobFirst
         ? ["payment_failed", "refunded", "confirmed"]
         : ["payment_failed", "confirmed", "refunded"];
-      assert.deepEqual(await eventsOf(till, held), events);
+      assert.deepEqual(await eventsOf(world, held), events);
     });
   }
 });
 
 Deno.test("of two payments by two checkouts one pays the booking and the other goes back, whichever is told first", async (t) => {
-  const { server, stripe } = till;
+  const { server, stripe } = world;
   for (const first of ["the older", "the newer"]) {
     await t.step(`${first} is told first`, async () => {
-      restart(till);
-      const held = await newHeld(till);
+      reset(world);
+      const held = await newHeldBooking(world);
       const older = stripe.pay(held.session);
-      const session = await freshCheckout(till, held);
+      const session = await freshCheckout(world, held);
       const newer = stripe.pay(session);
       const told = [await stripe.completed(held.session), await stripe.completed(session)];
       if (first === "the newer") told.reverse();
-      for (const webhook of told) await deliver(till, webhook);
-      assert.deepEqual(await moneyOf(till, held), { ...paidInFull, paymentStatus: "refund_pending" });
+      for (const webhook of told) await deliver(world, webhook);
+      assert.deepEqual(await moneyOf(world, held), { ...paidInFull, paymentStatus: "refund_pending" });
       await server.work();
-      assert.deepEqual(await moneyOf(till, held), paidInFull);
+      assert.deepEqual(await moneyOf(world, held), paidInFull);
       assert.deepEqual(
-        [givenBack(till, older), givenBack(till, newer)],
+        [refundedCents(world, older), refundedCents(world, newer)],
         first === "the older" ? [0, 6_000] : [6_000, 0],
       );
-      assert.deepEqual(await eventsOf(till, held), ["confirmed", "refunded"]);
+      assert.deepEqual(await eventsOf(world, held), ["confirmed", "refunded"]);
       // What is left is what a cancellation gives back.
-      await cancel(till, held);
+      await cancel(world, held);
       await server.work();
-      assert.deepEqual(await moneyOf(till, held), givenBackInFull);
-      assert.equal(givenBack(till, older) + givenBack(till, newer), 12_000);
+      assert.deepEqual(await moneyOf(world, held), refundedInFull);
+      assert.equal(refundedCents(world, older) + refundedCents(world, newer), 12_000);
     });
   }
 });
 
 Deno.test("a payment of a booking that an admin has confirmed goes back", async () => {
-  const held = await newHeld(till);
-  const payment = till.stripe.pay(held.session);
-  await confirm(till.server, held.booking);
-  await deliver(till, await till.stripe.completed(held.session));
-  assert.deepEqual(await moneyOf(till, held), { ...paidInFull, paymentStatus: "refund_pending" });
-  await till.server.work();
-  assert.deepEqual(await moneyOf(till, held), paidInFull);
-  assert.equal(givenBack(till, payment), 6_000);
-  assert.deepEqual(await eventsOf(till, held), ["confirmed", "refunded"]);
+  const held = await newHeldBooking(world);
+  const payment = world.stripe.pay(held.session);
+  await confirm(world.server, held.booking);
+  await deliver(world, await world.stripe.completed(held.session));
+  assert.deepEqual(await moneyOf(world, held), { ...paidInFull, paymentStatus: "refund_pending" });
+  await world.server.work();
+  assert.deepEqual(await moneyOf(world, held), paidInFull);
+  assert.equal(refundedCents(world, payment), 6_000);
+  assert.deepEqual(await eventsOf(world, held), ["confirmed", "refunded"]);
 });
 
 Deno.test("a second payment that could not go back stays in sight when the booking is cancelled", async () => {
-  const { server, stripe } = till;
-  const held = await newHeld(till);
+  const { server, stripe } = world;
+  const held = await newHeldBooking(world);
   const payment = stripe.pay(held.session);
   await confirm(server, held.booking);
-  await deliver(till, await stripe.completed(held.session));
+  await deliver(world, await stripe.completed(held.session));
   stripe.fault = { kind: 402, on: /^POST \/v1\/refunds$/ };
   await server.work();
   stripe.fault = undefined;
-  assert.equal((await read(till, held)).paymentStatus, "refund_failed");
-  await cancel(till, held);
-  assert.equal((await read(till, held)).paymentStatus, "refund_failed");
-  await retry(till, held);
+  assert.equal((await read(world, held)).paymentStatus, "refund_failed");
+  await cancel(world, held);
+  assert.equal((await read(world, held)).paymentStatus, "refund_failed");
+  await retry(world, held);
   await server.work();
-  assert.equal((await read(till, held)).paymentStatus, "refunded");
-  assert.equal(givenBack(till, payment), 6_000);
+  assert.equal((await read(world, held)).paymentStatus, "refunded");
+  assert.equal(refundedCents(world, payment), 6_000);
 });
 
 Deno.test("a pending booking that is moved closes its checkout, and what was paid there meanwhile is held against the new price", async (t) => {
-  const { server, stripe } = till;
+  const { server, stripe } = world;
   /** Alice's booking of an hour, and timeslots of the same room to move to. */
   const newMovable = async () => {
-    restart(till);
+    reset(world);
     const room = await newRoom(server);
     const [hour, otherHour] = await newTimeslots(server, room, { date: "2026-03-09" });
     const [halfHour] = await newTimeslots(server, room, { date: "2026-03-10", slotDuration: 30 });
     assert(hour && otherHour && halfHour);
-    const held = await hold(till, hour);
+    const held = await holdTimeslot(world, hour);
     const move = async (newTimeslotId: number) => {
       const params = { bookingId: held.booking.id };
       const request = { token: await server.token("alice"), params, body: { newTimeslotId } };
@@ -263,24 +269,24 @@ Deno.test("a pending booking that is moved closes its checkout, and what was pai
     assert.equal((await move(halfHour.id)).price, 30);
     await server.work();
     assert.equal(stripe.sessions.get(held.session)?.status, "expired");
-    const payment = await pay(till, await freshCheckout(till, held));
+    const payment = await pay(world, await freshCheckout(world, held));
     assert.equal(payment.amount, 3_000);
-    assert.deepEqual(await moneyOf(till, held), { ...paidInFull, amountPaid: 30 });
+    assert.deepEqual(await moneyOf(world, held), { ...paidInFull, amountPaid: 30 });
   });
 
   await t.step("the old price was paid: it goes back", async () => {
     const { held, halfHour, move } = await newMovable();
     const old = stripe.pay(held.session);
     await move(halfHour.id);
-    await deliver(till, await stripe.completed(held.session));
-    assert.equal((await read(till, held)).status, "pending");
+    await deliver(world, await stripe.completed(held.session));
+    assert.equal((await read(world, held)).status, "pending");
     await server.work();
-    assert.equal(givenBack(till, old), 6_000);
-    assert.equal((await read(till, held)).paymentStatus, "unpaid");
-    const payment = await pay(till, await freshCheckout(till, held));
-    assert.deepEqual(await moneyOf(till, held), { ...paidInFull, amountPaid: 30 });
-    assert.equal(givenBack(till, payment), 0);
-    const events = (await eventsOf(till, held)).filter((event) => !event.startsWith("timeslot"));
+    assert.equal(refundedCents(world, old), 6_000);
+    assert.equal((await read(world, held)).paymentStatus, "unpaid");
+    const payment = await pay(world, await freshCheckout(world, held));
+    assert.deepEqual(await moneyOf(world, held), { ...paidInFull, amountPaid: 30 });
+    assert.equal(refundedCents(world, payment), 0);
+    const events = (await eventsOf(world, held)).filter((event) => !event.startsWith("timeslot"));
     assert.deepEqual(events, ["rescheduled", "payment_failed", "refunded", "confirmed"]);
   });
 
@@ -288,44 +294,44 @@ Deno.test("a pending booking that is moved closes its checkout, and what was pai
     const { held, otherHour, move } = await newMovable();
     const payment = stripe.pay(held.session);
     await move(otherHour.id);
-    await deliver(till, await stripe.completed(held.session));
+    await deliver(world, await stripe.completed(held.session));
     await server.work();
-    assert.deepEqual(await moneyOf(till, held), paidInFull);
-    assert.equal((await read(till, held)).timeslotId, otherHour.id);
-    assert.equal(givenBack(till, payment), 0);
+    assert.deepEqual(await moneyOf(world, held), paidInFull);
+    assert.equal((await read(world, held)).timeslotId, otherHour.id);
+    assert.equal(refundedCents(world, payment), 0);
   });
 });
 
 Deno.test("a checkout that expires is told while nothing else can be paid, and the booking stays held", async () => {
-  const { server, stripe } = till;
-  const held = await newHeld(till);
+  const { server, stripe } = world;
+  const held = await newHeldBooking(world);
   const older = held.session;
-  const session = await freshCheckout(till, held);
+  const session = await freshCheckout(world, held);
   await server.work();
-  await deliver(till, await stripe.expired(older));
-  assert.deepEqual(await eventsOf(till, held), []);
-  await deliver(till, await stripe.expired(session));
-  assert.deepEqual(await eventsOf(till, held), ["payment_failed"]);
-  assert.deepEqual(await read(till, held), held.booking);
-  await pay(till, await freshCheckout(till, held));
-  assert.deepEqual(await moneyOf(till, held), paidInFull);
-  await deliver(till, await stripe.expired(session));
-  assert.deepEqual(await eventsOf(till, held), ["payment_failed", "confirmed"]);
+  await deliver(world, await stripe.expired(older));
+  assert.deepEqual(await eventsOf(world, held), []);
+  await deliver(world, await stripe.expired(session));
+  assert.deepEqual(await eventsOf(world, held), ["payment_failed"]);
+  assert.deepEqual(await read(world, held), held.booking);
+  await pay(world, await freshCheckout(world, held));
+  assert.deepEqual(await moneyOf(world, held), paidInFull);
+  await deliver(world, await stripe.expired(session));
+  assert.deepEqual(await eventsOf(world, held), ["payment_failed", "confirmed"]);
 });
 
 Deno.test("money that takes days to arrive confirms the booking when it arrives, and not before", async (t) => {
-  const { server, stripe } = till;
+  const { server, stripe } = world;
   for (const outcome of ["succeeded", "failed"] as const) {
     await t.step(outcome, async () => {
-      restart(till);
-      const held = await newHeld(till);
+      reset(world);
+      const held = await newHeldBooking(world);
       stripe.pay(held.session, { delayed: true });
-      await deliver(till, await stripe.completed(held.session));
-      assert.deepEqual(await read(till, held), held.booking);
-      await expireHolds(till);
+      await deliver(world, await stripe.completed(held.session));
+      assert.deepEqual(await read(world, held), held.booking);
+      await expireHolds(world);
       await server.work();
-      await deliver(till, await stripe.settled(held.session, outcome));
-      const { status, paymentStatus } = await read(till, held);
+      await deliver(world, await stripe.settled(held.session, outcome));
+      const { status, paymentStatus } = await read(world, held);
       const expected = outcome === "succeeded" ? ["confirmed", "paid"] : ["cancelled", "unpaid"];
       assert.deepEqual([status, paymentStatus], expected);
     });
@@ -333,42 +339,45 @@ Deno.test("money that takes days to arrive confirms the booking when it arrives,
 });
 
 Deno.test("two late payments: one at most has the timeslot, and what has none goes back", async (t) => {
-  const { server, stripe } = till;
+  const { server, stripe } = world;
   for (const isFree of [true, false]) {
     await t.step(isFree ? "the timeslot is free" : "somebody else has the timeslot", async () => {
-      restart(till);
-      const held = await newHeld(till);
+      reset(world);
+      const held = await newHeldBooking(world);
       const first = stripe.pay(held.session);
-      const session = await freshCheckout(till, held);
+      const session = await freshCheckout(world, held);
       const second = stripe.pay(session);
-      await expireHolds(till);
-      if (!isFree) await hold(till, held.timeslot, "bob");
-      for (const paid of [held.session, session]) await deliver(till, await stripe.completed(paid));
+      await expireHolds(world);
+      if (!isFree) await holdTimeslot(world, held.timeslot, "bob");
+      for (const paid of [held.session, session]) await deliver(world, await stripe.completed(paid));
       await server.work();
-      assert.deepEqual(await moneyOf(till, held), isFree ? paidInFull : givenBackInFull);
-      assert.deepEqual([givenBack(till, first), givenBack(till, second)], isFree ? [0, 6_000] : [6_000, 6_000]);
+      assert.deepEqual(await moneyOf(world, held), isFree ? paidInFull : refundedInFull);
+      assert.deepEqual(
+        [refundedCents(world, first), refundedCents(world, second)],
+        isFree ? [0, 6_000] : [6_000, 6_000],
+      );
     });
   }
 
   await t.step("the first is of another amount", async () => {
-    restart(till);
-    const held = await newHeld(till);
+    reset(world);
+    const held = await newHeldBooking(world);
     const odd = stripe.pay(held.session, { amount: 5_000 });
-    const session = await freshCheckout(till, held);
+    const session = await freshCheckout(world, held);
     stripe.pay(session);
-    await expireHolds(till);
-    await deliver(till, await stripe.completed(held.session));
+    await expireHolds(world);
+    await deliver(world, await stripe.completed(held.session));
     await server.work();
-    assert.equal(givenBack(till, odd), 5_000);
+    assert.equal(refundedCents(world, odd), 5_000);
     // The second one is found when its session is closed, before Stripe's message of it.
-    assert.deepEqual(await moneyOf(till, held), paidInFull);
-    await deliver(till, await stripe.completed(session));
-    assert.deepEqual(await moneyOf(till, held), paidInFull);
+    assert.deepEqual(await moneyOf(world, held), paidInFull);
+    await deliver(world, await stripe.completed(session));
+    assert.deepEqual(await moneyOf(world, held), paidInFull);
   });
 });
 
 Deno.test("a checkout of which the guest was never told can be paid all the same", async () => {
-  const { server, stripe } = till;
+  const { server, stripe } = world;
   const { timeslot: { id: timeslotId, roomId } } = await newRoomWithTimeslot(server);
   stripe.fault = { kind: "garbage", on: /^POST/, takesEffect: true };
   const request = { token: await server.token("alice"), body: { roomId, timeslotId } };
@@ -377,31 +386,31 @@ Deno.test("a checkout of which the guest was never told can be paid all the same
   stripe.fault = undefined;
   const lost = stripe.sessions.keys().toArray().at(-1);
   assert(lost);
-  const session = await freshCheckout(till, { booking });
+  const session = await freshCheckout(world, { booking });
   const second = stripe.pay(session);
-  const first = await pay(till, lost);
-  assert.deepEqual(await moneyOf(till, { booking }), paidInFull);
-  await deliver(till, await stripe.completed(session));
+  const first = await pay(world, lost);
+  assert.deepEqual(await moneyOf(world, { booking }), paidInFull);
+  await deliver(world, await stripe.completed(session));
   await server.work();
-  assert.deepEqual(await moneyOf(till, { booking }), paidInFull);
-  assert.deepEqual([givenBack(till, first), givenBack(till, second)], [0, 6_000]);
+  assert.deepEqual(await moneyOf(world, { booking }), paidInFull);
+  assert.deepEqual([refundedCents(world, first), refundedCents(world, second)], [0, 6_000]);
 });
 
 Deno.test("one of two refunds that failed stays in sight until it is tried again, whatever becomes of the other", async () => {
-  const { server, stripe } = till;
-  const held = await newHeld(till);
-  const odd = await pay(till, held.session, { amount: 5_000 });
+  const { server, stripe } = world;
+  const held = await newHeldBooking(world);
+  const odd = await pay(world, held.session, { amount: 5_000 });
   stripe.fault = { kind: 402, on: /^POST \/v1\/refunds$/ };
   await server.work();
   stripe.fault = undefined;
-  const right = await pay(till, await freshCheckout(till, held));
-  assert.deepEqual(await moneyOf(till, held), { ...paidInFull, paymentStatus: "refund_failed" });
-  await cancel(till, held);
+  const right = await pay(world, await freshCheckout(world, held));
+  assert.deepEqual(await moneyOf(world, held), { ...paidInFull, paymentStatus: "refund_failed" });
+  await cancel(world, held);
   await server.work();
-  assert.equal(givenBack(till, right), 6_000);
-  assert.deepEqual(await moneyOf(till, held), { ...givenBackInFull, paymentStatus: "refund_failed" });
-  assert.equal((await retry(till, held)).refundAmount, 50);
+  assert.equal(refundedCents(world, right), 6_000);
+  assert.deepEqual(await moneyOf(world, held), { ...refundedInFull, paymentStatus: "refund_failed" });
+  assert.equal((await retry(world, held)).refundAmount, 50);
   await server.work();
-  assert.deepEqual(await moneyOf(till, held), givenBackInFull);
-  assert.deepEqual([givenBack(till, odd), givenBack(till, right)], [5_000, 6_000]);
+  assert.deepEqual(await moneyOf(world, held), refundedInFull);
+  assert.deepEqual([refundedCents(world, odd), refundedCents(world, right)], [5_000, 6_000]);
 });

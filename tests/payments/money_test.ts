@@ -8,7 +8,7 @@ import { sql } from "kysely";
 import assert from "node:assert/strict";
 import type { Booking } from "../../generated/contract.ts";
 import { newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
-import { newCheckout, newEventId, pay, reportRefund, tell } from "../support/sandbox_payments.ts";
+import { deliverEvent, newCheckout, newEventId, pay, reportRefund } from "../support/sandbox_payments.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 
 const env = { PAYMENT_PROVIDER: "sandbox" };
@@ -210,9 +210,9 @@ Deno.test("whatever happens to a booking, its amounts, the provider's and the re
     assert.equal(checkout.booking.price, euros(model.price));
     const params = { bookingId };
     const told: (() => Promise<void>)[] = [];
-    const deliver = async (event: Parameters<typeof tell>[1]) => {
-      told.push(() => tell(server, event));
-      await tell(server, event);
+    const deliver = async (event: Parameters<typeof deliverEvent>[1]) => {
+      told.push(() => deliverEvent(server, event));
+      await deliverEvent(server, event);
     };
 
     for (const step of steps) {

@@ -11,61 +11,66 @@ import {
   deliver,
   expireHolds,
   freshCheckout,
-  givenBack,
-  givenBackInFull,
-  type Held,
-  hold,
+  type HeldBooking,
+  holdTimeslot,
   moneyOf,
-  newHeld,
-  openTill,
+  newHeldBooking,
   paidInFull,
   read,
-  restart,
-  type Till,
-} from "./paying.ts";
+  refundedCents,
+  refundedInFull,
+  reset,
+  startWorld,
+  type World,
+} from "./world.ts";
 
 /** One server for all tests here: each has bookings of its own. */
-let till: Till;
+let world: World & AsyncDisposable;
 Deno.test.beforeAll(async () => {
-  till = await openTill();
+  world = await startWorld();
 });
-Deno.test.afterAll(async () => await till[Symbol.asyncDispose]());
-Deno.test.beforeEach(() => restart(till));
+Deno.test.afterAll(async () => await world[Symbol.asyncDispose]());
+Deno.test.beforeEach(() => reset(world));
 
 const rounds = 4;
 
 interface Rival {
   /** Gets ready, and gives what is done at the same moment. */
-  prepare(till: Till, held: Held, other: Timeslot): Promise<() => Promise<Answer | void>>;
+  prepare(world: World, held: HeldBooking, other: Timeslot): Promise<() => Promise<Answer | void>>;
   /** Cents of all that was paid which stay in the end, by the status that the rival was answered with. */
   kept: Record<string, number>;
 }
 
 /** A request about alice's booking. */
-async function request({ server }: Till, { booking }: Held, role: "user" | "admin", body?: unknown): Promise<Call> {
+async function request(
+  { server }: World,
+  { booking }: HeldBooking,
+  role: "user" | "admin",
+  body?: unknown,
+): Promise<Call> {
   const token = await server.token(role === "admin" ? "admin" : "alice", role);
   return { token, params: { bookingId: booking.id }, ...(body === undefined ? {} : { body }) };
 }
 
 const rivals: Record<string, Rival> = {
   "its user cancels it": {
-    async prepare(till, held) {
-      const call = await request(till, held, "user");
-      return () => till.server.call("cancelBooking", call);
+    async prepare(world, held) {
+      const call = await request(world, held, "user");
+      return () => world.server.call("cancelBooking", call);
     },
     kept: { 200: 0 },
   },
   "an admin cancels it": {
-    async prepare(till, held) {
-      const call = await request(till, held, "admin", { status: "cancelled" });
-      return () => till.server.call("updateBookingStatus", call);
+    async prepare(world, held) {
+      const call = await request(world, held, "admin", { status: "cancelled" });
+      return () => world.server.call("updateBookingStatus", call);
     },
     kept: { 200: 0 },
   },
   "an admin confirms it": {
-    async prepare(till, held) {
-      const call = await request(till, held, "admin", { status: "confirmed" });
-      return () => till.server.call("updateBookingStatus", call);
+    async prepare(world, held) {
+      const call = await request(world, held, "admin", { status: "confirmed" });
+      return () => world.server.call("updateBookingStatus", call);
     },
     // It was paid elsewhere, and what was paid here goes back; or it was paid here, and the admin is refused.
     kept: { 200: 0, 400: 6_000 },
@@ -78,18 +83,18 @@ const rivals: Record<string, Rival> = {
     kept: { none: 6_000 },
   },
   "its user moves it": {
-    async prepare(till, held, { id: newTimeslotId }) {
-      const call = await request(till, held, "user", { newTimeslotId });
-      return () => till.server.call("rescheduleBooking", call);
+    async prepare(world, held, { id: newTimeslotId }) {
+      const call = await request(world, held, "user", { newTimeslotId });
+      return () => world.server.call("rescheduleBooking", call);
     },
     kept: { 200: 6_000 },
   },
   "its user pays a second time": {
-    async prepare(till, held) {
-      const session = await freshCheckout(till, held);
-      till.stripe.pay(session);
-      const completed = await till.stripe.completed(session);
-      return () => deliver(till, completed);
+    async prepare(world, held) {
+      const session = await freshCheckout(world, held);
+      world.stripe.pay(session);
+      const completed = await world.stripe.completed(session);
+      return () => deliver(world, completed);
     },
     kept: { none: 6_000 },
   },
@@ -97,35 +102,35 @@ const rivals: Record<string, Rival> = {
 
 for (const [name, { prepare, kept }] of Object.entries(rivals)) {
   Deno.test(`a booking is paid and at the same moment ${name}: the money adds up`, async () => {
-    const { server, stripe } = till;
+    const { server, stripe } = world;
     const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
     for (let round = 0; round < rounds; round++) {
-      restart(till);
+      reset(world);
       const [slot, other] = slots.splice(0, 2);
       assert(slot && other);
-      const held = await hold(till, slot);
+      const held = await holdTimeslot(world, slot);
       const known = stripe.payments.size;
       stripe.pay(held.session);
       const completed = await stripe.completed(held.session);
-      const act = await prepare(till, held, other);
+      const act = await prepare(world, held, other);
       const paid = stripe.payments.values().toArray().slice(known);
       // Each is the first to be sent in half of the rounds.
       const early = round % 2 === 0 ? act() : undefined;
-      const delivered = deliver(till, completed);
+      const delivered = deliver(world, completed);
       const [answer] = await Promise.all([early ?? act(), delivered]);
       await server.work();
-      const money = await moneyOf(till, held);
-      const left = paid.reduce((sum, payment) => sum + payment.amount - givenBack(till, payment), 0);
+      const money = await moneyOf(world, held);
+      const left = paid.reduce((sum, payment) => sum + payment.amount - refundedCents(world, payment), 0);
       const status = String(answer?.status ?? "none");
-      const expected = money.status === "cancelled" ? givenBackInFull : paidInFull;
+      const expected = money.status === "cancelled" ? refundedInFull : paidInFull;
       assert.deepEqual({ status, money, left }, { status, money: expected, left: kept[status] });
-      assert.equal(await countJobs(till), 0);
+      assert.equal(await countJobs(world), 0);
     }
   });
 }
 
 /** What the feed says of a timeslot in the end. */
-async function lastOfTimeslot({ server }: Till, { id }: Timeslot): Promise<string | undefined> {
+async function lastOfTimeslot({ server }: World, { id }: Timeslot): Promise<string | undefined> {
   const { rows } = await sql<{ type: string }>`
     select type from booking_events where type in ('taken', 'freed') and (data ->> 'timeslot_id')::bigint = ${id}
     order by transaction_id desc, id desc limit 1
@@ -134,7 +139,7 @@ async function lastOfTimeslot({ server }: Till, { id }: Timeslot): Promise<strin
 }
 
 Deno.test("a late payment that takes its timeslot again as a rival gives it up is told behind that", async () => {
-  const { server, stripe } = till;
+  const { server, stripe } = world;
   const bob = await server.token("bob");
   const slots = await newTimeslots(server, await newRoom(server), {
     date: "2026-03-09",
@@ -142,27 +147,27 @@ Deno.test("a late payment that takes its timeslot again as a rival gives it up i
     workingHours: { start: "08:00", end: "18:00" },
   });
   for (const slot of slots) {
-    restart(till);
-    const late = await hold(till, slot);
+    reset(world);
+    const late = await holdTimeslot(world, slot);
     stripe.pay(late.session);
     const completed = await stripe.completed(late.session);
-    await expireHolds(till);
-    const rival = await hold(till, slot, "bob");
+    await expireHolds(world);
+    const rival = await holdTimeslot(world, slot, "bob");
     await Promise.all([
-      deliver(till, completed),
+      deliver(world, completed),
       server.ok("cancelBooking", { token: bob, params: { bookingId: rival.booking.id } }),
     ]);
-    const { status } = await read(till, late);
-    assert.equal(await lastOfTimeslot(till, slot), status === "confirmed" ? "taken" : "freed");
+    const { status } = await read(world, late);
+    assert.equal(await lastOfTimeslot(world, slot), status === "confirmed" ? "taken" : "freed");
   }
 });
 
 Deno.test("a payment knows when another transaction has overtaken it", async () => {
-  const { server } = till;
+  const { server } = world;
   const { db } = server;
-  const held = await newHeld(till);
-  await expireHolds(till);
-  const rival = await hold(till, held.timeslot, "bob");
+  const held = await newHeldBooking(world);
+  await expireHolds(world);
+  const rival = await holdTimeslot(world, held.timeslot, "bob");
   const { id: checkoutId } = await db.selectFrom("checkouts").select("id")
     .where("booking_id", "=", held.booking.id).executeTakeFirstOrThrow();
   const told = { checkoutId, provider: "stripe" };

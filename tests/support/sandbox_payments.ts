@@ -1,4 +1,4 @@
-/** The sandbox's payment provider for tests: pays checkouts and delivers the provider's events. */
+/** The sandbox's payment provider, used by tests: the guest's steps on its page, and its events to the server. */
 import assert from "node:assert/strict";
 import type { Booking, Timeslot } from "../../generated/contract.ts";
 import { isSandboxPayments, type SandboxEvent } from "../../src/payments/sandbox.ts";
@@ -7,11 +7,11 @@ import type { TestServer } from "./server.ts";
 export interface NewCheckout {
   booking: Booking;
   checkoutUrl: string;
-  /** The id of the checkout at the provider. */
+  /** Its id at the provider. */
   checkout: string;
 }
 
-/** A pending booking of `subject` and its checkout. */
+/** A pending booking of `subject`, and the page of its payment. */
 export async function newCheckout(
   server: TestServer,
   subject: string,
@@ -23,13 +23,13 @@ export async function newCheckout(
   return { booking, checkoutUrl, checkout: checkoutIn(checkoutUrl) };
 }
 
-/** The id of the checkout of this URL. */
+/** The provider's id of the checkout at this address. */
 export function checkoutIn(checkoutUrl: string): string {
   return new URL(checkoutUrl).pathname.split("/").at(-1) ?? "";
 }
 
 /** Delivers a signed event, as the provider does. */
-export async function tell(server: TestServer, event: SandboxEvent): Promise<void> {
+export async function deliverEvent(server: TestServer, event: SandboxEvent): Promise<void> {
   assert(isSandboxPayments(server.payments), "the server has PAYMENT_PROVIDER=sandbox");
   const { body, headers } = await server.payments.sign(event);
   const signature = { "Sandbox-Signature": headers.get("Sandbox-Signature") ?? "" };
@@ -37,7 +37,7 @@ export async function tell(server: TestServer, event: SandboxEvent): Promise<voi
 }
 
 let events = 0;
-/** An event id that no other test of this shard has. */
+/** An id that no event of this shard has had. */
 export function newEventId(): string {
   return `event_${++events}`;
 }
@@ -45,20 +45,20 @@ export function newEventId(): string {
 /** Pays a booking in full. */
 export async function pay(server: TestServer, { checkout, booking: { price, currency } }: NewCheckout): Promise<void> {
   const payment = { payment: `payment_of_${checkout}`, cents: Math.round(price * 100), currency };
-  await tell(server, { id: newEventId(), type: "paid", checkout, ...payment });
+  await deliverEvent(server, { id: newEventId(), type: "paid", checkout, ...payment });
 }
 
-/** Reports `cents` as the total refunded so far of the payment by {@link pay}. */
+/** Reports that `cents` of the payment by {@link pay} have been refunded in all. */
 export async function reportRefund(
   server: TestServer,
   { checkout, booking: { currency } }: NewCheckout,
   cents: number,
 ): Promise<void> {
   const payment = { payment: `payment_of_${checkout}`, cents, currency };
-  await tell(server, { id: newEventId(), type: "refunded", checkout, ...payment });
+  await deliverEvent(server, { id: newEventId(), type: "refunded", checkout, ...payment });
 }
 
-/** Types of the events of a booking, oldest first. */
+/** Types of the events of a booking, in their order. */
 export async function eventTypes(server: TestServer, { id, userId }: Booking): Promise<string[]> {
   await server.settled();
   const token = await server.token("admin", "admin");

@@ -1,26 +1,26 @@
-/** A server that is paid through the stand-in for Stripe, and what guests, Stripe and the operator do with both. */
+/** A server that takes payments through the stand-in for Stripe, and the steps of guests, Stripe and the operator. */
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import type { Booking, Operations, Room, Timeslot } from "../../generated/contract.ts";
 import type { Webhook } from "../../src/payments/provider.ts";
 import { newRoomWithTimeslot } from "../support/builders.ts";
-import { type Answer, startServer, type TestServer, type TestServerOptions } from "../support/server.ts";
+import { type Answer, sharedServer, startServer, type TestServer, type TestServerOptions } from "../support/server.ts";
 import { startStripe, type StripePayment, type StripeRequest, type StripeStandIn } from "../support/stripe_stand_in.ts";
 
-/** When the clock of a till starts. */
+/** The start of a world's clock. */
 export const start = "2026-03-02T10:00:00.000Z";
-/** After the hold of a booking that was made at the start. */
+/** After the hold of a booking that was created at the start. */
 export const afterHold = "2026-03-02T10:16:00.000Z";
 /** Fifteen hours before the timeslot of `newRoomWithTimeslot`: a cancellation refunds half. */
 export const inHalfTier = "2026-03-08T18:00:00.000Z";
 
-export interface Till extends AsyncDisposable {
+export interface World {
   server: TestServer;
   stripe: StripeStandIn;
 }
 
 /** A server and an account at Stripe, both of their own. */
-export async function openTill({ env, ...options }: TestServerOptions = {}): Promise<Till> {
+export async function startWorld({ env, ...options }: TestServerOptions = {}): Promise<World & AsyncDisposable> {
   const stripe = await startStripe();
   const server = await startServer({ ...options, env: { ...stripe.env, ...env } });
   return {
@@ -33,17 +33,33 @@ export async function openTill({ env, ...options }: TestServerOptions = {}): Pro
   };
 }
 
-/** Takes the clock back and ends what befalls Stripe, for a step with bookings of its own. */
-export function restart({ server, stripe }: Till): void {
+let sharedStripe: ReturnType<typeof startStripe> | undefined;
+Deno.test.afterAll(async () => {
+  await (await sharedStripe)?.[Symbol.asyncDispose]();
+  sharedStripe = undefined;
+});
+
+/**
+ * The world that the tests of a shard share, prepared for one test as `sharedServer` is. Sessions, payments and refunds of
+ * earlier tests are still there.
+ */
+export async function sharedWorld(): Promise<World> {
+  const stripe = await (sharedStripe ??= startStripe());
+  stripe.fault = undefined;
+  return { server: await sharedServer({ env: stripe.env }), stripe };
+}
+
+/** Sets the clock back to the start and ends Stripe's fault, for a step with its own bookings. */
+export function reset({ server, stripe }: World): void {
   server.clock.set(start);
   stripe.fault = undefined;
 }
 
-/** A booking that waits for its payment. */
-export interface Held {
+/** An unpaid booking with its checkout. */
+export interface HeldBooking {
   booking: Booking;
   timeslot: Timeslot;
-  /** The id of the session where it can be paid. */
+  /** The id of the checkout's session at Stripe. */
   session: string;
 }
 
@@ -53,8 +69,8 @@ function sessionOf(checkoutUrl: string | null): string {
   return id;
 }
 
-/** A booking of `subject` in this timeslot, with its checkout. */
-export async function hold({ server }: Till, timeslot: Timeslot, subject = "alice"): Promise<Held> {
+/** Creates a booking of `subject` in this timeslot. */
+export async function holdTimeslot({ server }: World, timeslot: Timeslot, subject = "alice"): Promise<HeldBooking> {
   const { id: timeslotId, roomId } = timeslot;
   const request = { token: await server.token(subject), body: { roomId, timeslotId } };
   const { booking, checkoutUrl } = await server.ok("createBooking", request);
@@ -62,13 +78,13 @@ export async function hold({ server }: Till, timeslot: Timeslot, subject = "alic
 }
 
 /** A room with one timeslot at 60.00 EUR, a week ahead, and alice's booking of it. */
-export async function newHeld(till: Till): Promise<Held & { room: Room }> {
-  const { room, timeslot } = await newRoomWithTimeslot(till.server);
-  return { room, ...await hold(till, timeslot) };
+export async function newHeldBooking(world: World): Promise<HeldBooking & { room: Room }> {
+  const { room, timeslot } = await newRoomWithTimeslot(world.server);
+  return { room, ...await holdTimeslot(world, timeslot) };
 }
 
-/** Asks for a fresh checkout of alice's booking; its session. */
-export async function freshCheckout({ server }: Till, { booking }: { booking: Booking }): Promise<string> {
+/** Creates another checkout of alice's booking and returns its session. */
+export async function freshCheckout({ server }: World, { booking }: { booking: Booking }): Promise<string> {
   const request = { token: await server.token("alice"), params: { bookingId: booking.id } };
   return sessionOf((await server.ok("createCheckout", request)).checkoutUrl);
 }
@@ -78,7 +94,7 @@ export interface Delivery {
   headers?: Record<string, string>;
 }
 
-/** Sends a message of the provider to the webhook. */
+/** Sends an event of the provider to the webhook. */
 export function send(
   server: TestServer,
   { body, headers }: Webhook,
@@ -88,63 +104,63 @@ export function send(
   return server.call("receivePaymentEvent", { params: { provider }, body, headers: { ...signature, ...more } });
 }
 
-/** The same, for a message that has to be taken. */
-export async function deliver({ server }: Pick<Till, "server">, webhook: Webhook): Promise<void> {
+/** Sends an event that the webhook must accept. */
+export async function deliver({ server }: Pick<World, "server">, webhook: Webhook): Promise<void> {
   const answer = await send(server, webhook);
   assert.deepEqual([answer.status, answer.body], [200, { message: "Event received" }]);
 }
 
-/** A guest pays the session, and Stripe tells it. */
+/** A guest pays the session, and Stripe reports it. */
 export async function pay(
-  till: Till,
+  world: World,
   session: string,
   options: { amount?: number; currency?: string } = {},
 ): Promise<StripePayment> {
-  const payment = till.stripe.pay(session, options);
-  await deliver(till, await till.stripe.completed(session));
+  const payment = world.stripe.pay(session, options);
+  await deliver(world, await world.stripe.completed(session));
   return payment;
 }
 
 /** Alice's booking of a week ahead, paid and confirmed. */
-export async function newPaid(till: Till): Promise<Held & { room: Room; payment: StripePayment }> {
-  const held = await newHeld(till);
-  const payment = await pay(till, held.session);
-  assert.equal((await read(till, held)).status, "confirmed");
+export async function newPaidBooking(world: World): Promise<HeldBooking & { room: Room; payment: StripePayment }> {
+  const held = await newHeldBooking(world);
+  const payment = await pay(world, held.session);
+  assert.equal((await read(world, held)).status, "confirmed");
   return { ...held, payment };
 }
 
-/** The operator gives money back by hand, and Stripe tells it. */
-export async function refundByHand(till: Till, { id }: StripePayment, cents: number): Promise<void> {
-  till.stripe.refundInDashboard(id, cents);
-  await deliver(till, await till.stripe.refunded(id));
+/** The operator refunds manually, and Stripe reports it. */
+export async function refundManually(world: World, { id }: StripePayment, cents: number): Promise<void> {
+  world.stripe.refundInDashboard(id, cents);
+  await deliver(world, await world.stripe.refunded(id));
 }
 
 type Cancelled = Operations["cancelBooking"]["answer"]["body"];
 
 /** Alice cancels. */
-export async function cancel({ server }: Till, { booking }: { booking: Booking }): Promise<Cancelled> {
+export async function cancel({ server }: World, { booking }: { booking: Booking }): Promise<Cancelled> {
   return await server.ok("cancelBooking", { token: await server.token("alice"), params: { bookingId: booking.id } });
 }
 
-/** An admin has the failed refunds of the booking tried again. */
-export async function retry({ server }: Till, { booking }: { booking: Booking }): Promise<Cancelled> {
+/** An admin retries the failed refunds of the booking. */
+export async function retry({ server }: World, { booking }: { booking: Booking }): Promise<Cancelled> {
   const token = await server.token("admin", "admin");
   return await server.ok("retryRefund", { token, params: { bookingId: booking.id } });
 }
 
 /** The booking as an admin sees it. */
-export async function read({ server }: Pick<Till, "server">, { booking }: { booking: Booking }): Promise<Booking> {
+export async function read({ server }: Pick<World, "server">, { booking }: { booking: Booking }): Promise<Booking> {
   const token = await server.token("admin", "admin");
   return await server.ok("getBooking", { token, params: { bookingId: booking.id } });
 }
 
-/** What the booking says about money. */
-export async function moneyOf(till: Till, held: { booking: Booking }): Promise<Partial<Booking>> {
-  const { status, paymentStatus, amountPaid, refundAmount, amountRefunded } = await read(till, held);
+/** The money fields of the booking. */
+export async function moneyOf(world: World, held: { booking: Booking }): Promise<Partial<Booking>> {
+  const { status, paymentStatus, amountPaid, refundAmount, amountRefunded } = await read(world, held);
   return { status, paymentStatus, amountPaid, refundAmount, amountRefunded };
 }
 
-/** What a booking of 60.00 EUR says that is paid. */
+/** The money fields of a paid booking of 60.00 EUR. */
 export const paidInFull = {
   status: "confirmed",
   paymentStatus: "paid",
@@ -152,8 +168,8 @@ export const paidInFull = {
   refundAmount: 0,
   amountRefunded: 0,
 };
-/** What it says when it is cancelled and all has been given back. */
-export const givenBackInFull = {
+/** The money fields after it was cancelled and refunded in full. */
+export const refundedInFull = {
   status: "cancelled",
   paymentStatus: "refunded",
   amountPaid: 60,
@@ -161,15 +177,15 @@ export const givenBackInFull = {
   amountRefunded: 60,
 };
 
-/** Lets the hold of everything that is not paid expire. */
-export async function expireHolds({ server }: Till): Promise<void> {
+/** Expires the hold of every unpaid booking. */
+export async function expireHolds({ server }: World): Promise<void> {
   server.clock.set(afterHold);
   await server.sweep();
 }
 
-/** What happened to this booking and to the timeslots of its room, in the order of the feed, without what began it. */
+/** Events of this booking and of its room's timeslots in the order of the feed, without those of its creation. */
 export async function eventsOf(
-  { server }: Pick<Till, "server">,
+  { server }: Pick<World, "server">,
   { booking }: { booking: Booking },
 ): Promise<string[]> {
   await server.settled();
@@ -184,21 +200,21 @@ export async function eventsOf(
   return events.slice(begin + 2);
 }
 
-/** Cents that Stripe has given back of this payment. */
-export function givenBack({ stripe }: Till, { id }: StripePayment): number {
+/** Cents of this payment that Stripe has refunded. */
+export function refundedCents({ stripe }: World, { id }: StripePayment): number {
   const refunds = stripe.refunds.filter(({ status, payment_intent: of }) => status === "succeeded" && of === id);
   return refunds.reduce((sum, { amount }) => sum + amount, 0);
 }
 
-/** Every request for a refund of this payment that reached Stripe, also those that it answered wrongly. */
-export function askedRefunds({ stripe }: Till, { id }: StripePayment): StripeRequest[] {
+/** Every refund request for this payment that reached Stripe, failed ones included. */
+export function refundRequests({ stripe }: World, { id }: StripePayment): StripeRequest[] {
   return stripe.requests.filter(({ method, path, params }) =>
     method === "POST" && path === "/v1/refunds" && params.payment_intent === id
   );
 }
 
-/** Jobs that are left to do. */
-export async function countJobs({ server }: Till): Promise<number> {
+/** The number of jobs in the queue. */
+export async function countJobs({ server }: World): Promise<number> {
   const { rows } = await sql<{ count: number }>`select count(*)::int as count from graphile_worker.jobs`.execute(
     server.db,
   );
