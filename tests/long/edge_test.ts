@@ -1,4 +1,4 @@
-/** What the edge lets through and what it refuses itself. */
+/** The edge: requests that it forwards and requests that it refuses. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { mintToken } from "../../src/auth/tokens.ts";
@@ -24,7 +24,7 @@ interface Refusal {
   code: string;
 }
 
-/** Reads an answer of the edge, which has to be a problem like those of the servers. */
+/** Reads a problem of the edge, which must have the form of the servers' problems. */
 async function refusal(response: Response): Promise<Refusal> {
   const { status, headers } = response;
   assert.equal(headers.get("Content-Type"), "application/problem+json");
@@ -37,7 +37,7 @@ async function refusal(response: Response): Promise<Refusal> {
   return { status, headers, code };
 }
 
-/** A body whose length is not told beforehand. */
+/** A body without a Content-Length. */
 const chunked = (size: number) => new Blob([new Uint8Array(size)]).stream();
 
 function startProduction(databaseUrl: string, env: Record<string, string> = {}): Promise<ServerProcess> {
@@ -50,7 +50,7 @@ function tokenOf(subject: string): Promise<string> {
   return mintToken(auth, { subject, role: "user", lifetimeSeconds: 600 });
 }
 
-test("a server sees the address that the edge sees, whatever a client claims, and the client's request id", async () => {
+test("edge: forged X-Forwarded headers -> the server sees the real address and the client's request id", async () => {
   await using app = startStandIn();
   await using edge = await startEdge([app.url, app.url]);
   const forged = { "X-Forwarded-For": "203.0.113.7, 198.51.100.1", "X-Forwarded-Proto": "https" };
@@ -63,7 +63,7 @@ test("a server sees the address that the edge sees, whatever a client claims, an
   assert.match(second?.get("X-Request-Id") ?? "", /^[0-9a-f-]{36}$/);
 });
 
-test("methods, headers and bodies that the API has no use for are refused as problems and reach no server", async () => {
+test("edge: unknown methods, long headers, large bodies -> refused as problems, not forwarded", async () => {
   await using app = startStandIn();
   await using edge = await startEdge([app.url, app.url]);
   const send = async (method: string, init: RequestInit = {}) =>
@@ -74,7 +74,7 @@ test("methods, headers and bodies that the API has no use for are refused as pro
         headers: { ...init.headers, "X-Request-Id": requestId },
       }),
     );
-  // `fetch` sends no TRACE.
+  // `fetch` cannot send TRACE.
   const trace = await dripInto(edge.port, { head: "TRACE / HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n" });
   assert.match(trace.text, /^HTTP\/1\.1 405 .*\r\nallow: GET, HEAD, POST.*"code":"method_not_allowed"/s);
   assert.equal((await send("PROPFIND")).code, "method_not_allowed");
@@ -90,7 +90,7 @@ test("methods, headers and bodies that the API has no use for are refused as pro
   }
 });
 
-test("a request that trickles in, a connection that says nothing and a TLS handshake are cut within 10 seconds", async () => {
+test("edge: slow requests, silent connections and TLS handshakes -> cut within 10 seconds", async () => {
   await using app = startStandIn();
   await using edge = await startEdge([app.url, app.url]);
   await using secure = await startSecureEdge(app.url);
@@ -102,8 +102,8 @@ test("a request that trickles in, a connection that says nothing and a TLS hands
     dripInto(edge.port, { head: "" }),
     dripInto(secure.port, { head: "\x16\x03\x01", drop: "\x01" }),
   ]);
-  // Here, an end is seen later on a busy machine; the edge tells of requests how long it waited for them.
-  for (const { ms } of cut) assert(ms < 20_000, `${ms} ms`);
+  // The log of the edge has the times of requests. Of connections without a request the test sees the end, maybe late.
+  for (const { ms } of cut.slice(3)) assert(ms < 20_000, `${ms} ms`);
   await eventually(() => Promise.resolve(cutAfter(edge).length === 3));
   for (const ms of cutAfter(edge)) assert(ms < 10_000, `${ms} ms`);
   const answers = cut.map(({ text }) => /^HTTP\/1\.1 (\d+)/.exec(text)?.[1]);
@@ -112,7 +112,7 @@ test("a request that trickles in, a connection that says nothing and a TLS hands
   assert.deepEqual(app.received, []);
 });
 
-test("plain HTTP leads to HTTPS, and without a certificate the edge does not start", async () => {
+test("edge: plain HTTP -> redirect to HTTPS; no certificate -> does not start", async () => {
   await using app = startStandIn();
   await using edge = await startSecureEdge(app.url);
   const plain = await fetch(`${edge.url}/docs?a=b`, { redirect: "manual" });
@@ -128,21 +128,21 @@ test("plain HTTP leads to HTTPS, and without a certificate the edge does not sta
   await assert.rejects(startEdge([app.url, app.url], { EDGE_CERTIFICATE: "" }), /missing certificate location/);
 });
 
-test("a WebSocket passes and lives while it speaks; one that is silent, or takes nothing, is cut", async () => {
+test("edge: WebSocket -> open while it sends, cut when it is silent or reads nothing", async () => {
   await using database = await newDatabase();
   await using server = await startProduction(database.url);
-  // Of a few seconds, for which no pause of a busy machine lasts.
+  // Longer than a pause of a busy machine.
   await using edge = await startEdge([server.url, server.url], { EDGE_TUNNEL_TIMEOUT: "6s" });
   await using app = startStandIn();
   await using talking = await startEdge([app.url, app.url], { EDGE_TUNNEL_TIMEOUT: "1s" });
   const speaks = async () => {
     const socket = await openSocket(edge, { token: await tokenOf("alice") });
     const beats = setInterval(() => socket.send({ action: "ping" }), 200);
-    // For longer than the edge would let it be silent.
+    // 40 pings take 8 seconds, longer than the timeout.
     await socket.until((frames) => frames.filter(({ event }) => event === "pong").length === 40);
     clearInterval(beats);
     await socket.closed;
-    // By the edge, and not by the server, which would look after it as well.
+    // The edge closed it, not the server.
     await eventually(() => Promise.resolve(/"status":101,.*"end":"[cs]D--"/.test(edge.log())));
   };
   const takesNothing = async () => {
@@ -151,7 +151,7 @@ test("a WebSocket passes and lives while it speaks; one that is silent, or takes
     const handshake = "GET /api/v1/ws HTTP/1.1\r\nHost: edge\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
       "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     await connection.write(new TextEncoder().encode(handshake));
-    // Its own pings do not save it.
+    // Its pings do not keep it open.
     const ping = new Uint8Array([0x89, 0x80, 0, 0, 0, 0]);
     const beats = setInterval(() => connection.write(ping).catch(() => {}), 200);
     await ended;
@@ -161,18 +161,18 @@ test("a WebSocket passes and lives while it speaks; one that is silent, or takes
   await Promise.all([speaks(), takesNothing()]);
 });
 
-test("an address that opens WebSockets without end is told to wait", async () => {
+test("edge: too many WebSockets from one address -> 429 rate_limited", async () => {
   await using app = startStandIn();
   await using edge = await startEdge([app.url, app.url], { EDGE_SOCKETS_PER_MINUTE: "2" });
   const attempt = (path: string) => fetch(edge.url + path);
   for (let time = 0; time < 2; time++) await (await attempt("/api/v1/ws")).body?.cancel();
-  // In any spelling that a server would understand.
+  // Also with an escaped path.
   const { status, code, headers } = await refusal(await attempt("/api/v1/%77s"));
   assert.deepEqual([status, code, headers.get("Retry-After")], [429, "rate_limited", "60"]);
   assert.equal(await (await attempt("/")).text(), "ok");
 });
 
-test("a server that is not ready gets no requests, and what only reads never sees it", async () => {
+test("edge: server not ready -> gets no requests, reads never fail", async () => {
   await using tired = startStandIn(() => new Response("tired", { status: 503 }));
   await using fresh = startStandIn();
   await using edge = await startEdge([tired.url, fresh.url]);
@@ -185,7 +185,7 @@ test("a server that is not ready gets no requests, and what only reads never see
   assert.equal(tired.received.length, before);
 });
 
-test("what changes something is never sent twice: a lost answer and a 503 are told to the client", async () => {
+test("edge: POST with a lost answer or 503 -> sent once, 502 or 503 to the client", async () => {
   using breaker = startBreaker();
   await using edge = await startEdge([breaker.url, breaker.url]);
   const post = { method: "POST", body: "{}", headers: { "X-Request-Id": requestId } };
@@ -198,9 +198,9 @@ test("what changes something is never sent twice: a lost answer and a 503 are to
   assert.equal(tired.received.length, 1);
 });
 
-test("requests go on when a server is killed and when one drains; without any the edge says so itself", async () => {
+test("edge: server killed, then one drained -> requests succeed; no server -> 503", async () => {
   await using database = await newDatabase();
-  // A port that nobody is given while the server is away.
+  // The system assigns no port below 32768 while the server is down.
   const PORT = `${freePort()}`;
   await using first = await startProduction(database.url, { PORT });
   await using second = await startProduction(database.url);
@@ -211,11 +211,11 @@ test("requests go on when a server is killed and when one drains; without any th
   await first.end();
   for (let time = 0; time < 30; time++) assert.equal(await ask(), 0);
 
-  // A server that is back before the edge has missed it never went down.
-  const says = (text: string) => eventually(() => Promise.resolve(edge.log().includes(text)));
-  await says("Server requests/app1 is DOWN");
+  // The edge must notice that the server is down before the next one starts.
+  const logs = (text: string) => eventually(() => Promise.resolve(edge.log().includes(text)));
+  await logs("Server requests/app1 is DOWN");
   await using third = await startProduction(database.url, { PORT });
-  await says("Server requests/app1 is UP");
+  await logs("Server requests/app1 is UP");
   const socket = await openSocket(edge, { token: await tokenOf("alice") });
   const holds = ({ stdout }: ServerProcess) => stdout().includes('"/api/v1/ws"');
   await eventually(() => Promise.resolve(holds(second) || holds(third)));
@@ -233,7 +233,7 @@ test("requests go on when a server is killed and when one drains; without any th
   assert.deepEqual([status, code, headers.get("Retry-After")], [503, "service_unavailable", "5"]);
 });
 
-/** The edge with TLS. `port` is the one of HTTPS, `url` that of HTTP. */
+/** Starts the edge with TLS. `port` is for HTTPS, `url` for HTTP. */
 async function startSecureEdge(app: string) {
   const folder = await Deno.makeTempDir({ prefix: "slotkeeper_edge_" });
   const [key, certificate, both] = ["key.pem", "certificate.pem", "both.pem"].map((name) => join(folder, name)) as [

@@ -1,4 +1,4 @@
-/** Whatever a text says, it stays a text. Each hostile one goes to each place that the contract has for a value. */
+/** Sends each hostile text to each place of the contract that takes a value. */
 import assert from "node:assert/strict";
 import { SignJWT } from "jose";
 import { type Kysely, sql } from "kysely";
@@ -25,7 +25,7 @@ import {
   type Subject,
 } from "../contract/injection_calls.ts";
 
-/** What the tables and everything around them are made of. */
+/** Definitions of all columns, indexes, constraints, functions and triggers. */
 async function structureOf(db: Kysely<Database>): Promise<string[]> {
   const { rows } = await sql<{ line: string }>`
     select format('column %s.%s.%s %s %s', table_schema, table_name, column_name, data_type, column_default) as line
@@ -46,7 +46,7 @@ async function idsIn(db: Kysely<Database>): Promise<Set<string>> {
   return new Set(rows.map(({ id }) => id));
 }
 
-/** The sandbox's checkout page of a booking, without what is new each time. */
+/** The sandbox's checkout page without its nonce. */
 async function pageOf(url: string): Promise<string> {
   const response = await fetch(url);
   assert.equal(response.status, 200);
@@ -58,7 +58,7 @@ const escaped = (text: string) =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;")
     .replaceAll("'", "&#39;");
 
-Deno.test("a hostile text in any place is refused or kept as it is, and gets nothing else done", async (t) => {
+Deno.test("injection: hostile texts in every place -> refused or stored unchanged, no other effect", async (t) => {
   const statements = new Set<string>();
   let longestMs = 0;
   await using server = await startServer({
@@ -79,35 +79,35 @@ Deno.test("a hostile text in any place is refused or kept as it is, and gets not
     contractOperations.map((operation) => limit(() => newSubject(server, operation))),
   );
   const idsBefore = await idsIn(db);
-  /** Each text to each operation, a few operations at a time and the texts of one in turn, since they change its rows. */
+  /** Sends each text to each operation. The texts of one operation go in turn, because they change its rows. */
   const forAll = (send: (subject: Subject, text: string) => Promise<void>) =>
     atOnce(subjects, async (subject) => {
       for (const text of hostileTexts) await send(subject, text);
     });
   const secrets = [await server.token("alice"), await server.token("admin", "admin")];
 
-  await t.step("in any field of a body, and as the name of one", async () => {
+  await t.step("body: fields and names", async () => {
     await forAll(sendInBody);
     const fitting = hostileTexts.filter((text) => isStorable(text) && text.length <= 100);
     for (const { operation: { operationId }, accepted } of subjects) {
       if (readers[operationId] !== undefined) {
-        assert(accepted >= fitting.length, `${operationId} took ${accepted} of them`);
+        assert(accepted >= fitting.length, `${operationId} accepted ${accepted}`);
       }
     }
   });
 
-  await t.step("in any parameter, and as the name of one", async () => {
+  await t.step("parameters: values and names", async () => {
     await forAll(sendInParameters);
     await atOnce(hostileTexts, async (text, index) => {
       const subject = subjects[index % subjects.length] ?? assert.fail();
       const example = exampleCall(subject.operation, subject.ids);
-      // What is not well-formed arrives as what the standard of URLs makes of it.
+      // A URL replaces characters that are not well-formed.
       const named = [`query.${text.toWellFormed()}`];
       await assertRefused(subject, { ...example, query: { ...example.query, [text]: 1 } }, named);
     });
   });
 
-  await t.step("in the path as it is", async () => {
+  await t.step("path: unescaped", async () => {
     const inPath = subjects.filter(({ operation: { path } }) => path.includes("{"));
     const written = hostileTexts.filter((text) => /^[!-~]+$/.test(text) && !/[?#]/.test(text));
     await atOnce(written, async (text, index) => {
@@ -119,15 +119,15 @@ Deno.test("a hostile text in any place is refused or kept as it is, and gets not
     });
   });
 
-  await t.step("in the headers Authorization and X-Request-Id", () =>
+  await t.step("headers: Authorization and X-Request-Id", () =>
     forAll(async (subject, text) => {
-      // They are read before the operation is found, so that a third of the texts is enough for each.
+      // A third of the texts for each operation, because headers are read before the operation is found.
       if ((hostileTexts.indexOf(text) + subjects.indexOf(subject)) % 3 > 0) return;
       const headers = { Authorization: `Bearer ${text}`, "X-Request-Id": text };
       await sendInHeaders({ ...subject, token: undefined }, headers);
     }));
 
-  await t.step("in the claims of a token", () =>
+  await t.step("claims of a token", () =>
     atOnce(hostileTexts, async (text, index) => {
       for (const sub of [text, `honest ${index}`]) {
         const claims = { sub, name: text, email: text, exp: Math.floor(Date.now() / 1_000) + 600 };
@@ -139,7 +139,7 @@ Deno.test("a hostile text in any place is refused or kept as it is, and gets not
         assert(answer.status < (sub === text ? 500 : 300), what);
         assertUnforged(answer, what);
         if (answer.status >= 400) continue;
-        // `call` has held it against the contract.
+        // `call` has validated it.
         const { id, subject, role, name } = answer.body as Me;
         assert.deepEqual([subject, role], [sub, "user"], what);
         const user = await db.selectFrom("users").selectAll().where("id", "=", id).executeTakeFirstOrThrow();
@@ -149,7 +149,7 @@ Deno.test("a hostile text in any place is refused or kept as it is, and gets not
     }));
 
   await t.step(
-    "as a ticket for a WebSocket",
+    "ticket of a WebSocket",
     () =>
       atOnce(hostileTexts.filter((text) => text.isWellFormed()), async (text) => {
         using answer = await handshake(server, { query: `?ticket=${encodeURIComponent(text)}` });
@@ -158,7 +158,7 @@ Deno.test("a hostile text in any place is refused or kept as it is, and gets not
       }),
   );
 
-  await t.step("in any field of a frame, and as the name of one", async () => {
+  await t.step("frames: fields and names", async () => {
     const frames: string[] = [];
     const schemas = object(withoutRefs(contract, child(contract.components, "schemas") ?? {}));
     const kinds = child(schemas.ClientFrame, "oneOf");
@@ -169,7 +169,7 @@ Deno.test("a hostile text in any place is refused or kept as it is, and gets not
       for (const text of hostileTexts) {
         for (const frame of [...Object.keys(properties).map((name) => [name, text]), [text, 1]]) {
           const data = JSON.stringify({ ...valid, [String(frame[0])]: frame[1] ?? null });
-          // The socket is closed after a frame that is over 4 KiB.
+          // A frame over 4 KiB closes the socket.
           if (data.length <= 4_000) frames.push(data);
         }
       }
@@ -177,7 +177,7 @@ Deno.test("a hostile text in any place is refused or kept as it is, and gets not
     await assertInvalidFrames(server, { token: await server.token("alice"), frames });
   });
 
-  await t.step("on the page of the sandbox's checkout", async () => {
+  await t.step("checkout page of the sandbox", async () => {
     const { room: { id: roomId }, timeslot } = await newRoomWithTimeslot(server, { description: "<b>" });
     const body = {
       roomId,
@@ -201,7 +201,7 @@ Deno.test("a hostile text in any place is refused or kept as it is, and gets not
     }
   });
 
-  await t.step("and afterwards the database is as it was, but for what was asked for", async () => {
+  await t.step("database afterwards: unchanged except by accepted requests", async () => {
     assert.deepEqual(await structureOf(db), structure);
     const rowsAfter = await allRows(db);
     for (const [table, old] of Object.entries(rows)) {
@@ -214,12 +214,12 @@ Deno.test("a hostile text in any place is refused or kept as it is, and gets not
     assert.deepEqual((await idsIn(db)).symmetricDifference(idsBefore), new Set());
     assert(longestMs < sleepSeconds * 1_000, `a statement took ${longestMs} ms`);
     assert(statements.size > 20);
-    // Shorter ones may be part of an honest statement.
+    // Shorter texts may be part of any statement.
     const long = hostileTexts.filter((text) => text.length >= 8);
     assert.deepEqual([...statements].filter((statement) => long.some((text) => statement.includes(text))), []);
   });
 
-  await t.step("and the log is one object a line, without a token and without a failure", () => {
+  await t.step("log: one JSON object a line, no token, no error", () => {
     assert(server.logged.length > 1_000);
     for (const line of server.logged) {
       assert(!/[\r\n]/.test(line), line);
@@ -235,7 +235,7 @@ Deno.test("a hostile text in any place is refused or kept as it is, and gets not
   });
 });
 
-Deno.test("a hostile text in an entry of the log stays in its line and its field", () => {
+Deno.test("log: hostile text in an entry -> stays in its line and field", () => {
   for (const text of hostileTexts) {
     const lines: string[] = [];
     createLog("debug", (line) => lines.push(line)).info(text, { text, [text]: text });

@@ -1,4 +1,4 @@
-/** No event is lost, none comes twice, and those of a booking come in the order of its changes, whatever happens meanwhile. */
+/** Each event arrives once. Events of a booking arrive in the order of its changes. */
 import assert from "node:assert/strict";
 import { type Kysely, sql } from "kysely";
 import { markCancelled } from "../../src/bookings/cancellation_writes.ts";
@@ -11,31 +11,31 @@ import { openSocket } from "../support/socket.ts";
 const writers = 8;
 const changes = 5_000;
 const subscribers = 20;
-/** Seconds that a writer stays in its transaction, at most, after it has written. */
+/** Longest time in seconds that a transaction stays open after its write. */
 const longestDelay = 0.012;
 
 const random = (below: number): number => Math.floor(Math.random() * below);
 
-/** What happened to a booking. */
-interface Told {
+/** A change of a booking. */
+interface BookingEvent {
   bookingId: number;
   type: string;
 }
 
-/** What the feed has of a user, now that nothing is written any more. */
-async function eventsOf(db: Kysely<Database>, userId: number): Promise<Told[]> {
-  const { rows } = await sql<Told>`
+/** All events of a user in the order of the feed, after the last write. */
+async function eventsOf(db: Kysely<Database>, userId: number): Promise<BookingEvent[]> {
+  const { rows } = await sql<BookingEvent>`
     select booking_id as "bookingId", type from booking_events where user_id = ${userId} order by transaction_id, id
   `.execute(db);
   return rows;
 }
 
-/** Fails unless `told` has every event of `expected` exactly once, those of a booking in an order that it can have. */
-function assertExactlyOnce(told: Told[], expected: Told[]): void {
-  const text = ({ bookingId, type }: Told) => `${bookingId} ${type}`;
-  assert.deepEqual(told.map(text).sort(), expected.map(text).sort());
+/** Fails unless `received` has each event of `expected` once, with a possible order for each booking. */
+function assertExactlyOnce(received: BookingEvent[], expected: BookingEvent[]): void {
+  const text = ({ bookingId, type }: BookingEvent) => `${bookingId} ${type}`;
+  assert.deepEqual(received.map(text).sort(), expected.map(text).sort());
   const lives = ["created", "created confirmed", "created cancelled", "created confirmed cancelled"];
-  for (const [bookingId, events] of Map.groupBy(told, (each) => each.bookingId)) {
+  for (const [bookingId, events] of Map.groupBy(received, (each) => each.bookingId)) {
     const life = events.map(({ type }) => type).join(" ");
     assert(lives.includes(life), `booking ${bookingId}: ${life}`);
   }
@@ -49,7 +49,7 @@ interface Work {
   live: number[];
 }
 
-/** Books, confirms and cancels at random, a transaction a change, in each of which others have time to overtake. */
+/** Books, confirms and cancels at random. Each change is a transaction that stays open while others commit. */
 async function write(server: TestServer, db: Kysely<Database>, work: Work): Promise<void> {
   const { userIds, roomId, timeslotIds, live } = work;
   const now = server.clock.now();
@@ -71,7 +71,7 @@ async function write(server: TestServer, db: Kysely<Database>, work: Work): Prom
       await sql`select pg_sleep(${Math.random() * longestDelay})`.execute(trx);
       return row;
     });
-    // Two writers may be at the same booking; whoever comes second finds it changed.
+    // Another writer may have changed the booking first.
     if (changed === undefined) continue;
     left--;
     if (changed.status === "cancelled") live.splice(live.indexOf(changed.id), 1);
@@ -81,14 +81,14 @@ async function write(server: TestServer, db: Kysely<Database>, work: Work): Prom
 }
 
 interface Subscriber {
-  told: Told[];
-  /** How often it has come back. */
-  returns: number;
-  /** Resolves when it has been told `count` events. */
+  received: BookingEvent[];
+  /** Number of reconnects. */
+  reconnects: number;
+  /** Resolves when it has received `count` events. */
   finish(count: number): Promise<void>;
 }
 
-/** Listens to the bookings of `token`'s user, drops the connection after a random number of frames, and comes back. */
+/** Subscribes to the bookings of a user. Drops the connection after a random number of frames and resumes. */
 async function subscribe(server: TestServer, token: string): Promise<Subscriber> {
   let socket = await openSocket(server, { token });
   socket.send({ action: "join_booking_room" });
@@ -96,28 +96,28 @@ async function subscribe(server: TestServer, token: string): Promise<Subscriber>
   let wanted = Infinity;
   const enough = Promise.withResolvers<undefined>();
   const subscriber: Subscriber = {
-    told: [],
-    returns: 0,
+    received: [],
+    reconnects: 0,
     finish: async (count) => {
       wanted = count;
-      if (subscriber.told.length >= count) enough.resolve(undefined);
+      if (subscriber.received.length >= count) enough.resolve(undefined);
       await running;
     },
   };
   const run = async () => {
-    while (subscriber.told.length < wanted) {
-      for (let left = 1 + random(30); left > 0 && subscriber.told.length < wanted; left--) {
+    while (subscriber.received.length < wanted) {
+      for (let left = 1 + random(30); left > 0 && subscriber.received.length < wanted; left--) {
         const frame = await Promise.race([socket.next(), enough.promise]);
         if (frame === undefined) break;
         assert(frame.event === "booking_update", JSON.stringify(frame));
-        subscriber.told.push({ bookingId: frame.data.booking.id, type: frame.data.type });
+        subscriber.received.push({ bookingId: frame.data.booking.id, type: frame.data.type });
         cursor = frame.cursor;
       }
       await socket[Symbol.asyncDispose]();
       socket = await openSocket(server, { token });
       socket.send({ action: "join_booking_room", after: cursor });
       await socket.expect("joined");
-      subscriber.returns++;
+      subscriber.reconnects++;
     }
     await socket[Symbol.asyncDispose]();
   };
@@ -125,26 +125,26 @@ async function subscribe(server: TestServer, token: string): Promise<Subscriber>
   return subscriber;
 }
 
-/** What a reader gets that remembers the last id only. */
-function readNaively(db: Kysely<Database>): { told: (Told & { userId: number })[]; stop(): Promise<void> } {
-  const told: (Told & { userId: number })[] = [];
+/** Reads events by the last id only, which loses some. */
+function readNaively(db: Kysely<Database>): { received: (BookingEvent & { userId: number })[]; stop(): Promise<void> } {
+  const received: (BookingEvent & { userId: number })[] = [];
   let isStopped = false;
   const run = async () => {
     for (let last = 0, isLast = false; !isLast;) {
       isLast = isStopped;
-      const { rows } = await sql<Told & { id: number; userId: number | null }>`
+      const { rows } = await sql<BookingEvent & { id: number; userId: number | null }>`
         select id, booking_id as "bookingId", type, user_id as "userId" from booking_events
         where id > ${last} order by id
       `.execute(db);
       last = rows.at(-1)?.id ?? last;
-      told.push(...rows.flatMap(({ userId, ...event }) => userId === null ? [] : [{ ...event, userId }]));
+      received.push(...rows.flatMap(({ userId, ...event }) => userId === null ? [] : [{ ...event, userId }]));
     }
   };
   const running = run();
-  return { told, stop: () => (isStopped = true, running) };
+  return { received, stop: () => (isStopped = true, running) };
 }
 
-Deno.test("20 subscribers who drop and resume at random see each of 5,000 events of 8 writers once; a reader by id alone does not", async () => {
+Deno.test("feed: 20 subscribers drop and resume, 8 writers make 5,000 events -> each event once; a reader by id loses some", async () => {
   await using server = await startServer();
   const room = await newRoom(server, { hourlyRate: null });
   for (let day = 10; day < 22; day++) {
@@ -169,12 +169,12 @@ Deno.test("20 subscribers who drop and resume at random see each of 5,000 events
     const userId = userIds[index] ?? 0;
     const expected = await eventsOf(server.db, userId);
     await subscriber.finish(expected.length);
-    assertExactlyOnce(subscriber.told, expected);
-    assert.deepEqual(subscriber.told, expected, "the order of the feed");
-    assert(subscriber.returns > 0);
+    assertExactlyOnce(subscriber.received, expected);
+    assert.deepEqual(subscriber.received, expected, "not in the order of the feed");
+    assert(subscriber.reconnects > 0);
     total += expected.length;
     try {
-      assertExactlyOnce(naive.told.filter((event) => event.userId === userId), expected);
+      assertExactlyOnce(naive.received.filter((event) => event.userId === userId), expected);
     } catch {
       misledUsers.push(userId);
     }
@@ -184,7 +184,7 @@ Deno.test("20 subscribers who drop and resume at random see each of 5,000 events
   await db.destroy();
 });
 
-Deno.test("a change that waits for another one of its booking or timeslot has no transaction id yet, so ids follow the order of changes", async () => {
+Deno.test("feed: changes that wait for a lock of their booking or timeslot -> no transaction id yet, so ids follow the order", async () => {
   await using server = await startServer();
   const [slot, free] = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
   assert(slot && free);

@@ -1,11 +1,11 @@
-/** HAProxy from the system's package, with the very configuration that `scripts/deploy` has for production. */
+/** HAProxy from the system's package with the production configuration in `scripts/deploy`. */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { eventually, freePort, isListening } from "../../support/process.ts";
 
 const configuration = fileURLToPath(new URL("../../../scripts/deploy/haproxy.cfg", import.meta.url));
 
-/** Where a program is, in the places of Debian's packages. */
+/** Path of a program, in the folders of Debian's packages. */
 function find(program: string): string | undefined {
   const folders = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
   return folders.map((folder) => `${folder}/${program}`).find((path) => {
@@ -20,13 +20,13 @@ function find(program: string): string | undefined {
 const haproxy = find("haproxy");
 export const slowhttptest: string | undefined = find("slowhttptest");
 
-/** Without the programs the tests are skipped, but never where the gate runs. */
+/** Tests are skipped without the programs, except in CI. */
 export const isSkipped: boolean = (haproxy === undefined || slowhttptest === undefined) && !Deno.env.get("CI");
 if (isSkipped) {
-  console.log("There is no haproxy or no slowhttptest here (apt-get install both): the edge is not tried.");
+  console.log("haproxy or slowhttptest not found. Install both to test the edge.");
 }
 
-/** Limits on one address would stop a test at once that comes from one address for many. */
+/** No limits per address, for floods from one address that stand for many. */
 export const noAddressLimits = {
   EDGE_CONNECTIONS_PER_ADDRESS: "1000000",
   EDGE_NEW_CONNECTIONS_PER_10S: "1000000",
@@ -36,18 +36,18 @@ export const noAddressLimits = {
 export interface Edge extends AsyncDisposable {
   url: string;
   port: number;
-  /** What it has logged. */
+  /** Its log so far. */
   log(): string;
 }
 
 /**
- * Starts the edge in front of `apps` and waits until it listens. Without TLS, unless `env` names a certificate; then
- * `EDGE_HTTPS` is the test's own.
+ * Starts the edge in front of `apps` and waits until it listens. It has TLS only if `env` has `EDGE_CERTIFICATE`; then
+ * `EDGE_HTTPS` is needed too.
  */
 export async function startEdge(apps: [string, string], env: Record<string, string> = {}): Promise<Edge> {
   const port = freePort();
   const [first, second] = apps.map((app) => new URL(app).host);
-  // It throws away what does not fit into a pipe, as when this process is too busy to read; a file takes everything.
+  // A file, because HAProxy drops log lines when a pipe is full.
   const logFile = await Deno.makeTempFile({ prefix: "slotkeeper_edge_", suffix: ".log" });
   const log = () => Deno.readTextFileSync(logFile);
   const child = new Deno.Command("/bin/sh", {
@@ -57,7 +57,7 @@ export async function startEdge(apps: [string, string], env: Record<string, stri
       EDGE_HTTP: `127.0.0.1:${port}`,
       EDGE_APP_1: first ?? "",
       EDGE_APP_2: second ?? "",
-      // What a process may open without being asked for more, in most places.
+      // Fits the usual limit of open files.
       EDGE_MAXCONN: "8000",
       ...(env.EDGE_CERTIFICATE === undefined ? { EDGE_PLAIN_HTTP: "true" } : {}),
       ...env,
@@ -82,10 +82,7 @@ export async function startEdge(apps: [string, string], env: Record<string, stri
   return { url, port, log, [Symbol.asyncDispose]: stop };
 }
 
-/**
- * After how many milliseconds slow requests were cut, by the clock of the edge: others see it later, and some not at all
- * while other tests have the machine.
- */
+/** Lifetimes in ms of the slow requests that the edge cut, from its log. */
 export function cutAfter(edge: Edge): number[] {
   return [...edge.log().matchAll(/"status":408,.*"ms":(\d+)}/g)].map(([, ms]) => Number(ms));
 }

@@ -1,4 +1,4 @@
-/** Stands in for a server behind the edge, to see what reaches it. */
+/** Servers of a test behind the edge. */
 
 export interface Received {
   method: string;
@@ -8,14 +8,14 @@ export interface Received {
 
 export interface StandIn extends AsyncDisposable {
   url: string;
-  /** What has reached it, but for the health checks. */
+  /** Requests, without health checks. */
   received: Received[];
   isReady: boolean;
-  /** Resolves when a WebSocket has ended; each wait is for the next one. */
+  /** Resolves when the next WebSocket has ended. */
   socketEnded(): Promise<void>;
 }
 
-/** Answers with what `answer` says, and every WebSocket with one that talks without end. */
+/** Answers requests by `answer`. A WebSocket gets messages without end. */
 export function startStandIn(answer: () => Response = () => new Response("ok")): StandIn {
   const received: Received[] = [];
   const endings: (() => void)[] = [];
@@ -50,11 +50,11 @@ export function startStandIn(answer: () => Response = () => new Response("ok")):
 
 export interface Breaker extends Disposable {
   url: string;
-  /** Requests that it has read. */
+  /** Number of requests it has read. */
   requests(): number;
 }
 
-/** A server that is ready, reads requests, and breaks off instead of answering them. */
+/** A server that is ready, and closes the connection instead of answering a request. */
 export function startBreaker(): Breaker {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   let requests = 0;
