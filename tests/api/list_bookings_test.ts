@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Booking, BookingPage, Room } from "../../generated/contract.ts";
 import { confirm, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { sharedServer, type TestServer } from "../support/server.ts";
 
 const wholeDay = { start: "00:00", end: "24:00" };
 
@@ -9,14 +9,14 @@ async function list(server: TestServer, subject: string, query: Record<string, u
   return await server.ok("listBookings", { token: await server.token(subject), query });
 }
 
-/** Starts of the timeslots found, earliest first: the order of the list is tested on its own. */
+/** Starts of the timeslots of alice's bookings that match, earliest first. */
 async function starts(server: TestServer, query: Record<string, unknown>): Promise<string[]> {
   const { items, total } = await list(server, "alice", query);
   assert.equal(items.length, total);
   return items.map(({ timeslot }) => timeslot.startTime).sort();
 }
 
-/** Bookings of alice in `room`, one for each of the first `count` hours of `date`. */
+/** Creates bookings of alice in `room`, one for each of the first `count` hours of `date`. */
 async function bookHours(server: TestServer, room: Room, date: string, count = 24): Promise<Booking[]> {
   const slots = await newTimeslots(server, room, { date, workingHours: wholeDay });
   const bookings: Booking[] = [];
@@ -24,8 +24,8 @@ async function bookHours(server: TestServer, room: Room, date: string, count = 2
   return bookings;
 }
 
-Deno.test("listBookings lists the caller's own bookings only, also to an admin", async () => {
-  await using server = await startServer();
+Deno.test("listBookings: user or admin -> the caller's own bookings only", async () => {
+  await using server = await sharedServer();
   const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
   const [first, second] = slots;
   assert(first && second);
@@ -38,10 +38,10 @@ Deno.test("listBookings lists the caller's own bookings only, also to an admin",
   assert.deepEqual((await server.ok("listBookings", { token: admin })).items, []);
 });
 
-Deno.test("listBookings lists the newest first, the higher id first of those made at once", async () => {
-  await using server = await startServer();
+Deno.test("listBookings: order -> newest first, then the higher id", async () => {
+  await using server = await sharedServer();
   const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
-  // Made in an order that is neither that of the timeslots nor, once the clock goes back, that of the ids.
+  // The order of creation differs from the orders of timeslots and ids.
   const times = ["10:00:00.001", "10:00:00.000", "10:00:00.002", "10:00:00.001"];
   const ids: number[] = [];
   for (const [index, time] of times.entries()) {
@@ -54,8 +54,8 @@ Deno.test("listBookings lists the newest first, the higher id first of those mad
   assert.deepEqual((await list(server, "alice")).items.map(({ id }) => id), [third, fourth, first, second]);
 });
 
-Deno.test("listBookings filters by each status, alone and with dates", async () => {
-  await using server = await startServer();
+Deno.test("listBookings: status, alone and with dates -> bookings of that status", async () => {
+  await using server = await sharedServer();
   const token = await server.token("admin", "admin");
   const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
   const wanted = ["pending", "confirmed", "cancelled", "completed", "no_show"];
@@ -80,8 +80,8 @@ Deno.test("listBookings filters by each status, alone and with dates", async () 
   assert.equal((await list(server, "alice", { status: "pending", from_date: "2026-03-10" })).total, 0);
 });
 
-Deno.test("listBookings takes a calendar day in the zone of each booking's room, both days included", async () => {
-  await using server = await startServer();
+Deno.test("listBookings: dates -> calendar days in the zone of each booking's room, both included", async () => {
+  await using server = await sharedServer();
   const query = { from_date: "2026-03-09", to_date: "2026-03-10" };
   const expected: string[] = [];
   for (const timeZone of ["Pacific/Auckland", "Asia/Kathmandu", "UTC", "America/Los_Angeles"]) {
@@ -99,13 +99,13 @@ Deno.test("listBookings takes a calendar day in the zone of each booking's room,
   assert.deepEqual(await starts(server, query), expected.sort());
 });
 
-Deno.test("listBookings counts a day from its first instant also when the clocks change at midnight", async (t) => {
-  // Midnight comes twice in Havana, and is skipped in Cairo.
+Deno.test("listBookings: day whose midnight is repeated or skipped -> begins at its first instant", async (t) => {
+  // Clocks repeat midnight in Havana and skip it in Cairo.
   const cases = [
     { timeZone: "America/Havana", date: "2026-11-01", dayBefore: "2026-10-31", firstStart: "2026-11-01T04:00:00.000Z" },
     { timeZone: "Africa/Cairo", date: "2026-04-24", dayBefore: "2026-04-23", firstStart: "2026-04-23T22:00:00.000Z" },
   ];
-  await using server = await startServer();
+  await using server = await sharedServer();
   for (const { timeZone, date, dayBefore, firstStart } of cases) {
     await t.step(timeZone, async () => {
       const room = await newRoom(server, { timeZone });
@@ -122,8 +122,8 @@ Deno.test("listBookings counts a day from its first instant also when the clocks
   }
 });
 
-Deno.test("listBookings takes a date-time as that instant, and without an offset as the room's local time", async (t) => {
-  await using server = await startServer();
+Deno.test("listBookings: date-times -> that instant, without an offset the room's local time", async (t) => {
+  await using server = await sharedServer();
   const newYork = await newRoom(server, { timeZone: "America/New_York" });
   const berlin = await newRoom(server, { timeZone: "Europe/Berlin" });
   // 09:00 to 11:00 are 13:00 to 15:00 UTC in New York and 08:00 to 10:00 UTC in Berlin.
@@ -158,8 +158,8 @@ Deno.test("listBookings takes a date-time as that instant, and without an offset
   }
 });
 
-Deno.test("listBookings answers 400 invalid_date_range when the range ends before it starts", async (t) => {
-  await using server = await startServer();
+Deno.test("listBookings: range that ends before it starts -> 400 invalid_date_range", async (t) => {
+  await using server = await sharedServer();
   const token = await server.token("alice");
   const ranges = [
     ["2026-03-10", "2026-03-09"],
@@ -180,8 +180,8 @@ Deno.test("listBookings answers 400 invalid_date_range when the range ends befor
   }
 });
 
-Deno.test("listBookings answers 400 validation_failed for a day or time that does not exist or is before 1900", async () => {
-  await using server = await startServer();
+Deno.test("listBookings: day or time that does not exist, or before 1900 -> 400 validation_failed", async () => {
+  await using server = await sharedServer();
   const token = await server.token("alice");
   for (
     const text of [
@@ -200,8 +200,8 @@ Deno.test("listBookings answers 400 validation_failed for a day or time that doe
   }
 });
 
-Deno.test("listBookings serves pages that together hold each booking once, at most 100 a page", async () => {
-  await using server = await startServer();
+Deno.test("listBookings: 105 bookings -> pages of at most 100, each booking on one page", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server);
   const made: number[] = [];
   for (const date of ["2026-03-09", "2026-03-10", "2026-03-11", "2026-03-12", "2026-03-13"]) {

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { sql } from "kysely";
 import type { EventPage, FeedEvent } from "../../generated/contract.ts";
 import { confirm, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
-import { type Call, startServer, type TestServer } from "../support/server.ts";
+import { eventually } from "../support/process.ts";
+import { type Call, sharedServer, startServer, type TestServer } from "../support/server.ts";
 
 const kinds = (items: FeedEvent[]): string[] =>
   items.map(({ event, data }) => `${event} ${"type" in data ? data.type : "change" in data ? data.change : ""}`.trim());
@@ -13,8 +14,8 @@ async function read(server: TestServer, subject: string, query: Call["query"] = 
   return await server.ok("listEvents", { token: await server.token(subject), query });
 }
 
-/** Alice books, bob books and cancels, in a room of two timeslots. */
-async function threeChanges(server: TestServer): Promise<{ roomId: number; alice: number; bob: number }> {
+/** Alice books, bob books and cancels, in a new room. */
+async function makeThreeChanges(server: TestServer): Promise<{ roomId: number; alice: number; bob: number }> {
   const room = await newRoom(server);
   const [first, second] = await newTimeslots(server, room, { date: "2026-03-09" });
   assert(first && second);
@@ -24,8 +25,8 @@ async function threeChanges(server: TestServer): Promise<{ roomId: number; alice
   return { roomId: room.id, alice, bob };
 }
 
-Deno.test("each change of a booking is one event of its type, with the booking as it was answered", async () => {
-  await using server = await startServer();
+Deno.test("listEvents: each change of a booking -> one event of its type, with the booking as it was answered", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server);
   const [first, second, third] = await newTimeslots(server, room, { date: "2026-03-09" });
   assert(first && second && third);
@@ -73,8 +74,8 @@ Deno.test("each change of a booking is one event of its type, with the booking a
   assert.deepEqual(items.map(({ occurredAt }) => occurredAt), answers.map(({ updatedAt }) => updatedAt));
 });
 
-Deno.test("a booking that is confirmed as it is made has a created and a confirmed", async () => {
-  await using server = await startServer();
+Deno.test("listEvents: room with autoConfirm -> a booking has a created and a confirmed event", async () => {
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server, { hourlyRate: null, autoConfirm: true });
   const booking = await newBooking(server, "alice", timeslot);
   const { items } = await read(server, "alice");
@@ -82,8 +83,8 @@ Deno.test("a booking that is confirmed as it is made has a created and a confirm
   for (const { data } of items) assert.deepEqual("booking" in data && data.booking, booking);
 });
 
-Deno.test("what was refused is no event", async () => {
-  await using server = await startServer();
+Deno.test("listEvents: refused commands -> no events", async () => {
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const { id: bookingId } = await newBooking(server, "alice", timeslot);
   const [alice, bob] = [await server.token("alice"), await server.token("bob")];
@@ -108,13 +109,13 @@ Deno.test("what was refused is no event", async () => {
     params: { timeslotId: timeslot.id },
   });
   await server.settled();
-  const { items } = await server.ok("listEvents", { token: admin });
+  const { items } = await server.ok("listEvents", { token: admin, query: { roomId: timeslot.roomId } });
   assert.deepEqual(kinds(items), ["timeslot_update generated", "booking_update created", "timeslot_update taken"]);
 });
 
-Deno.test("a user reads their own events, and no filter shows those of another", async () => {
-  await using server = await startServer();
-  const { roomId, alice, bob } = await threeChanges(server);
+Deno.test("listEvents: user -> own events only, userId of another -> 403 admin_required", async () => {
+  await using server = await sharedServer();
+  const { roomId, alice, bob } = await makeThreeChanges(server);
   assert.deepEqual(kinds((await read(server, "alice")).items), ["booking_update created"]);
   assert.deepEqual(kinds((await read(server, "bob")).items), ["booking_update created", "booking_update cancelled"]);
   assert.equal((await read(server, "alice", { userId: alice })).items.length, 1);
@@ -125,9 +126,9 @@ Deno.test("a user reads their own events, and no filter shows those of another",
   await server.refused("admin_required", "listEvents", { token, query: { userId: bob, roomId, wait: 30 } });
 });
 
-Deno.test("an admin reads everything, or what is of a user or a room", async () => {
+Deno.test("listEvents: admin -> all events, or those of a user or a room", async () => {
   await using server = await startServer();
-  const { roomId, bob } = await threeChanges(server);
+  const { roomId, bob } = await makeThreeChanges(server);
   const { room: other } = await newRoomWithTimeslot(server);
   await server.settled();
   const token = await server.token("admin", "admin");
@@ -149,8 +150,8 @@ Deno.test("an admin reads everything, or what is of a user or a room", async () 
   assert.deepEqual(await all({ userId: bob, roomId: other.id }), []);
 });
 
-Deno.test("pages after pages give every event once, in order, and end with a cursor that later ones lie behind", async () => {
-  await using server = await startServer();
+Deno.test("listEvents: pages -> every event once, in order, the last cursor is before later events", async () => {
+  await using server = await sharedServer();
   const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
   for (const slot of slots) await newBooking(server, "alice", slot);
   const whole = await read(server, "alice");
@@ -175,34 +176,56 @@ Deno.test("pages after pages give every event once, in order, and end with a cur
   assert.deepEqual((await read(server, "alice", { after: "latest" })).items, []);
 });
 
-Deno.test("with wait an empty page is held back until something happens", async () => {
+interface Wait {
+  limitMs: number;
+  /** Whether an event ended the wait. */
+  isWoken: Promise<boolean>;
+}
+
+/** Records the waits for events. They take at most `limitMs`. */
+function recordWaits({ feed }: TestServer, limitMs = Infinity): Wait[] {
+  const waits: Wait[] = [];
+  const next = feed.next.bind(feed);
+  feed.next = (filter) => {
+    const event = next(filter);
+    const within = (ms: number) => {
+      const isWoken = event.within(Math.min(ms, limitMs));
+      waits.push({ limitMs: ms, isWoken });
+      return isWoken;
+    };
+    return { ...event, within };
+  };
+  return waits;
+}
+
+Deno.test("listEvents: wait -> answered by an own event or the shutdown, not by another user's event", async () => {
   await using server = await startServer();
   const { timeslot } = await newRoomWithTimeslot(server);
+  const waits = recordWaits(server);
   const { cursor } = await read(server, "alice", { after: "latest" });
-  const started = performance.now();
-  const waiting = read(server, "alice", { after: cursor, wait: 30 });
-  const elsewhere = read(server, "bob", { after: cursor, wait: 1 });
+  const query = { after: cursor, wait: 30 };
+  const bob = server.ok("listEvents", { token: await server.token("bob"), query });
+  await eventually(() => Promise.resolve(waits.length === 1));
+  const alice = server.ok("listEvents", { token: await server.token("alice"), query });
+  await eventually(() => Promise.resolve(waits.length === 2));
   const booking = await newBooking(server, "alice", timeslot);
-  const { items } = await waiting;
-  assert.deepEqual(items.map(({ data }) => "booking" in data && data.booking), [booking]);
-  assert(performance.now() - started < 15_000);
-  // What happens to others wakes nobody: bob waits to the end.
-  assert.deepEqual((await elsewhere).items, []);
-  assert(performance.now() - started >= 1_000);
-});
-
-Deno.test("a page that waits is answered when the server shuts down", async () => {
-  await using server = await startServer();
-  const token = await server.token("alice");
-  const { cursor } = await server.ok("listEvents", { token });
-  const waiting = server.ok("listEvents", { token, query: { after: cursor, wait: 30 } });
-  const started = performance.now();
+  assert.deepEqual((await alice).items.map(({ data }) => "booking" in data && data.booking), [booking]);
   await server.feed.close();
-  assert.deepEqual((await waiting).items, []);
-  assert(performance.now() - started < 10_000);
+  assert.deepEqual((await bob).items, []);
+  assert.deepEqual(await Promise.all(waits.map(({ isWoken }) => isWoken)), [false, true]);
 });
 
-Deno.test("a cursor from before what is kept, of another feed, or from the future answers 410 cursor_expired", async () => {
+Deno.test("listEvents: no event within wait seconds -> an empty page", async () => {
+  await using server = await startServer();
+  const waits = recordWaits(server, 0);
+  const { cursor } = await read(server, "alice", { after: "latest" });
+  assert.deepEqual((await read(server, "alice", { after: cursor, wait: 30 })).items, []);
+  const [wait, ...others] = waits;
+  assert(wait && others.length === 0);
+  assert(wait.limitMs > 0 && wait.limitMs <= 30_000, `${wait.limitMs} ms`);
+});
+
+Deno.test("listEvents: cursor of removed events, of another feed or of the future -> 410 cursor_expired", async () => {
   await using server = await startServer({ env: { EVENT_RETENTION_DAYS: "7" } });
   const { timeslot } = await newRoomWithTimeslot(server);
   const token = await server.token("alice");
@@ -225,10 +248,12 @@ Deno.test("a cursor from before what is kept, of another feed, or from the futur
   await server.refused("cursor_expired", "listEvents", { token, query: { after: `zzzzzzzz.${transaction}.0` } });
 });
 
-Deno.test("events from before bookings had holds and refunds are still told", async () => {
-  await using server = await startServer();
-  await threeChanges(server);
-  await sql`update booking_events set data = data - 'hold_expires_at' - 'refund_amount'`.execute(server.db);
+Deno.test("listEvents: events without holds and refunds of earlier versions -> defaults", async () => {
+  await using server = await sharedServer();
+  const { roomId } = await makeThreeChanges(server);
+  await sql`
+    update booking_events set data = data - 'hold_expires_at' - 'refund_amount' where room_id = ${roomId}
+  `.execute(server.db);
   const { items } = await read(server, "bob");
   assert.deepEqual(kinds(items), ["booking_update created", "booking_update cancelled"]);
   for (const { data } of items) {
