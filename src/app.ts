@@ -55,6 +55,8 @@ export interface AppOptions {
   socketLimits?: SocketLimits;
   /** Limits instead of those of the contract. */
   rateLimits?: Record<RateLimitClass, RateLimit>;
+  /** Time limits of requests, on the machine's clock unless given. */
+  deadlines?: Deadlines;
 }
 
 export interface App {
@@ -73,7 +75,7 @@ export interface App {
 
 export function createApp(options: AppOptions): App {
   const { config, db, clock, log, verify, feed, publicUrl, docsToken, intake = new Intake(), socketLimits } = options;
-  const { rateLimits = contractLimits } = options;
+  const { rateLimits = contractLimits, deadlines = new Deadlines() } = options;
   const links = paymentLinks(publicUrl, config.checkoutReturnUrl);
   const payments = openPaymentProvider(config, links);
   const rules = { config, db, clock, log, payments, announce: () => feed.announce() };
@@ -82,7 +84,6 @@ export function createApp(options: AppOptions): App {
   const authenticator = createAuthenticator({ db, verify });
   const limits = config.rateLimit ? new RateLimits({ limits: rateLimits, redisUrl: config.redisUrl, log }) : undefined;
   const limiter = new RequestLimiter({ limits, trustedProxies: config.trustedProxies, log });
-  const deadlines = new Deadlines();
   const isSandbox = clock instanceof SandboxClock;
   const handlers: Handlers = {
     ...authHandlers,

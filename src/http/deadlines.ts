@@ -16,10 +16,18 @@ export class Deadlines {
   private readonly waiting = new Set<Deadline>();
   private timer: ReturnType<typeof setInterval> | undefined;
 
+  /** @param now milliseconds of a monotonic clock. */
+  constructor(private readonly now: () => number = () => performance.now()) {}
+
+  /** The number of promises that are waited for. */
+  get count(): number {
+    return this.waiting.size;
+  }
+
   /** Waits for `promise`. Throws the problem of `late` after `limitMs`, or up to half a second later. */
   async within<T>(promise: Promise<T>, { limitMs, late }: { limitMs: number; late: () => Problem }): Promise<T> {
     const { promise: expired, reject } = Promise.withResolvers<never>();
-    const deadline = { at: performance.now() + limitMs, expire: () => reject(late()) };
+    const deadline = { at: this.now() + limitMs, expire: () => reject(late()) };
     this.waiting.add(deadline);
     this.timer ??= setInterval(() => this.expire(), intervalMs);
     try {
@@ -29,8 +37,9 @@ export class Deadlines {
     }
   }
 
-  private expire(): void {
-    const now = performance.now();
+  /** Ends the wait for each promise that is over its limit. A timer calls it twice a second. */
+  expire(): void {
+    const now = this.now();
     for (const deadline of this.waiting) if (deadline.at <= now) deadline.expire();
     if (this.waiting.size > 0) return;
     clearInterval(this.timer);

@@ -1,56 +1,56 @@
-/** Who may call what. Generated from the contract, so that a new operation cannot escape it. */
+/** Authorization of each operation. Generated from the contract, so that it covers new operations. */
 import assert from "node:assert/strict";
 import pLimit from "p-limit";
 import { ApiKeyScope, operations, Problem, type ProblemCode } from "../../generated/contract.ts";
 import { newApiKey, revoke } from "../support/api_keys.ts";
 import { machineTimeAt } from "../support/machine_time.ts";
-import { type Answer, startServer, type TestServer } from "../support/server.ts";
+import { type Answer, sharedServer, type TestServer } from "../support/server.ts";
 import { expiredTokens, goodClaims, hmacToken } from "./bad_tokens.ts";
 import { type ContractOperation, contractOperations } from "./document.ts";
-import { exampleCall, type Ids, newExampleRows } from "./example_calls.ts";
+import { contractServer, exampleCall, type Ids, newExampleRows } from "./example_calls.ts";
 import { assertAll, assertNothingChanges, assertUnauthorized } from "./refusals.ts";
 
 const limit = pLimit(8);
 
-/** Somebody who calls, and what the contract's `security` makes of it. */
-type Who =
-  /** Refused wherever it is asked who calls. */
+/** A kind of caller, for the contract's `security`. */
+type CallerKind =
+  /** Not authenticated: each protected operation refuses it with `code`. */
   | { is: "nobody"; code: ProblemCode }
-  /** `owner` is the one whose booking the examples are about. */
+  /** `owner` has the booking of the example rows. */
   | { is: "user" | "owner" | "admin" }
   | { is: "key"; scopes: string[] };
 
 interface Caller {
   name: string;
-  who: Who;
+  kind: CallerKind;
   /** The header Authorization. */
   authorization?: string;
 }
 
-/** How an operation must refuse a caller, undefined if it must not. `security` decides, and whose booking it is about. */
-function refusalOf({ security, method, path }: ContractOperation, who: Who): ProblemCode | undefined {
+/** Returns the problem of an operation for a caller, undefined if it must succeed. */
+function refusalOf({ security, method, path }: ContractOperation, kind: CallerKind): ProblemCode | undefined {
   const [token, ...others] = security;
   if (token === undefined) return undefined;
-  if (who.is === "nobody") return who.code;
-  if (who.is === "key") {
+  if (kind.is === "nobody") return kind.code;
+  if (kind.is === "key") {
     const needed = others.find((way) => way.apiKey !== undefined)?.apiKey;
     if (needed === undefined) return "admin_required";
-    if (!needed.every((scope) => who.scopes.includes(scope))) return "scope_missing";
+    if (!needed.every((scope) => kind.scopes.includes(scope))) return "scope_missing";
   }
   const [role, ...more] = token.bearer ?? [];
   assert(role !== undefined && more.length === 0);
-  if (role === "admin") return who.is === "user" || who.is === "owner" ? "admin_required" : undefined;
+  if (role === "admin") return kind.is === "user" || kind.is === "owner" ? "admin_required" : undefined;
   assert.equal(role, "user");
-  // An admin, and a key, may read anybody's booking, and change it through the operations of admins only.
-  const isTheirs = who.is === "owner" || method === "GET" && who.is !== "user";
-  return path.includes("{bookingId}") && !isTheirs ? "not_booking_owner" : undefined;
+  // Admins and keys may read every booking. They change bookings through operations of admins only.
+  const isAllowed = kind.is === "owner" || method === "GET" && kind.is !== "user";
+  return path.includes("{bookingId}") && !isAllowed ? "not_booking_owner" : undefined;
 }
 
 const protectedOperations = contractOperations.filter(({ security }) => security.length > 0);
 const publicOperations = contractOperations.filter(({ security }) => security.length === 0);
 const adminOperations = protectedOperations.filter(({ security }) => security[0]?.bearer?.includes("admin"));
 
-/** The scope that `security` asks a key for; `any` if each key will do, null if none does. */
+/** Returns the scope that a key needs: `any` if every key is accepted, null if none is. */
 function scopeOf({ security }: ContractOperation): string | null {
   const way = security.find(({ apiKey }) => apiKey !== undefined);
   return way?.apiKey === undefined ? null : way.apiKey[0] ?? "any";
@@ -58,10 +58,10 @@ function scopeOf({ security }: ContractOperation): string | null {
 
 async function keyFor(server: TestServer, scopes: string[], name = `a key for ${scopes.join(", ")}`): Promise<Caller> {
   const { key } = await newApiKey(server, { scopes });
-  return { name, who: { is: "key", scopes }, authorization: `Bearer ${key}` };
+  return { name, kind: { is: "key", scopes }, authorization: `Bearer ${key}` };
 }
 
-/** The callers of the matrix but for the keys that lack one scope, which are made by {@link almostAllScopes}. */
+/** Makes the callers of the matrix, without those of {@link almostAllScopes}. */
 async function newCallers(server: TestServer): Promise<Caller[]> {
   const scopes: string[] = ApiKeyScope.options;
   const revoked = await newApiKey(server);
@@ -71,7 +71,7 @@ async function newCallers(server: TestServer): Promise<Caller[]> {
     .execute();
   const nobody = (name: string, code: ProblemCode, authorization?: string): Caller => ({
     name,
-    who: { is: "nobody", code },
+    kind: { is: "nobody", code },
     ...(authorization === undefined ? {} : { authorization }),
   });
   return [
@@ -81,14 +81,15 @@ async function newCallers(server: TestServer): Promise<Caller[]> {
     nobody("an expired token", "token_expired", `Bearer ${expiredTokens["an hour ago"]}`),
     nobody("a revoked key", "token_invalid", `Bearer ${revoked.key}`),
     nobody("an expired key", "token_expired", `Bearer ${expired.key}`),
-    { name: "the user", who: { is: "owner" }, authorization: `Bearer ${await server.token("alice")}` },
-    { name: "another user", who: { is: "user" }, authorization: `Bearer ${await server.token("mallory")}` },
-    { name: "an admin", who: { is: "admin" }, authorization: `Bearer ${await server.token("admin", "admin")}` },
+    { name: "the user", kind: { is: "owner" }, authorization: `Bearer ${await server.token("alice")}` },
+    { name: "another user", kind: { is: "user" }, authorization: `Bearer ${await server.token("mallory")}` },
+    { name: "an admin", kind: { is: "admin" }, authorization: `Bearer ${await server.token("admin", "admin")}` },
     ...await Promise.all(scopes.map((scope) => keyFor(server, [scope]))),
     await keyFor(server, scopes, "a key for everything"),
   ];
 }
 
+/** Makes a key for each scope that has all other scopes. */
 async function almostAllScopes(server: TestServer): Promise<Map<string, Caller>> {
   const made = ApiKeyScope.options.map(async (missing): Promise<[string, Caller]> => {
     const others = ApiKeyScope.options.filter((scope) => scope !== missing);
@@ -106,15 +107,15 @@ function callAs(
   return server.call(operation.operationId, { ...exampleCall(operation, ids), headers });
 }
 
-/** Whoever is let in gets what the example asks for, but where that takes more than an example can have. */
-const statusWithoutMore: Record<string, number> = {
-  // The provider that is configured, and its signature.
+/** Answers to an allowed caller of operations whose example alone does not succeed. */
+const allowedStatus: Record<string, number> = {
+  // Needs the configured provider, and its signature.
   receivePaymentEvent: 404,
-  // The handshake of a WebSocket.
+  // Needs the handshake of a WebSocket.
   openSocket: 426,
 };
 
-Deno.test("the access of each operation is what the contract's security says", () => {
+Deno.test("authorization: access of each operation -> equal to security in the contract", () => {
   const enforced = Object.values(operations).map((each) => [each.id, each.access, each.scope, each.takesTicket]);
   const written = contractOperations.map((operation) => {
     const { operationId, security } = operation;
@@ -126,33 +127,33 @@ Deno.test("the access of each operation is what the contract's security says", (
   for (const scope of ApiKeyScope.options) assert(contractOperations.some((each) => scopeOf(each) === scope), scope);
 });
 
-Deno.test("each operation lets in whom its security names; nobody else learns or changes anything", async (t) => {
-  await using server = await startServer({ env: { PAYMENT_PROVIDER: "sandbox" } });
+Deno.test("authorization: each operation, each kind of caller -> allowed by security, or refused and nothing changes", async (t) => {
+  await using server = await contractServer();
   const ids = await newExampleRows(server);
   const callers = await newCallers(server);
   const lacking = await almostAllScopes(server);
-  // Users are made when they first come.
-  for (const { who, authorization = "" } of [...callers, ...lacking.values()]) {
-    if (who.is !== "nobody") await server.ok("getMe", { headers: { Authorization: authorization } });
+  // The first request of a user inserts it.
+  for (const { kind, authorization = "" } of [...callers, ...lacking.values()]) {
+    if (kind.is !== "nobody") await server.ok("getMe", { headers: { Authorization: authorization } });
   }
 
   for (const operation of contractOperations) {
     const { operationId: id, method, security } = operation;
     const keyWithout = lacking.get(scopeOf(operation) ?? "");
     const all = keyWithout === undefined ? callers : [...callers, keyWithout];
-    const refused = all.filter(({ who }) => refusalOf(operation, who) !== undefined);
+    const refused = all.filter(({ kind }) => refusalOf(operation, kind) !== undefined);
     const allowed = all.filter((caller) => !refused.includes(caller));
     assert(security.length === 0 ? refused.length === 0 : refused.length >= 6 && allowed.length > 0, id);
 
-    await t.step(`${id}: ${refused.length} are refused, ${allowed.length} are let in`, async () => {
+    await t.step(`${id}: ${refused.length} refused, ${allowed.length} allowed`, async () => {
       const refusals = () =>
         assertAll(refused.map((caller) =>
           limit(async () => {
-            const code = refusalOf(operation, caller.who) ?? assert.fail();
+            const code = refusalOf(operation, caller.kind) ?? assert.fail();
             const answer = await callAs(server, operation, { ids, caller });
-            if (caller.who.is === "nobody") return assertUnauthorized(answer, code, caller.name);
-            const told = answer.status < 400 ? "let in" : Problem.parse(answer.body).code;
-            assert.deepEqual([answer.status, told], [403, code], `${caller.name}: ${JSON.stringify(answer.body)}`);
+            if (caller.kind.is === "nobody") return assertUnauthorized(answer, code, caller.name);
+            const outcome = answer.status < 400 ? "allowed" : Problem.parse(answer.body).code;
+            assert.deepEqual([answer.status, outcome], [403, code], `${caller.name}: ${JSON.stringify(answer.body)}`);
           })
         ));
       if (refused.length > 0) await assertNothingChanges(server, refusals);
@@ -163,7 +164,7 @@ Deno.test("each operation lets in whom its security names; nobody else learns or
         limit(async () => {
           const own = changesRows ? await newExampleRows(server) : ids;
           const { status, body } = await callAs(server, operation, { ids: own, caller });
-          const isRight = id in statusWithoutMore ? status === statusWithoutMore[id] : status < 300;
+          const isRight = id in allowedStatus ? status === allowedStatus[id] : status < 300;
           assert(isRight, `${caller.name} is answered ${status}: ${JSON.stringify(body)}`);
           if (status < 300) bodies.add(JSON.stringify(body));
         })
@@ -173,8 +174,8 @@ Deno.test("each operation lets in whom its security names; nobody else learns or
   }
 });
 
-Deno.test("a ticket stands in for a token only where security says so", async () => {
-  await using server = await startServer();
+Deno.test("authorization: ticket instead of a token -> accepted only where security has it", async () => {
+  await using server = await contractServer();
   const ids = await newExampleRows(server);
   const { ticket } = await server.ok("createSocketTicket", { token: await server.token("admin", "admin") });
   for (const operation of protectedOperations) {
@@ -185,17 +186,19 @@ Deno.test("a ticket stands in for a token only where security says so", async ()
   await server.refused("upgrade_required", "openSocket", { query: { ticket } });
 });
 
-Deno.test("an accepted token is refused once it has expired", async () => {
-  await using server = await startServer();
+Deno.test("authorization: accepted token after its exp -> 401 token_expired", async () => {
+  await using server = await sharedServer();
   const token = hmacToken();
   await server.ok("getMe", { token });
-  using _then = machineTimeAt(goodClaims.exp * 1_000);
+  using _expired = machineTimeAt(goodClaims.exp * 1_000);
   await server.refused("token_expired", "getMe", { token });
 });
 
-Deno.test("an admin operation answers 403 admin_required and changes nothing without the role admin", async () => {
-  await using server = await startServer();
+Deno.test("authorization: admin operation without the role admin -> 403 admin_required, nothing changes", async () => {
+  await using server = await contractServer();
   const ids = await newExampleRows(server);
+  // The first request of a user inserts it.
+  await server.ok("getMe", { token: hmacToken() });
   const roles = [undefined, null, "user", "", "ADMIN", " admin", "administrator", ["admin"], { admin: true }, true, 1];
   await assertNothingChanges(server, () =>
     assertAll(roles.flatMap((role) => {
@@ -206,19 +209,19 @@ Deno.test("an admin operation answers 403 admin_required and changes nothing wit
     })));
 });
 
-Deno.test("who may not call an operation is told so before anything else about the request", async () => {
-  await using server = await startServer();
+Deno.test("authorization: refused caller with an invalid request -> 401 or 403, not 400", async () => {
+  await using server = await contractServer();
   const { key } = await newApiKey(server, { scopes: ["stats:read"] });
-  const alice: Caller = { name: "alice", who: { is: "user" }, authorization: `Bearer ${await server.token("alice")}` };
-  const aKey: Caller = { name: "a key", who: { is: "key", scopes: ["stats:read"] }, authorization: `Bearer ${key}` };
-  const nobody: Caller = { name: "nobody", who: { is: "nobody", code: "token_missing" } };
+  const alice: Caller = { name: "alice", kind: { is: "user" }, authorization: `Bearer ${await server.token("alice")}` };
+  const aKey: Caller = { name: "a key", kind: { is: "key", scopes: ["stats:read"] }, authorization: `Bearer ${key}` };
+  const nobody: Caller = { name: "nobody", kind: { is: "nobody", code: "token_missing" } };
   const wrong = { params: { roomId: "x", bookingId: "x", timeslotId: "x" }, query: { nonsense: 1 } };
   for (const operation of protectedOperations) {
     const { operationId: id, method } = operation;
     const content: Record<string, string> = method === "GET" ? {} : { "Content-Type": "text/plain" };
-    for (const { who, authorization } of [nobody, alice, aKey]) {
-      const code = refusalOf(operation, who);
-      // Whose booking it is shows only when there is one.
+    for (const { kind, authorization } of [nobody, alice, aKey]) {
+      const code = refusalOf(operation, kind);
+      // The owner is known only if the booking exists.
       if (code === undefined || code === "not_booking_owner") continue;
       const headers = authorization === undefined ? content : { ...content, Authorization: authorization };
       await server.refused(code, id, { ...wrong, headers, ...(method === "GET" ? {} : { body: "{" }) });

@@ -1,17 +1,17 @@
-/** Tokens that let nobody in. Each differs from a good one in one thing; most are signed with the server's own secret. */
+/** Tokens that must be refused. Each differs from a good one in one thing. Most are signed with the server's secret. */
 import { createHmac } from "node:crypto";
 import { EncryptJWT, exportJWK, generateKeyPair, type JWTHeaderParameters, SignJWT } from "jose";
 import { testSecret } from "../support/server.ts";
 
 export const inAnHour = Math.floor(Date.now() / 1_000) + 3_600;
-/** Claims that every operation takes. */
+/** Claims that every operation accepts. */
 export const goodClaims = { sub: "alice", role: "admin", exp: inAnHour };
 
 type Bytes = Uint8Array<ArrayBuffer>;
-/** Tokens by what is wrong with them. */
+/** Tokens by their fault. */
 export type BadTokens = Record<string, string>;
 
-/** JSON as it is written, or a value to be written as JSON. */
+/** JSON as text or bytes, or a value to serialize as JSON. */
 type Written = string | Bytes | object;
 
 const bytesOf = (part: Written): Bytes =>
@@ -19,7 +19,7 @@ const bytesOf = (part: Written): Bytes =>
 
 export const encoded = (part: Written): string => bytesOf(part).toBase64({ alphabet: "base64url", omitPadding: true });
 
-/** The parts of a token with an HMAC of them, made by hand: no library would write most of these. */
+/** Returns a token with an HMAC. Built manually, because libraries refuse to build most of these. */
 export function hmacToken(
   header: Written = { alg: "HS256" },
   claims: Written = goodClaims,
@@ -36,13 +36,13 @@ async function ownKeyToken(alg: string, header: Partial<JWTHeaderParameters> = {
   return await new SignJWT(goodClaims).setProtectedHeader({ alg, ...header }).sign(privateKey);
 }
 
-/** The header says where to find the key that the token is signed with. `elsewhere` is a URL. */
+/** Tokens whose header has the key of their signature, or its address. `elsewhere` is a URL. */
 async function keyInHeader(elsewhere: string): Promise<BadTokens> {
   const { privateKey, publicKey } = await generateKeyPair("RS256");
   const jwk = await exportJWK(publicKey);
   const sign = (header: object) =>
     new SignJWT(goodClaims).setProtectedHeader({ alg: "RS256", ...header }).sign(privateKey);
-  const secret = "a secret that its bearer has thought out, and tells";
+  const secret = "a secret that the attacker chose, 32 bytes or more";
   return {
     "with its public key in the header (jwk)": await sign({ jwk: { ...jwk, alg: "RS256", use: "sig" } }),
     "with its secret in the header (jwk)": hmacToken(
@@ -56,7 +56,7 @@ async function keyInHeader(elsewhere: string): Promise<BadTokens> {
   };
 }
 
-/** `kid`s that a careless look-up would turn into a key that everybody knows. */
+/** Values of `kid` that a careless look-up turns into a known key. */
 export const kidTricks: Record<string, [kid: unknown, secret: string]> = {
   "a path to an empty file": ["../../../../../../dev/null", ""],
   "a path to a known file": ["file:///proc/version", "Linux"],
@@ -102,7 +102,7 @@ async function signatures(elsewhere: string): Promise<BadTokens> {
   return wrong;
 }
 
-/** The header asks for something that we do not do. */
+/** Tokens whose header needs an extension or encoding that the server does not support. */
 const headers: BadTokens = {
   "crit of an unknown extension": hmacToken({ alg: "HS256", crit: ["urn:example:unknown"], "urn:example:unknown": 1 }),
   "crit of a registered header": hmacToken({ alg: "HS256", typ: "JWT", crit: ["typ"] }),
@@ -115,23 +115,23 @@ const headers: BadTokens = {
   "a header that is no JSON": hmacToken("{alg:HS256}"),
 };
 
-/** RFC 7797. The payload must have no dot in it. */
+/** A payload that is not encoded (RFC 7797). It must have no dot. */
 function rawPayload(): string {
   const content = `${encoded({ alg: "HS256", crit: ["b64"], b64: false })}.${JSON.stringify(goodClaims)}`;
   return `${content}.${createHmac("sha256", testSecret).update(content).digest("base64url")}`;
 }
 
-/** Signed as it should be, but as something else than a token to call us with (RFC 8725, 3.11 and 3.12). */
+/** Good signatures of tokens for another purpose (RFC 8725, 3.11 and 3.12). */
 const types: BadTokens = Object.fromEntries(
   ["JWE", "logout+jwt", "secevent+jwt", "dpop+jwt", "application/token-introspection+jwt", "", ["JWT"], 1, null]
     .map((typ) => [`typ ${JSON.stringify(typ)}`, hmacToken({ alg: "HS256", typ })]),
 );
 
-/** The bytes of the signature are right. RFC 7515 knows one way to write them: no padding, nothing in between. */
+/** Good signatures in another encoding. RFC 7515 allows one: base64url without padding or other characters. */
 function spellings(): BadTokens {
   const good = hmacToken();
   const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-  // 43 characters hold two bits more than 32 bytes. In the last one they are zero.
+  // 43 characters hold 2 bits more than 32 bytes. These bits of the last character are zero.
   const last = alphabet.indexOf(good.slice(-1));
   return {
     "a signature with padding": `${good}=`,
@@ -187,7 +187,7 @@ async function shapes(): Promise<BadTokens> {
 }
 
 const claim = (changed: object): string => hmacToken({ alg: "HS256" }, { ...goodClaims, ...changed });
-/** JSON is a text here, since most of these are no values that JavaScript would write. */
+/** `exp` is JSON as text, because JavaScript cannot serialize most of these values. */
 const withExp = (exp: string): string => hmacToken({ alg: "HS256" }, `{"sub":"alice","role":"admin"${exp}}`);
 
 const claims: BadTokens = {
@@ -212,7 +212,7 @@ const claims: BadTokens = {
   ),
 };
 
-/** Those that an issuer did sign, once. */
+/** Tokens that were good before their `exp`. */
 export const expiredTokens: BadTokens = {
   "an hour ago": claim({ exp: inAnHour - 7_200 }),
   "in 1970": claim({ exp: 0 }),
@@ -222,7 +222,7 @@ export const expiredTokens: BadTokens = {
   "in the last of two": withExp(`,"exp":${inAnHour},"exp":1`),
 };
 
-/** Every token that the server's own secret or none could let in, by kind. Keys are looked for at `elsewhere` by nobody. */
+/** Bad tokens by kind of fault. Some name the URL `elsewhere`, which the server must not ask for keys. */
 export async function invalidTokens(elsewhere: string): Promise<Record<string, BadTokens>> {
   return {
     signature: await signatures(elsewhere),

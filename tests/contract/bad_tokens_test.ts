@@ -1,13 +1,13 @@
-/** Whatever is sent in the place of a good token: it is refused with the code that says why, and nothing happens. */
+/** Bad tokens: refused with the code of their fault, nothing changes. */
 import assert from "node:assert/strict";
 import pLimit from "p-limit";
 import type { ProblemCode } from "../../generated/contract.ts";
 import { newApiKey, revoke } from "../support/api_keys.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { sharedServer, type TestServer } from "../support/server.ts";
 import { handshake } from "../support/socket.ts";
 import { type BadTokens, expiredTokens, goodClaims, hmacToken, inAnHour, invalidTokens } from "./bad_tokens.ts";
 import { contractOperations } from "./document.ts";
-import { exampleCall, type Ids, newExampleRows } from "./example_calls.ts";
+import { contractServer, exampleCall, type Ids, newExampleRows } from "./example_calls.ts";
 import { rawRequest } from "./injection_calls.ts";
 import { assertAll, assertNothingChanges, assertUnauthorized } from "./refusals.ts";
 
@@ -24,8 +24,8 @@ const kinds = Map.groupBy(
 const oneOfEach = [...kinds.values()].flatMap((operations) => operations.slice(0, 1));
 
 /**
- * Fails unless each of the tokens is refused, by an operation of each kind, by the handshake of a WebSocket, and by some of
- * all the other operations, so that each of these meets a few.
+ * Fails unless each token is refused by an operation of each kind, and by the handshake of a WebSocket. Each token is also
+ * sent to a ninth of all operations, so that each operation refuses some.
  */
 function assertRefused(server: TestServer, ids: Ids, code: ProblemCode, tokens: BadTokens): Promise<void> {
   return assertAll(
@@ -46,7 +46,7 @@ function assertRefused(server: TestServer, ids: Ids, code: ProblemCode, tokens: 
   );
 }
 
-/** What is not sent as a token in the header is none, however good it is. The header as it is written, `…` for the token. */
+/** Headers `Authorization` that hold no bearer token. `…` stands for a good token. */
 const notBearer: Record<string, string> = {
   "an empty header": "",
   "the scheme alone": "Bearer",
@@ -65,7 +65,7 @@ const notBearer: Record<string, string> = {
   "a good header before a bad one": "Bearer …\r\nAuthorization: Bearer garbage",
 };
 
-/** The runtime refuses these before we see them: they are no HTTP, or longer than it reads. */
+/** Headers that the runtime refuses, because they are not HTTP or are too long. */
 const notHttp: Record<string, string> = {
   "a folded header": "Bearer\r\n …",
   "a line end in the token": "Bearer ey\n…",
@@ -73,8 +73,8 @@ const notHttp: Record<string, string> = {
   "100 KB": `Bearer ${"a".repeat(100_000)}`,
 };
 
-Deno.test("no bad token is accepted anywhere, nor told to the log, and good ones still are", async (t) => {
-  await using server = await startServer();
+Deno.test("tokens: over 100 bad ones -> each refused with its code and not in the log, good ones still accepted", async (t) => {
+  await using server = await contractServer();
   const ids = await newExampleRows(server);
   const good = hmacToken();
   await server.ok("getMe", { token: good });
@@ -85,13 +85,13 @@ Deno.test("no bad token is accepted anywhere, nor told to the log, and good ones
   const { key } = await newApiKey(server);
   await server.ok("getMe", { token: key });
   const { ticket } = await server.ok("createSocketTicket", { token: good });
-  // To be good to the end, which on a busy machine comes later than 30 seconds.
+  // A ticket lasts 30 seconds. The test may take longer.
   await server.db.updateTable("socket_tickets").set({ expires_at: new Date(inAnHour * 1_000) }).execute();
 
-  let asked = 0;
-  /** Somebody else's keys, to which some tokens point. */
+  let keyRequests = 0;
+  /** The host of foreign keys, which some tokens name. */
   await using stranger = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => {
-    asked++;
+    keyRequests++;
     return Response.json({ keys: [] });
   });
   const invalid = await invalidTokens(`http://127.0.0.1:${stranger.addr.port}/keys`);
@@ -122,13 +122,13 @@ Deno.test("no bad token is accepted anywhere, nor told to the log, and good ones
   assert(all.length >= 100);
   for (const [kind, code, tokens] of kindsOfBad) {
     await t.step(
-      `${code} for ${Object.keys(tokens).length} tokens with a wrong ${kind}`,
+      `${Object.keys(tokens).length} tokens with a wrong ${kind}: ${code}`,
       () => assertNothingChanges(server, () => assertRefused(server, ids, code, tokens)),
     );
   }
 
   await t.step(
-    "token_missing for a good token that is not sent as one",
+    "good token outside of a bearer header: token_missing",
     () =>
       assertNothingChanges(server, async () => {
         for (const [name, text] of Object.entries(notBearer)) {
@@ -150,7 +150,7 @@ Deno.test("no bad token is accepted anywhere, nor told to the log, and good ones
         }
       }),
   );
-  await t.step("what is no HTTP is not read at all", () =>
+  await t.step("header that is not HTTP: 400 or 431", () =>
     assertNothingChanges(server, async () => {
       for (const [name, text] of Object.entries(notHttp)) {
         const headers = { Authorization: text.replaceAll("…", good) };
@@ -158,14 +158,17 @@ Deno.test("no bad token is accepted anywhere, nor told to the log, and good ones
         assert([400, 431].includes(status), `${name} is answered ${status}`);
       }
     }));
-  await t.step("nothing but a ticket is one", () =>
-    assertNothingChanges(server, async () => {
-      for (const wrong of [good, key, expiredKey, ticket.slice(0, -1), `${ticket}=`, ticket.toUpperCase()]) {
-        using answer = await handshake(server, { query: `?ticket=${encodeURIComponent(wrong)}` });
-        assertUnauthorized(answer, "ticket_invalid", "a handshake with a wrong ticket");
-      }
-    }));
-  await t.step("good ones are accepted, known or not", async () => {
+  await t.step(
+    "token, key or changed ticket instead of a ticket: ticket_invalid",
+    () =>
+      assertNothingChanges(server, async () => {
+        for (const wrong of [good, key, expiredKey, ticket.slice(0, -1), `${ticket}=`, ticket.toUpperCase()]) {
+          using answer = await handshake(server, { query: `?ticket=${encodeURIComponent(wrong)}` });
+          assertUnauthorized(answer, "ticket_invalid", "a handshake with a wrong ticket");
+        }
+      }),
+  );
+  await t.step("good tokens, key and ticket: accepted", async () => {
     for (const token of [good, hmacToken({ alg: "HS256", typ: "JWT" }), key]) await server.ok("getMe", { token });
     for (const scheme of ["bearer", "BEARER ", "bEaReR"]) {
       await server.ok("getMe", { headers: { Authorization: `${scheme} ${good}` } });
@@ -173,38 +176,38 @@ Deno.test("no bad token is accepted anywhere, nor told to the log, and good ones
     using socket = await handshake(server, { query: `?ticket=${ticket}` });
     assert.equal(socket.status, 101);
   });
-  await t.step("nobody was asked for a key, and nothing was told to the log", () => {
-    assert.equal(asked, 0);
+  await t.step("foreign host and log: not asked, no tokens", () => {
+    assert.equal(keyRequests, 0);
     const log = server.logged.join("\n");
-    // Shorter ones are words that may be there for another reason.
-    const telling = [...all, good, key].filter((token) => token.length >= 20);
-    assert.deepEqual(telling.filter((token) => log.includes(token)), []);
+    // The log may have shorter ones for another reason.
+    const secrets = [...all, good, key].filter((token) => token.length >= 20);
+    assert.deepEqual(secrets.filter((token) => log.includes(token)), []);
   });
 });
 
-Deno.test("what a good token says beside the claims that we ask for changes nothing", async (t) => {
-  await using server = await startServer();
+Deno.test("tokens: good one with other headers or claims -> same user, same role", async (t) => {
+  await using server = await sharedServer();
   const [header, claims] = [{ alg: "HS256" }, { ...goodClaims, role: "user" }];
   const alike: BadTokens = {
     "typ JWT": hmacToken({ ...header, typ: "JWT" }, claims),
     "typ in small letters": hmacToken({ ...header, typ: "jwt" }, claims),
     "typ of an access token (RFC 9068)": hmacToken({ ...header, typ: "at+jwt" }, claims),
     "typ in full": hmacToken({ ...header, typ: "application/at+jwt" }, claims),
-    // We have one key, and look for it nowhere.
+    // The server has one key.
     "a kid and the address of a key": hmacToken({ ...header, kid: "../x", jku: "http://127.0.0.1:1/" }, claims),
     // RFC 7519 lets an issuer's clock be ahead of ours.
     "iat in the future": hmacToken(header, { ...claims, iat: goodClaims.exp }),
     "an exp with a fraction": hmacToken(header, { ...claims, exp: goodClaims.exp + 0.5 }),
-    // It counts as the year 9999.
+    // It is the year 9999 for the server.
     "an exp beyond all numbers": hmacToken(header, '{"sub":"alice","exp":1e400}'),
-    // RFC 7519 leaves the choice between none of two and the last.
+    // RFC 7519 allows to refuse it, or to take the last one.
     "a role twice": hmacToken(header, `{"sub":"alice","exp":${goodClaims.exp},"role":"admin","role":"user"}`),
     "a role in the prototype": hmacToken(
       header,
       `{"sub":"alice","exp":${goodClaims.exp},"__proto__":{"role":"admin"}}`,
     ),
   };
-  const me = await server.ok("getMe", { token: await server.token("alice") });
+  const me = await server.ok("getMe", { token: hmacToken(header, claims) });
   for (const [name, token] of Object.entries(alike)) {
     await t.step(name, async () => {
       assert.deepEqual(await server.ok("getMe", { token }), me);
@@ -213,9 +216,9 @@ Deno.test("what a good token says beside the claims that we ask for changes noth
   }
 });
 
-Deno.test("a token of another issuer or for another audience is refused where these are configured", async () => {
+Deno.test("tokens: AUTH_ISSUER and AUTH_AUDIENCE, another issuer or audience -> 401 token_invalid", async () => {
   const [iss, aud] = ["https://issuer.example", "slotkeeper"];
-  await using server = await startServer({ env: { AUTH_ISSUER: iss, AUTH_AUDIENCE: aud } });
+  await using server = await sharedServer({ env: { AUTH_ISSUER: iss, AUTH_AUDIENCE: aud } });
   const ids = await newExampleRows(server);
   const sign = (own: object) => hmacToken({ alg: "HS256" }, { ...goodClaims, ...own });
   await server.ok("getMe", { token: sign({ iss, aud }) });

@@ -1,20 +1,25 @@
-/** A valid call of each operation: the contract's own examples, aimed at rows that exist. */
+/** A valid call of each operation: the example of the contract, with the ids of existing rows. */
 import assert from "node:assert/strict";
 import { type Kysely, sql } from "kysely";
 import type { Database } from "../../src/database/connect.ts";
 import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
-import type { TestServer } from "../support/server.ts";
+import { type SharedServer, sharedServer, type TestServer } from "../support/server.ts";
 import { accessOf, type ContractOperation, type Json, type JsonObject } from "./document.ts";
 
-/** Ids by the names that parameters and fields have in the contract. */
+/** The server of tests that compare whole tables. No other tests fill its database. */
+export function contractServer(): Promise<SharedServer> {
+  return sharedServer({ group: "contract", env: { PAYMENT_PROVIDER: "sandbox" } });
+}
+
+/** Ids by the contract's names of parameters and fields. */
 export type Ids = Record<string, number>;
 
 /**
- * A room, a pending booking of alice in it, of which a second payment could not be given back, a free timeslot at the same
- * price, and an API key.
+ * Makes a room, a pending booking of alice, a free timeslot at the same price, and an API key. The booking has a second
+ * payment with a failed refund.
  */
 export async function newExampleRows(server: TestServer): Promise<Ids> {
-  // The example of another operation may have moved it.
+  // The example of setSandboxClock moves the clock.
   await server.ok("resetSandboxClock", { token: await server.token("admin", "admin") });
   const room = await newRoom(server);
   const [booked, free] = await newTimeslots(server, room, { date: "2026-03-20" });
@@ -39,11 +44,13 @@ async function failedRefund(db: Kysely<Database>, bookingId: number): Promise<vo
         (provider, reference, checkout_id, booking_id, currency, amount, pays_booking, reported_refunded, paid_at)
       select 'sandbox', id::text, id, booking_id, 'EUR', 50, false, 0, '2026-03-02Z'::timestamptz from checkout
       returning id, booking_id
+    ),
+    refund as (
+      insert into refunds (id, payment_id, booking_id, amount, target, status, idempotency_key, job_id, requested_at)
+      select gen_random_uuid(), id, booking_id, 50, 50, 'failed', gen_random_uuid(), 0, '2026-03-02Z' from payment
     )
-    insert into refunds (id, payment_id, booking_id, amount, target, status, idempotency_key, job_id, requested_at)
-    select gen_random_uuid(), id, booking_id, 50, 50, 'failed', gen_random_uuid(), 0, '2026-03-02Z' from payment
+    update bookings set payment_status = 'refund_failed' where id = ${bookingId}
   `.execute(db);
-  await sql`update bookings set payment_status = 'refund_failed' where id = ${bookingId}`.execute(db);
 }
 
 export interface ExampleCall {
@@ -52,7 +59,7 @@ export interface ExampleCall {
   body?: JsonObject;
 }
 
-/** The required parameters and the body of the example, with the ids of `ids` in the places of the example's. */
+/** Returns the required parameters and the body of the example, with `ids` instead of the example's ids. */
 export function exampleCall({ operationId, parameters, requestBody }: ContractOperation, ids: Ids): ExampleCall {
   const call: ExampleCall = { params: {}, query: {} };
   for (const { name, in: place, required, example } of parameters) {
@@ -67,7 +74,7 @@ export function exampleCall({ operationId, parameters, requestBody }: ContractOp
   return { ...call, body };
 }
 
-/** The path of the operation with the parameters in their places. */
+/** Returns the path of the operation with its parameters. */
 export function pathOf(
   { path }: ContractOperation,
   { params, query }: { params: JsonObject; query: [name: string, value: Json][] | JsonObject },
@@ -78,8 +85,8 @@ export function pathOf(
   return search.size === 0 ? filled : `${filled}?${search}`;
 }
 
-/** A token that may call the operation on the example rows: alice's, or an admin's; none where none is needed. */
-async function tokenFor(server: TestServer, operation: ContractOperation): Promise<{ token?: string }> {
+/** Returns a token that may call the operation on the example rows: none, alice's or an admin's. */
+export async function tokenFor(server: TestServer, operation: ContractOperation): Promise<{ token?: string }> {
   switch (accessOf(operation)) {
     case "public":
       return {};
@@ -90,7 +97,7 @@ async function tokenFor(server: TestServer, operation: ContractOperation): Promi
   }
 }
 
-/** What is sent in the place of the example's parts. */
+/** Parts to send instead of the example's. */
 export interface Request {
   params?: Record<string, string>;
   query?: [name: string, value: string][];
@@ -104,7 +111,7 @@ export interface Request {
 
 export type Send = (request: Request) => Promise<{ status: number; body: unknown }>;
 
-/** Sends the example of `operation`, with the parts that a {@link Request} replaces. */
+/** Returns a function that sends the example of `operation`, with the parts of a {@link Request}. */
 export async function sender(server: TestServer, operation: ContractOperation, ids: Ids): Promise<Send> {
   const example = exampleCall(operation, ids);
   const { token } = await tokenFor(server, operation);
@@ -121,7 +128,7 @@ export async function sender(server: TestServer, operation: ContractOperation, i
           : { "Content-Type": contentType ?? "application/json" }),
         ...headers,
       },
-      // As bytes, since fetch would name a Content-Type of its own for a text.
+      // Bytes, because fetch adds a Content-Type to a text.
       ...(operation.requestBody === undefined
         ? {}
         : { body: typeof body === "string" ? new TextEncoder().encode(body) : body }),
@@ -130,7 +137,7 @@ export async function sender(server: TestServer, operation: ContractOperation, i
   };
 }
 
-/** Everything that the database holds, to see that nothing has changed. */
+/** Returns all rows of all tables, by table. */
 export async function allRows(db: Kysely<Database>): Promise<Record<string, unknown[]>> {
   const tables = await sql<{ name: string }>`
     select table_name as name from information_schema.tables

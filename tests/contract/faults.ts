@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import type { Json, Schema } from "./document.ts";
 
-/** A value somewhere in a body; `at` has the names and indexes that lead there. Undefined means that it is left out. */
+/** A value at a place of a body. `at` has the names and indexes of the place. Undefined removes the value. */
 export interface Placed {
   at: string[];
   value: Json | undefined;
 }
 
-/** `body` with one place replaced. */
+/** Returns `body` with one place replaced. */
 export function replaced(body: Json, { at, value }: Placed): Json {
   const [name, ...rest] = at;
   if (name === undefined) {
@@ -29,7 +29,7 @@ function typesOf({ type }: Schema): string[] {
   return Array.isArray(type) ? type : [type];
 }
 
-/** Texts that a parameter must refuse; everything but the empty one can stand in a path too. */
+/** Texts that a parameter must refuse. A path can hold all of them but the empty one. */
 export function wrongTexts(schema: Schema): string[] {
   const [type] = typesOf(schema);
   switch (type) {
@@ -61,7 +61,7 @@ function wrongStrings({ enum: values, pattern, minLength = 0, maxLength }: Schem
   ];
 }
 
-/** One value of each JSON type. An array and an object that could be right are told apart by their schemas' faults. */
+/** One value of each JSON type. */
 const ofEachType: Record<string, Json> = {
   string: "text",
   number: 1.5,
@@ -71,13 +71,13 @@ const ofEachType: Record<string, Json> = {
   null: null,
 };
 
-/** A list of `length` items, those of the contract's example again and again. */
+/** A list of `length` items. Repeats the items of the contract's example. */
 function repeated(example: Json | undefined, length: number): Json {
   assert(Array.isArray(example) && example.length > 0, "the contract's example shows no item");
   return Array.from({ length }, (_, index) => example[index % example.length] ?? null);
 }
 
-/** Values that a schema must refuse as such, whatever lies inside of them. */
+/** Values that a schema must refuse, without the faults of their inner values. */
 function wrongValues(schema: Schema, example: Json | undefined): Json[] {
   const types = typesOf(schema);
   const { minimum, maximum, multipleOf, minItems = 0, maxItems } = schema;
@@ -93,7 +93,7 @@ function wrongValues(schema: Schema, example: Json | undefined): Json[] {
   ];
 }
 
-/** Every way to get one field of a body wrong. `example` is the contract's, and shows every nested field. */
+/** All faults of one field of a body. `example` is the contract's, and shows every nested field. */
 export function bodyFaults(schema: Schema, example: Json | undefined, at: string[] = []): Placed[] {
   const own = at.length === 0 ? [] : wrongValues(schema, example).map((value) => ({ at, value }));
   if (schema.items !== undefined) {
@@ -103,12 +103,12 @@ export function bodyFaults(schema: Schema, example: Json | undefined, at: string
   const shown = typeof example === "object" && example !== null && !Array.isArray(example) ? example : {};
   const missing = (schema.required ?? []).map((name) => ({ at: [...at, name], value: undefined }));
   const unknown = ["nonsense", "constructor", "__proto__"].map((name) => ({ at: [...at, name], value: 1 }));
-  const inside = Object.entries(schema.properties)
+  const inner = Object.entries(schema.properties)
     .flatMap(([name, property]) => bodyFaults(property, shown[name], [...at, name]));
-  return [...own, ...missing, ...unknown, ...inside];
+  return [...own, ...missing, ...unknown, ...inner];
 }
 
-/** Where a body takes any text: strings without a pattern, and objects without declared properties. */
+/** Places of a body that accept any text: strings without a pattern, and objects without declared properties. */
 export function freeTextFields(schema: Schema, at: string[] = []): { at: string[]; schema: Schema }[] {
   if (schema.items !== undefined) return freeTextFields(schema.items, [...at, "0"]);
   if (schema.properties !== undefined) {
@@ -125,7 +125,7 @@ export function boundaryValues(schema: Schema, example?: Json): Json[] {
     ...(minimum === undefined ? [] : [minimum]),
     ...(maximum === undefined ? [] : [maximum]),
     ...(minLength === undefined ? [] : ["x".repeat(minLength)]),
-    // JSON Schema counts characters (code points); many characters are two units of a JavaScript string.
+    // JSON Schema counts code points. An emoji is one code point, and two units of a JavaScript string.
     ...(maxLength === undefined || pattern !== undefined ? [] : ["x".repeat(maxLength), "😀".repeat(maxLength)]),
     ...(maxItems === undefined ? [] : [repeated(example, maxItems)]),
     ...(typesOf(schema).includes("boolean") ? [true, false] : []),

@@ -1,8 +1,8 @@
 /**
- * Tens of thousands of requests, derived from the contract and a seed: as it has them, and wrong in every way that we can
- * think of. Whatever comes, the answer is one that the contract declares.
+ * Fuzzes the API. The requests are derived from the contract and a seed: valid ones, and faults of every kind. Each answer
+ * must be one that the contract declares.
  *
- * `FUZZ_SEED` and `FUZZ_REQUESTS` choose other requests and how many. The same seed makes the same requests.
+ * `FUZZ_SEED` selects other requests, and `FUZZ_REQUESTS` their number. The same seed makes the same requests.
  */
 import assert from "node:assert/strict";
 import {
@@ -23,12 +23,14 @@ import { fuzzTarget, startFuzzServer } from "./fuzz/server.ts";
 import { runs } from "../support/properties.ts";
 
 const seed = Number(Deno.env.get("FUZZ_SEED") ?? 20_260_302);
-const total = Number(Deno.env.get("FUZZ_REQUESTS") ?? runs(3_000, 20_000));
+const total = Number(Deno.env.get("FUZZ_REQUESTS") ?? runs(800, 20_000));
 const inFlight = 16;
-/** Failures that are told in full. What breaks once breaks often. */
-const told = 8;
-/** A run that takes longer hangs, however much the machine has to do beside it. */
+/** Failures to print in full. One fault of the server usually fails many requests. */
+const printed = 8;
+/** A run that takes longer than this hangs. */
 const limitMs = 900_000;
+
+const checker = new AnswerChecker(contract);
 
 interface Failure {
   request: FuzzRequest;
@@ -50,13 +52,12 @@ function failureText({ request, answer, fault }: Failure): string {
 interface Findings {
   sent: number;
   failures: Failure[];
-  /** Which operations have succeeded. */
+  /** Operations that succeeded at least once. */
   succeeded: Set<ContractOperation>;
 }
 
-/** Sends all of `requests`, some at a time, and judges every answer. */
+/** Sends all of `requests`, {@link inFlight} at a time, and checks every answer. */
 async function run(target: Target, requests: Iterator<FuzzRequest>): Promise<Findings> {
-  const checker = new AnswerChecker(contract);
   const findings: Findings = { sent: 0, failures: [], succeeded: new Set() };
   const pending = new Set<FuzzRequest>();
   const { promise: hanging, reject } = Promise.withResolvers<never>();
@@ -85,29 +86,31 @@ async function run(target: Target, requests: Iterator<FuzzRequest>): Promise<Fin
   return findings;
 }
 
-Deno.test("whatever is sent, the answer is one that the contract declares", async () => {
+Deno.test("fuzz: requests with and without faults -> answers that the contract declares", async () => {
   await using server = await startFuzzServer();
   const { sent, failures, succeeded } = await run(await fuzzTarget(server), fuzzRequests({ seed, total }));
   assert(sent >= total);
-  const shown = failures.slice(0, told).map(failureText).join("\n");
+  const shown = failures.slice(0, printed).map(failureText).join("\n");
   assert.equal(failures.length, 0, `${failures.length} of ${sent} answers break the contract:\n${shown}`);
-  // A fuzz of which everything is refused finds nothing. A short run may not come so far.
+  // Refusals alone find little. A short run may not reach a success of each operation.
   if (total < 20_000) return;
   const refused = contractOperations.filter((operation) => !succeeded.has(operation) && canSucceed(operation));
   assert.deepEqual(refused.map(({ operationId }) => operationId), [], "operations that never succeeded");
 });
 
-/** A WebSocket cannot: it is asked for in a way that this fuzz does not know. */
+/** All but the WebSocket: the fuzz does not send its handshake. */
 function canSucceed(operation: ContractOperation): boolean {
   return !("x-websocket" in operation);
 }
 
-Deno.test("the same seed makes the same requests, for every operation and with every fault", () => {
-  const made = (each: number) => [...fuzzRequests({ seed: each, total: 6_000 })];
-  const requests = made(seed);
-  assert.deepEqual(made(seed), requests);
-  assert.notDeepEqual(made(seed + 1).map(describe), requests.map(describe));
+Deno.test("fuzz: same seed -> same requests, another seed -> other requests", () => {
+  const requests = (each: number) => [...fuzzRequests({ seed: each, total: 500 })];
+  assert.deepEqual(requests(seed), requests(seed));
+  assert.notDeepEqual(requests(seed + 1).map(describe), requests(seed).map(describe));
+});
 
+Deno.test("fuzz: 6,000 requests -> as many for each operation, every fault at least once", () => {
+  const requests = [...fuzzRequests({ seed, total: 6_000 })];
   const share = Math.ceil(6_000 / contractOperations.length);
   const firsts = requests.filter(({ faults }) => !faults.includes(again));
   for (const operation of contractOperations) {
@@ -131,7 +134,7 @@ function answerOf(status: number, type: string | undefined, body: Json | Uint8Ar
 
 const resolvedPaths = withoutRefs(contract, contract.paths ?? {});
 
-/** The answers that the contract shows for `operation`, but for those that nobody may see. */
+/** Returns the example answers of `operation`, without those of status 500 and above: the fuzz accepts none of these. */
 function exampleAnswers({ path, method }: ContractOperation): { status: number; type: string; body: JsonObject }[] {
   const operation = child(child(resolvedPaths, path), method.toLowerCase());
   return Object.entries(object(child(operation, "responses"))).filter(([status]) => Number(status) < 500)
@@ -146,37 +149,35 @@ function exampleAnswers({ path, method }: ContractOperation): { status: number; 
     );
 }
 
-Deno.test("the fuzz takes what the contract shows, and nothing that differs from it", async (t) => {
-  const checker = new AnswerChecker(contract);
+Deno.test("fuzz checker: example of an answer -> accepted, changed in one thing -> its fault", async (t) => {
   for (const operation of contractOperations) {
     await t.step(operation.operationId, () => {
       const faultOf = (answer: Answer) => checker.faultOf(operation.method, [operation], answer);
       for (const { status, type, body } of exampleAnswers(operation)) {
-        const what = JSON.stringify(body).slice(0, 300);
-        assert.equal(faultOf(answerOf(status, type, body)), undefined, what);
+        const example = JSON.stringify(body).slice(0, 300);
+        assert.equal(faultOf(answerOf(status, type, body)), undefined, example);
         const [first = ""] = Object.keys(body);
         const { [first]: _, ...less } = body;
-        assert.match(faultOf(answerOf(status, type, less)) ?? "", /must have required property/, what);
-        assert.match(faultOf(answerOf(status, type, { ...body, [first]: [{}] })) ?? "", /breaks its schema/, what);
-        assert.match(faultOf(answerOf(418, type, body)) ?? "", /418 is not declared/, what);
-        assert.match(faultOf(answerOf(500, type, body)) ?? "", /the server failed/, what);
-        assert.match(faultOf(answerOf(status, "text/html", body)) ?? "", /Content-Type is text\/html/, what);
-        assert.match(faultOf(answerOf(status, undefined, body)) ?? "", /Content-Type is null/, what);
+        assert.match(faultOf(answerOf(status, type, less)) ?? "", /must have required property/, example);
+        assert.match(faultOf(answerOf(status, type, { ...body, [first]: [{}] })) ?? "", /breaks its schema/, example);
+        assert.match(faultOf(answerOf(418, type, body)) ?? "", /418 is not declared/, example);
+        assert.match(faultOf(answerOf(500, type, body)) ?? "", /the server failed/, example);
+        assert.match(faultOf(answerOf(status, "text/html", body)) ?? "", /Content-Type is text\/html/, example);
+        assert.match(faultOf(answerOf(status, undefined, body)) ?? "", /Content-Type is null/, example);
         assert.match(
           faultOf(answerOf(status, type, new Uint8Array([0x22, 0xff, 0x22]))) ?? "",
           /not JSON in UTF-8/,
-          what,
+          example,
         );
         const anonymous = answerOf(status, type, body);
         anonymous.headers.delete("X-Request-Id");
-        assert.match(faultOf(anonymous) ?? "", /without X-Request-Id/, what);
+        assert.match(faultOf(anonymous) ?? "", /without X-Request-Id/, example);
       }
     });
   }
 });
 
-Deno.test("the fuzz takes a problem only as the contract has it", () => {
-  const checker = new AnswerChecker(contract);
+Deno.test("fuzz checker: problem of the contract -> accepted, changed in one thing -> its fault", () => {
   const problem = (status: number) => (operation: ContractOperation) =>
     exampleAnswers(operation).filter((each) => each.status === status).map((each) => ({ operation, ...each }));
   const [refusal] = contractOperations.flatMap(problem(401));
@@ -192,22 +193,22 @@ Deno.test("the fuzz takes a problem only as the contract has it", () => {
   const withoutChallenge = answerOf(401, type, body);
   withoutChallenge.headers.delete("WWW-Authenticate");
   assert.match(checker.faultOf(operation.method, [operation], withoutChallenge) ?? "", /401 without WWW-Authenticate/);
-  const replayed = answerOf(401, type, { ...body, requestId: "of then" });
+  const replayed = answerOf(401, type, { ...body, requestId: "of the first answer" });
   replayed.headers.set("Idempotency-Replayed", "true");
   assert.equal(checker.faultOf(operation.method, [operation], replayed), undefined);
-  const ofNobody = { ...body, status: 404, code: "route_not_found" };
+  const unrouted = { ...body, status: 404, code: "route_not_found" };
   const refused = (answer: Answer) => checker.faultOf("GET", ["route_not_found"], answer);
-  assert.equal(refused(answerOf(404, type, ofNobody)), undefined);
-  assert.match(refused(answerOf(404, type, { ...ofNobody, code: "room_not_found" })) ?? "", /is not declared/);
-  assert.match(refused(answerOf(200, type, ofNobody)) ?? "", /200 is not declared, route_not_found was due/);
+  assert.equal(refused(answerOf(404, type, unrouted)), undefined);
+  assert.match(refused(answerOf(404, type, { ...unrouted, code: "room_not_found" })) ?? "", /is not declared/);
+  assert.match(refused(answerOf(200, type, unrouted)) ?? "", /200 is not declared, route_not_found was due/);
   assert.match(checker.faultOf("GET", ["http"], answerOf(400, type, body)) ?? "", /no refusal of HTTP itself/);
 });
 
-Deno.test("the fuzz looks at the headers and at the lack of a body that a contract declares", () => {
+Deno.test("fuzz checker: declared header wrong or missing, or a body where none is declared -> its fault", () => {
   const [first] = contractOperations;
   assert(first);
   const operation: ContractOperation = { ...first, path: "/", method: "GET" };
-  const checker = new AnswerChecker({
+  const smallChecker = new AnswerChecker({
     openapi: "3.1.0",
     paths: { "/": { get: { responses: { 304: { headers: { ETag: { $ref: "#/components/headers/ETag" } } } } } } },
     components: { headers: { ETag: { required: true, schema: { type: "integer", minimum: 1 } } } },
@@ -215,7 +216,7 @@ Deno.test("the fuzz looks at the headers and at the lack of a body that a contra
   const faultOf = (etag: string | undefined, body?: Json) => {
     const answer = answerOf(304, undefined, body);
     if (etag !== undefined) answer.headers.set("ETag", etag);
-    return checker.faultOf("GET", [operation], answer);
+    return smallChecker.faultOf("GET", [operation], answer);
   };
   assert.equal(faultOf("1"), undefined);
   assert.equal(faultOf("0"), "the header ETag is 0");

@@ -90,6 +90,7 @@ export interface TestServerOptions {
   pool?: number;
   socketLimits?: SocketLimits;
   rateLimits?: AppOptions["rateLimits"];
+  deadlines?: AppOptions["deadlines"];
   /** The database of another server. It is not removed. */
   database?: Pick<TestDatabase, "url">;
 }
@@ -107,6 +108,9 @@ export interface SharedServerOptions {
   /** The domain's time at the start of the test. */
   now?: string;
   env?: Record<string, string>;
+  rateLimits?: AppOptions["rateLimits"];
+  /** Shares the server only with tests of the same group: for tests that compare whole tables, and need small ones. */
+  group?: string;
 }
 
 export interface SharedServer extends TestServer {
@@ -114,12 +118,12 @@ export interface SharedServer extends TestServer {
   subject(name: string): string;
 }
 
-/** Servers of this shard, by their environment. */
+/** Servers of this shard, by their options. */
 const sharedServers = new Map<string, ReturnType<typeof start>>();
 let sharedUses = 0;
 Deno.test.afterAll(async () => {
-  for (const [environment, starting] of sharedServers) {
-    sharedServers.delete(environment);
+  for (const [options, starting] of sharedServers) {
+    sharedServers.delete(options);
     await (await starting).server[Symbol.asyncDispose]();
   }
 });
@@ -133,10 +137,11 @@ Deno.test.afterAll(async () => {
  * - Rooms, bookings and events of earlier tests are still there. A test reads its own: by user, by room, by id.
  * - `sweep()` acts on rows of earlier tests as well. It changes nothing of this test, but takes longer.
  */
-export async function sharedServer({ now = testStart, env = {} }: SharedServerOptions = {}): Promise<SharedServer> {
-  const environment = JSON.stringify(env);
-  const starting = sharedServers.get(environment) ?? start({ env });
-  sharedServers.set(environment, starting);
+export async function sharedServer({ now = testStart, ...options }: SharedServerOptions = {}): Promise<SharedServer> {
+  const { group, ...startOptions } = options;
+  const key = JSON.stringify({ group, ...startOptions });
+  const starting = sharedServers.get(key) ?? start(startOptions);
+  sharedServers.set(key, starting);
   const { server, reset } = await starting;
   await reset(now);
   const use = ++sharedUses;
@@ -157,7 +162,8 @@ interface Started {
 }
 
 async function start(
-  { now = testStart, env = {}, log, pool = 4, socketLimits, rateLimits, database: shared }: TestServerOptions = {},
+  { now = testStart, env = {}, log, pool = 4, socketLimits, rateLimits, deadlines, database: shared }:
+    TestServerOptions = {},
 ): Promise<Started> {
   const own = shared === undefined ? await newDatabase() : undefined;
   const database = shared ?? own ?? { url: "" };
@@ -186,6 +192,7 @@ async function start(
     feed,
     ...(socketLimits === undefined ? {} : { socketLimits }),
     ...(rateLimits === undefined ? {} : { rateLimits }),
+    ...(deadlines === undefined ? {} : { deadlines }),
     publicUrl: () => url,
     verify: await createTokenVerifier(config.auth),
     docsToken: undefined,
