@@ -3,7 +3,6 @@ import type { Booking, Cancellation } from "../../generated/contract.ts";
 import type { Caller } from "../contract/caller.ts";
 import { assertUnchanged, type BookingRules, changeBooking, type OwnBooking, toBooking } from "./booking.ts";
 import { findRefundQuote, markCancelled } from "./cancellation_writes.ts";
-import { findBooking } from "./queries.ts";
 import { assertOwner, bookingNotFound, notLiveRefusal } from "./refusals.ts";
 
 const notCancellable = { code: "booking_not_cancellable", verb: "cancelled" } as const;
@@ -44,20 +43,20 @@ export async function getCancellation(
   id: number,
 ): Promise<Cancellation> {
   const now = clock.now();
-  const [row, quote] = await Promise.all([findBooking(db, id), findRefundQuote(db, { id, now })]);
-  if (row === undefined || quote === undefined) throw bookingNotFound(id);
+  const row = await findRefundQuote(db, { id, now });
+  if (row === undefined) throw bookingNotFound(id);
   if (caller.role !== "admin") assertOwner(row, caller);
   const problem = notLiveRefusal(row, now, notCancellable);
   if (problem !== undefined) throw problem;
-  const tierHours = quote.hours === null ? null : Number(quote.hours);
+  const tierHours = row.hours === null ? null : Number(row.hours);
   const changes = tierHours !== null && tierHours > 0;
   return {
     bookingId: id,
-    refundAmount: Number(quote.refund),
+    refundAmount: Number(row.refund),
     currency: row.currency,
-    refundPercent: Number(quote.percent ?? 0),
+    refundPercent: Number(row.percent ?? 0),
     tierHours,
     nextTierAt: changes ? new Date(row.starts_at.getTime() - tierHours * 3_600_000).toISOString() : null,
-    nextRefundPercent: changes ? Number(quote.nextPercent ?? 0) : null,
+    nextRefundPercent: changes ? Number(row.nextPercent ?? 0) : null,
   };
 }

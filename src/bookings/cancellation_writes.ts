@@ -7,7 +7,7 @@ import { bookingEvent } from "../events/record.ts";
 import { roundMoney } from "../money.ts";
 import { newRefund, paidStatus, unlessRefunding } from "../payments/checkout_writes.ts";
 import { timeslotFreedEvent, withEvents } from "./changes.ts";
-import type { BookingRow } from "./queries.ts";
+import { type BookingRow, bookingsWithRelations, selectColumns } from "./queries.ts";
 
 /** The role of the canceller decides whether it is allowed and how much is refunded. */
 export type Cancellation = { by: "user"; userId: number } | { by: "admin" };
@@ -105,7 +105,8 @@ function tierRefund(now: Date): RawBuilder<string> {
   return roundMoney(sql`b.amount_paid * ${percent} / 100`, sql`b.currency`);
 }
 
-export interface RefundQuote {
+/** A booking, and the refund of a cancellation by its user. */
+export type RefundQuote = BookingRow & {
   refund: string;
   /** Hours of the current tier; null when no tier applies. */
   hours: string | null;
@@ -113,20 +114,23 @@ export interface RefundQuote {
   percent: string | null;
   /** Percentage of the next tier; null when there is none. */
   nextPercent: string | null;
-}
+};
 
 /** Quotes the refund of a cancellation by the user now, as {@link markCancelled} would compute it. */
-export async function findRefundQuote(
+export function findRefundQuote(
   db: Kysely<Database>,
   { id, now }: { id: number; now: Date },
 ): Promise<RefundQuote | undefined> {
-  const { rows } = await sql<RefundQuote>`
-    select greatest(${tierRefund(now)} - b.amount_refunded, 0) as refund, current.hours, current.percent, (
-      select next.percent from jsonb_to_recordset(b.cancellation_tiers) as next(hours numeric, percent numeric)
-      where next.hours < current.hours order by next.hours desc limit 1
-    ) as "nextPercent"
-    from bookings b join timeslots t on t.id = b.timeslot_id left join lateral ${currentTier(now)} current on true
-    where b.id = ${id}
-  `.execute(db);
-  return rows[0];
+  const tier = sql<{ hours: string | null; percent: string | null }>`${currentTier(now)}`.as<"tier">(sql`tier`);
+  return selectColumns(bookingsWithRelations(db)).leftJoinLateral(tier, (join) => join.onTrue())
+    .select(["tier.hours", "tier.percent"])
+    .select([
+      sql<string>`greatest(${tierRefund(now)} - b.amount_refunded, 0)`.as("refund"),
+      sql<string | null>`(
+        select next.percent from jsonb_to_recordset(b.cancellation_tiers) as next(hours numeric, percent numeric)
+        where next.hours < tier.hours order by next.hours desc limit 1
+      )`.as("nextPercent"),
+    ])
+    .where("b.id", "=", id)
+    .executeTakeFirst();
 }

@@ -72,7 +72,8 @@ export function bookingRowFromJson(json: Record<string, unknown>): BookingRow {
   return { refund_amount: 0, ...json, ...Object.fromEntries(times) } as unknown as BookingRow;
 }
 
-function bookingsWithRelations(db: Kysely<Database>): WithRelations {
+/** Bookings `b` with their rooms `r` and timeslots `t`. */
+export function bookingsWithRelations(db: Kysely<Database>): WithRelations {
   return db.selectFrom("bookings as b")
     .innerJoin("rooms as r", "r.id", "b.room_id")
     .innerJoin("timeslots as t", "t.id", "b.timeslot_id");

@@ -13,6 +13,7 @@ import { problemText } from "../contract/problem_document.ts";
 import { catalogue, Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
 import { retryConflicts } from "../database/transactions.ts";
+import { describeFailure, type Log } from "../log.ts";
 import type { Clock } from "../time/clock.ts";
 import {
   claimKey,
@@ -26,6 +27,7 @@ import {
 export interface ExecutionRules {
   db: Kysely<Database>;
   clock: Clock;
+  log: Log;
   announce: () => void;
   handlers: Handlers;
 }
@@ -123,7 +125,7 @@ async function executeInTransaction(rules: ExecutionRules, execution: Execution)
   if (outcome.refusal !== undefined) throw outcome.refusal;
   if (outcome.finish !== undefined) {
     const { finish, pendingUntil = null } = outcome;
-    return await finishOutside(db, execution, { finish, pendingUntil, mayRepeat: outcome.answer === undefined });
+    return await finishOutside(rules, execution, { finish, pendingUntil, mayRepeat: outcome.answer === undefined });
   }
   if (outcome.answer === undefined) throw new Error(`${operation.id} returned no answer`);
   return { ...outcome.answer, isReplay: outcome.isReplay };
@@ -151,7 +153,7 @@ function auditIn(
 
 /** Does the rest of the work after the commit. If it fails, the answer so far remains, if there is one. */
 async function finishOutside(
-  db: Kysely<Database>,
+  { db, log }: ExecutionRules,
   { operation, requestId, keyed }: Execution,
   { finish, pendingUntil, mayRepeat }: {
     finish: Unfinished<Answer>["finish"];
@@ -167,7 +169,9 @@ async function finishOutside(
     const refusal = isRefusal(operation, failure) ? serializeRefusal(failure, requestId) : undefined;
     // If this fails too, the key is free again after `pendingUntil`.
     if (keyed !== undefined && pendingUntil !== null && mayRepeat) {
-      await storeFinalAnswer(db, keyed, { answer: refusal, pendingUntil }).catch(() => {});
+      await storeFinalAnswer(db, keyed, { answer: refusal, pendingUntil }).catch((failure: unknown) =>
+        log.warn("answer to an Idempotency-Key not stored", { requestId, failure: describeFailure(failure) })
+      );
     }
     throw failure;
   }

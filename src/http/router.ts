@@ -35,7 +35,6 @@ export interface RouterOptions extends ExecutionRules {
   isSandbox: boolean;
   /** Origins of other pages that may call the API. */
   corsOrigins: string[];
-  log: Log;
   intake: Intake;
 }
 
