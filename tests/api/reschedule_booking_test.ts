@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Booking, BookingStatus, ProblemCode, Room, Timeslot } from "../../generated/contract.ts";
-import { confirm, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { confirm, missingId, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
+import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 
 /** A room with hourly timeslots on 2026-03-09 from 09:00, and alice's pending booking of the first. */
 interface Scene {
@@ -20,7 +20,10 @@ async function newScene(server: TestServer, fields: Record<string, unknown> = {}
   return { server, room, booking: await newBooking(server, "alice", first), next, afterNext };
 }
 
-async function move({ server, booking }: Scene, newTimeslotId: number): Promise<{ booking: Booking; message: string }> {
+async function reschedule(
+  { server, booking }: Scene,
+  newTimeslotId: number,
+): Promise<{ booking: Booking; message: string }> {
   const token = await server.token("alice");
   return await server.ok("rescheduleBooking", { token, params: { bookingId: booking.id }, body: { newTimeslotId } });
 }
@@ -35,20 +38,20 @@ async function freeIds({ server, room }: Scene): Promise<number[]> {
   return timeslots.map(({ id }) => id);
 }
 
-/** A timeslot of two hours, so twice the price. */
-async function longTimeslot({ server, room }: Scene): Promise<Timeslot> {
+/** Generates a timeslot of two hours, for twice the price. */
+async function newLongTimeslot({ server, room }: Scene): Promise<Timeslot> {
   const [slot] = await newTimeslots(server, room, { date: "2026-03-10", slotDuration: 120 });
   assert(slot);
   return slot;
 }
 
-Deno.test("rescheduleBooking moves a booking, keeps the rest of it, and frees the old timeslot at once", async () => {
-  await using server = await startServer();
+Deno.test("rescheduleBooking: free timeslot -> only the timeslot changes, the old one is free at once", async () => {
+  await using server = await sharedServer();
   const scene = await newScene(server);
   const { booking, next } = scene;
   server.clock.set("2026-03-03T08:00:00.000Z");
   const freeBefore = await freeIds(scene);
-  const moved = await move(scene, next.id);
+  const moved = await reschedule(scene, next.id);
   assert.deepEqual(moved, {
     booking: { ...booking, timeslotId: next.id, timeslot: next, updatedAt: "2026-03-03T08:00:00.000Z" },
     message: "Booking rescheduled successfully",
@@ -60,104 +63,105 @@ Deno.test("rescheduleBooking moves a booking, keeps the rest of it, and frees th
   assert.equal((await newBooking(server, "bob", booking.timeslot)).status, "pending");
 });
 
-Deno.test("rescheduleBooking moves a booking to and fro as often as its owner likes", async () => {
+Deno.test("rescheduleBooking: back and forth 5 times on one connection -> each time moved", async () => {
   await using server = await startServer({ pool: 1 });
   const scene = await newScene(server);
   for (let times = 0; times < 5; times++) {
-    assert.equal((await move(scene, scene.next.id)).booking.timeslotId, scene.next.id);
-    const { booking } = await move(scene, scene.booking.timeslotId);
+    assert.equal((await reschedule(scene, scene.next.id)).booking.timeslotId, scene.next.id);
+    const { booking } = await reschedule(scene, scene.booking.timeslotId);
     assert.deepEqual(booking, scene.booking);
   }
 });
 
-Deno.test("rescheduleBooking prices a pending booking again", async (t) => {
+Deno.test("rescheduleBooking: pending booking -> price of the new timeslot", async (t) => {
   const unpaid = { paymentStatus: "unpaid", currency: "EUR" };
   const cases = [
-    { name: "for a longer timeslot", change: {}, expected: { price: 120, ...unpaid } },
-    { name: "at a rate that rose", change: { hourlyRate: 33.33 }, expected: { price: 66.66, ...unpaid } },
-    { name: "in another currency", change: { currency: "USD" }, expected: { price: 120, ...unpaid, currency: "USD" } },
+    { name: "longer timeslot", change: {}, expected: { price: 120, ...unpaid } },
+    { name: "higher rate", change: { hourlyRate: 33.33 }, expected: { price: 66.66, ...unpaid } },
+    { name: "another currency", change: { currency: "USD" }, expected: { price: 120, ...unpaid, currency: "USD" } },
     {
-      name: "without a rate",
+      name: "no rate",
       change: { hourlyRate: null },
       expected: { price: 0, paymentStatus: "not_required", currency: "EUR" },
     },
   ];
-  await using server = await startServer();
+  await using server = await sharedServer();
   for (const { name, change, expected } of cases) {
     await t.step(name, async () => {
       const scene = await newScene(server);
       await changeRoom(scene, change);
-      const { status, price, paymentStatus, currency } = (await move(scene, (await longTimeslot(scene)).id)).booking;
+      const { status, price, paymentStatus, currency } =
+        (await reschedule(scene, (await newLongTimeslot(scene)).id)).booking;
       assert.deepEqual({ status, price, paymentStatus, currency }, { status: "pending", ...expected });
     });
   }
 });
 
-Deno.test("rescheduleBooking asks a pending booking to be paid that cost nothing before", async () => {
-  await using server = await startServer();
+Deno.test("rescheduleBooking: free booking to a timeslot with a price -> unpaid", async () => {
+  await using server = await sharedServer();
   const scene = await newScene(server, { hourlyRate: null });
   await changeRoom(scene, { hourlyRate: 0.01 });
-  const { price, paymentStatus } = (await move(scene, scene.next.id)).booking;
+  const { price, paymentStatus } = (await reschedule(scene, scene.next.id)).booking;
   assert.deepEqual({ price, paymentStatus }, { price: 0.01, paymentStatus: "unpaid" });
 });
 
-Deno.test("rescheduleBooking moves a confirmed booking to a timeslot of the same price, paid as it is", async () => {
-  await using server = await startServer();
+Deno.test("rescheduleBooking: confirmed booking, same price -> moved, still paid", async () => {
+  await using server = await sharedServer();
   const scene = await newScene(server);
   const confirmed = await confirm(server, scene.booking);
   // Twice as long at half the rate is the same price.
   await changeRoom(scene, { hourlyRate: 30 });
-  const slot = await longTimeslot(scene);
-  const { booking } = await move(scene, slot.id);
+  const slot = await newLongTimeslot(scene);
+  const { booking } = await reschedule(scene, slot.id);
   assert.deepEqual(booking, { ...confirmed, timeslotId: slot.id, timeslot: slot });
   assert.equal(booking.amountPaid, 60);
 });
 
-Deno.test("rescheduleBooking works until the last millisecond before both timeslots start", async () => {
-  await using server = await startServer();
+Deno.test("rescheduleBooking: last millisecond before both timeslots start -> moved", async () => {
+  await using server = await sharedServer();
   const scene = await newScene(server);
   server.clock.set("2026-03-09T08:59:59.999Z");
-  await move(scene, scene.next.id);
+  await reschedule(scene, scene.next.id);
   server.clock.set("2026-03-09T09:59:59.999Z");
-  assert.equal((await move(scene, scene.afterNext.id)).booking.timeslotId, scene.afterNext.id);
+  assert.equal((await reschedule(scene, scene.afterNext.id)).booking.timeslotId, scene.afterNext.id);
 });
 
-Deno.test("rescheduleBooking refuses a timeslot that cannot be had and leaves the booking where it is", async (t) => {
+Deno.test("rescheduleBooking: unusable timeslot -> 400, the booking is unchanged", async (t) => {
   interface Case {
     name: string;
     code: ProblemCode;
-    /** Prepares the refusal and names the timeslot to ask for. */
+    /** Prepares the refusal and returns the id of the new timeslot. */
     target: (scene: Scene) => number | Promise<number>;
   }
   const cases: Case[] = [
-    { name: "one that is not there", code: "unknown_timeslot", target: () => Number.MAX_SAFE_INTEGER },
+    { name: "unknown", code: "unknown_timeslot", target: () => Number.MAX_SAFE_INTEGER },
     {
-      name: "one of another room",
+      name: "of another room",
       code: "timeslot_not_in_room",
       target: async ({ server }) => (await newScene(server)).next.id,
     },
     {
-      name: "one that is taken",
+      name: "booked",
       code: "timeslot_unavailable",
       target: async ({ server, next }) => (await newBooking(server, "bob", next)).timeslotId,
     },
     {
-      name: "one of the same user",
+      name: "booked by the same user",
       code: "timeslot_unavailable",
       target: async ({ server, next }) => (await newBooking(server, "alice", next)).timeslotId,
     },
     { name: "the booking's own", code: "timeslot_unavailable", target: ({ booking }) => booking.timeslotId },
     {
-      name: "one that starts now",
+      name: "starts now",
       code: "timeslot_unavailable",
       target: async (scene) => {
-        await move(scene, scene.afterNext.id);
+        await reschedule(scene, scene.afterNext.id);
         scene.server.clock.set(scene.next.startTime);
         return scene.next.id;
       },
     },
     {
-      name: "one of the room when it is deactivated",
+      name: "room deactivated",
       code: "room_inactive",
       target: async (scene) => {
         await changeRoom(scene, { isActive: false });
@@ -165,15 +169,15 @@ Deno.test("rescheduleBooking refuses a timeslot that cannot be had and leaves th
       },
     },
     {
-      name: "a longer one when it is confirmed",
+      name: "confirmed booking, longer timeslot",
       code: "price_differs",
       target: async (scene) => {
         await confirm(scene.server, scene.booking);
-        return (await longTimeslot(scene)).id;
+        return (await newLongTimeslot(scene)).id;
       },
     },
     {
-      name: "one a cent dearer when it is confirmed",
+      name: "confirmed booking, one cent more",
       code: "price_differs",
       target: async (scene) => {
         await confirm(scene.server, scene.booking);
@@ -182,7 +186,7 @@ Deno.test("rescheduleBooking refuses a timeslot that cannot be had and leaves th
       },
     },
     {
-      name: "one of the same number in another currency when it is confirmed",
+      name: "confirmed booking, same amount in another currency",
       code: "price_differs",
       target: async (scene) => {
         await confirm(scene.server, scene.booking);
@@ -191,12 +195,12 @@ Deno.test("rescheduleBooking refuses a timeslot that cannot be had and leaves th
       },
     },
   ];
-  await using server = await startServer();
+  await using server = await sharedServer();
   for (const { name, code, target } of cases) {
-    await t.step(`${name}: ${code}`, async () => {
+    await t.step(`${name} -> ${code}`, async () => {
       server.clock.set("2026-03-02T10:00:00.000Z");
       const scene = await newScene(server);
-      // Later than the booking was made, so that a change would show in updatedAt.
+      // Later than the booking was created, so that a change shows in updatedAt.
       server.clock.set("2026-03-02T11:00:00.000Z");
       const newTimeslotId = await target(scene);
       const request = { token: await server.token("alice"), params: { bookingId: scene.booking.id } };
@@ -208,9 +212,9 @@ Deno.test("rescheduleBooking refuses a timeslot that cannot be had and leaves th
   }
 });
 
-Deno.test("rescheduleBooking answers booking_not_reschedulable once the booking has started or is over", async (t) => {
+Deno.test("rescheduleBooking: started, cancelled, completed or no_show -> 400 booking_not_reschedulable", async (t) => {
   const over: BookingStatus[] = ["cancelled", "completed", "no_show"];
-  await using server = await startServer();
+  await using server = await sharedServer();
   for (const status of ["pending", "confirmed", ...over]) {
     await t.step(status, async () => {
       server.clock.set("2026-03-02T10:00:00.000Z");
@@ -221,7 +225,7 @@ Deno.test("rescheduleBooking answers booking_not_reschedulable once the booking 
       if (over.some((each) => each === status)) {
         const token = await server.token("admin", "admin");
         await server.ok("updateBookingStatus", { token, params, body: { status } });
-        // Back before the start, so that nothing but the status stands in the way.
+        // Before the start again, so that only the status is a reason to refuse.
         server.clock.set("2026-03-03T00:00:00.000Z");
       }
       const request = { token: await server.token("alice"), params };
@@ -236,8 +240,8 @@ Deno.test("rescheduleBooking answers booking_not_reschedulable once the booking 
   }
 });
 
-Deno.test("rescheduleBooking answers 403 not_booking_owner to others, admins too, and 404 for no booking", async () => {
-  await using server = await startServer();
+Deno.test("rescheduleBooking: another user or an admin -> 403 not_booking_owner, unknown booking -> 404", async () => {
+  await using server = await sharedServer();
   const { booking, next } = await newScene(server);
   const body = { newTimeslotId: next.id };
   const params = { bookingId: booking.id };
@@ -246,6 +250,6 @@ Deno.test("rescheduleBooking answers 403 not_booking_owner to others, admins too
   }
   const token = await server.token("alice");
   assert.deepEqual(await server.ok("getBooking", { token, params }), booking);
-  const nowhere = { token, params: { bookingId: booking.id + 1 }, body };
-  assert.equal((await server.refused("booking_not_found", "rescheduleBooking", nowhere)).status, 404);
+  const unknown = { token, params: { bookingId: missingId }, body };
+  assert.equal((await server.refused("booking_not_found", "rescheduleBooking", unknown)).status, 404);
 });

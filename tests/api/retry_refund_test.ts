@@ -1,13 +1,13 @@
-/** What an admin may have tried again. How refunds themselves go is in `tests/payments/`. */
+/** retryRefund: which refunds an admin can retry. `tests/payments/` has the refunds themselves. */
 import assert from "node:assert/strict";
 import type { Booking } from "../../generated/contract.ts";
-import { confirm, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
+import { confirm, missingId, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
 import { eventTypes, newCheckout, pay } from "../support/sandbox_payments.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { sharedServer, type TestServer } from "../support/server.ts";
 
 const env = { PAYMENT_PROVIDER: "sandbox" };
 
-/** Alice's booking, paid with 60.00 EUR and cancelled, of which the provider will not give anything back. */
+/** Alice's booking, paid with 60.00 EUR and cancelled. The provider has refused the refund. */
 async function newFailedRefund(server: TestServer): Promise<Booking> {
   const { timeslot } = await newRoomWithTimeslot(server);
   const checkout = await newCheckout(server, "alice", timeslot);
@@ -21,8 +21,8 @@ async function newFailedRefund(server: TestServer): Promise<Booking> {
   return await server.ok("getBooking", { token: await server.token("alice"), params });
 }
 
-Deno.test("retryRefund has a failed refund tried again, until the provider takes it on", async () => {
-  await using server = await startServer({ env });
+Deno.test("retryRefund: failed refund -> requested again, refunded when the provider accepts", async () => {
+  await using server = await sharedServer({ env });
   const failed = await newFailedRefund(server);
   assert.deepEqual([failed.paymentStatus, failed.amountRefunded, failed.refundAmount], ["refund_failed", 0, 60]);
   server.clock.set("2026-03-02T12:00:00.000Z");
@@ -45,24 +45,24 @@ Deno.test("retryRefund has a failed refund tried again, until the provider takes
   assert.deepEqual(await eventTypes(server, failed), ["created", "confirmed", "cancelled", "refunded"]);
 });
 
-Deno.test("retryRefund needs no body, and reads none", async () => {
-  await using server = await startServer({ env });
+Deno.test("retryRefund: any body -> ignored", async () => {
+  await using server = await sharedServer({ env });
   const { id: bookingId } = await newFailedRefund(server);
   const token = await server.token("admin", "admin");
   const { refundAmount } = await server.ok("retryRefund", { token, params: { bookingId }, body: "{ not JSON" });
   assert.equal(refundAmount, 60);
 });
 
-Deno.test("retryRefund by two admins at once tries once", async () => {
-  await using server = await startServer({ env });
+Deno.test("retryRefund: 6 at once -> one 200, others 400", async () => {
+  await using server = await sharedServer({ env });
   const { id: bookingId } = await newFailedRefund(server);
   const request = { token: await server.token("admin", "admin"), params: { bookingId } };
   const answers = await Promise.all(Array.from({ length: 6 }, () => server.call("retryRefund", request)));
   assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 400, 400, 400, 400, 400]);
 });
 
-Deno.test("retryRefund answers 400 no_failed_refund when none has failed, and says how the payment stands", async () => {
-  await using server = await startServer({ env });
+Deno.test("retryRefund: no failed refund -> 400 no_failed_refund with the paymentStatus", async () => {
+  await using server = await sharedServer({ env });
   const token = await server.token("admin", "admin");
   const alice = await server.token("alice");
   const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
@@ -94,7 +94,7 @@ Deno.test("retryRefund answers 400 no_failed_refund when none has failed, and sa
   await server.work();
   await refuse(cancelled.booking, "refunded");
 
-  // Paid, and paid back, elsewhere: there is nobody to ask.
+  // Paid outside of the provider, so the provider has nothing to refund.
   const elsewhere = await confirm(server, await newBooking(server, "alice", confirmed));
   await server.ok("cancelBooking", { token: alice, params: { bookingId: elsewhere.id } });
   await refuse(elsewhere, "refunded");
@@ -104,14 +104,14 @@ Deno.test("retryRefund answers 400 no_failed_refund when none has failed, and sa
   await refuse(failed, "refund_pending");
 });
 
-Deno.test("retryRefund answers 404 booking_not_found for a booking that is not there", async () => {
-  await using server = await startServer({ env });
-  const request = { token: await server.token("admin", "admin"), params: { bookingId: 1 } };
+Deno.test("retryRefund: unknown booking -> 404 booking_not_found", async () => {
+  await using server = await sharedServer({ env });
+  const request = { token: await server.token("admin", "admin"), params: { bookingId: missingId } };
   assert.equal((await server.refused("booking_not_found", "retryRefund", request)).status, 404);
 });
 
-Deno.test("retryRefund is for an admin, and not for the booking's user", async () => {
-  await using server = await startServer({ env });
+Deno.test("retryRefund: the booking's user -> 403 admin_required", async () => {
+  await using server = await sharedServer({ env });
   const failed = await newFailedRefund(server);
   const request = { token: await server.token("alice"), params: { bookingId: failed.id } };
   await server.refused("admin_required", "retryRefund", request);

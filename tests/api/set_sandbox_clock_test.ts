@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { confirm, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
 import { eventTypes, newCheckout, pay } from "../support/sandbox_payments.ts";
-import { startServer } from "../support/server.ts";
+import { sharedServer, startServer } from "../support/server.ts";
 
-Deno.test("setSandboxClock moves the clock, which goes on from there", async () => {
-  await using server = await startServer();
+Deno.test("setSandboxClock: later time -> the clock runs from there", async () => {
+  await using server = await sharedServer();
   const token = await server.token("admin", "admin");
   const body = { now: "2026-03-09T09:00:00.123+01:00" };
   const moved = { now: "2026-03-09T08:00:00.123Z", isMoved: true };
@@ -12,12 +12,12 @@ Deno.test("setSandboxClock moves the clock, which goes on from there", async () 
   // Two and a half seconds pass.
   server.clock.set("2026-03-02T10:00:02.500Z");
   assert.deepEqual(await server.ok("getSandboxClock", { token }), { now: "2026-03-09T08:00:02.623Z", isMoved: true });
-  const further = { now: "2027-01-01T00:00:00.000Z", isMoved: true };
+  const further = { now: "2026-03-20T00:00:00.000Z", isMoved: true };
   assert.deepEqual(await server.ok("setSandboxClock", { token, body: { now: further.now } }), further);
 });
 
-Deno.test("setSandboxClock goes forward only: a moment back is refused with clock_goes_forward, the same moment is not", async () => {
-  await using server = await startServer();
+Deno.test("setSandboxClock: earlier time -> 400 clock_goes_forward, the same time -> accepted", async () => {
+  await using server = await sharedServer();
   const token = await server.token("admin", "admin");
   const set = { token, body: { now: "2026-03-09T08:00:00.000Z" } };
   const moved = await server.ok("setSandboxClock", set);
@@ -30,8 +30,8 @@ Deno.test("setSandboxClock goes forward only: a moment back is refused with cloc
   assert.deepEqual(await server.ok("getSandboxClock", { token }), moved);
 });
 
-Deno.test("setSandboxClock has let holds expire when it answers, and nothing before their time", async () => {
-  await using server = await startServer({ env: { PAYMENT_PROVIDER: "sandbox" } });
+Deno.test("setSandboxClock: time of a hold's expiry -> the hold has expired when it answers, not before", async () => {
+  await using server = await sharedServer({ env: { PAYMENT_PROVIDER: "sandbox" } });
   const admin = await server.token("admin", "admin");
   const token = await server.token("alice");
   const { room, timeslot } = await newRoomWithTimeslot(server);
@@ -55,14 +55,14 @@ Deno.test("setSandboxClock has let holds expire when it answers, and nothing bef
   assert.deepEqual(timeslots, [timeslot]);
 });
 
-Deno.test("setSandboxClock has written the reminders that are due when it answers", async () => {
-  await using server = await startServer();
+Deno.test("setSandboxClock: time of a reminder -> written once when it answers, not before", async () => {
+  await using server = await sharedServer();
   const token = await server.token("admin", "admin");
   const { timeslot } = await newRoomWithTimeslot(server);
   const { id } = await confirm(server, await newBooking(server, "alice", timeslot));
   const reminders = async () => {
     await server.settled();
-    const { items } = await server.ok("listEvents", { token });
+    const { items } = await server.ok("listEvents", { token, query: { roomId: timeslot.roomId } });
     return items.flatMap((event) =>
       event.event === "booking_reminder" ? [[event.data.booking.id, event.occurredAt]] : []
     );
@@ -75,8 +75,8 @@ Deno.test("setSandboxClock has written the reminders that are due when it answer
   assert.equal((await reminders()).length, 1);
 });
 
-Deno.test("setSandboxClock lets an integrator see a refund tier, a start and the free timeslots of another day", async () => {
-  await using server = await startServer({ env: { PAYMENT_PROVIDER: "sandbox" } });
+Deno.test("setSandboxClock: later times -> the refund tier, status changes and free timeslots of that time", async () => {
+  await using server = await sharedServer({ env: { PAYMENT_PROVIDER: "sandbox" } });
   const admin = await server.token("admin", "admin");
   const room = await newRoom(server);
   const [first, second, third] = await newTimeslots(server, room, { date: "2026-03-09" });
@@ -98,8 +98,8 @@ Deno.test("setSandboxClock lets an integrator see a refund tier, a start and the
   assert.equal(timeslots[0]?.id, third.id);
 });
 
-Deno.test("setSandboxClock takes a time and nothing else", async () => {
-  await using server = await startServer();
+Deno.test("setSandboxClock: invalid body or no admin -> refused, the clock is unchanged", async () => {
+  await using server = await sharedServer();
   const token = await server.token("admin", "admin");
   const before = await server.ok("getSandboxClock", { token });
   const bodies = [
@@ -123,7 +123,7 @@ Deno.test("setSandboxClock takes a time and nothing else", async () => {
   assert.deepEqual(await server.ok("getSandboxClock", { token }), before);
 });
 
-Deno.test("setSandboxClock refuses the end of time, or the server still works there", async () => {
+Deno.test("setSandboxClock: last moment of the calendar -> refused, or the server works there", async () => {
   await using server = await startServer();
   const token = await server.token("admin", "admin");
   const { timeslot } = await newRoomWithTimeslot(server);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Booking, BookingStatus } from "../../generated/contract.ts";
-import { confirm, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { confirm, missingId, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
+import { sharedServer, type TestServer } from "../support/server.ts";
 
 const statuses: BookingStatus[] = ["pending", "confirmed", "cancelled", "completed", "no_show"];
 const otherWords = [
@@ -29,7 +29,7 @@ async function decide(server: TestServer, { id: bookingId }: Booking, status: st
   return await server.ok("updateBookingStatus", { token, params: { bookingId }, body: { status } });
 }
 
-/** Answers the problem's detail. Fails unless the booking stays as it was. */
+/** Fails unless the transition is refused and the booking stays as it was. Returns the problem's detail. */
 async function refuse(server: TestServer, booking: Booking, status: string): Promise<string> {
   const request = { token: await server.token("admin", "admin"), params: { bookingId: booking.id } };
   const refusal = { ...request, body: { status } };
@@ -39,8 +39,8 @@ async function refuse(server: TestServer, booking: Booking, status: string): Pro
   return problem.detail;
 }
 
-/** For each word of the table a booking of its own in status `from`, made before the timeslots start. */
-async function bookingsIn(server: TestServer, from: BookingStatus, count: number): Promise<Booking[]> {
+/** Creates so many bookings in status `from`, before their timeslots start. */
+async function newBookings(server: TestServer, from: BookingStatus, count: number): Promise<Booking[]> {
   const before = server.clock.now().toISOString();
   const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09", slotDuration: 30 });
   const bookings: Booking[] = [];
@@ -62,17 +62,18 @@ for (
     { when: "after the start", now: "2026-03-09T18:00:00.000Z", allowed: afterStart },
   ]
 ) {
-  Deno.test(`updateBookingStatus allows ${when} exactly the transitions of the contract`, async (t) => {
-    await using server = await startServer();
+  Deno.test(`updateBookingStatus: each transition ${when} -> allowed or refused as in the contract`, async (t) => {
+    await using server = await sharedServer();
     const words = [...statuses, ...otherWords];
     for (const from of statuses) {
       server.clock.set("2026-03-02T10:00:00.000Z");
-      const bookings = await bookingsIn(server, from, words.length);
+      // A refused transition changes nothing, so one booking is enough for all of them.
+      const [unchanged, ...others] = await newBookings(server, from, 1 + allowed[from].length);
       server.clock.set(now);
-      for (const [index, word] of words.entries()) {
+      for (const word of words) {
         const to = allowed[from].find((status) => status === word);
-        await t.step(`${from} to "${word}": ${to === undefined ? "refused" : "allowed"}`, async () => {
-          const booking = bookings[index];
+        await t.step(`${from} to "${word}" -> ${to === undefined ? "refused" : "allowed"}`, async () => {
+          const booking = to === undefined ? unchanged : others[allowed[from].indexOf(to)];
           assert(booking);
           if (to !== undefined) {
             assert.equal((await decide(server, booking, word)).status, to);
@@ -87,8 +88,8 @@ for (
 }
 
 for (const status of ["completed", "no_show"]) {
-  Deno.test(`updateBookingStatus refuses ${status} a millisecond before the start and allows it at the start`, async () => {
-    await using server = await startServer();
+  Deno.test(`updateBookingStatus: ${status} -> refused a millisecond before the start, allowed at the start`, async () => {
+    await using server = await sharedServer();
     const { timeslot } = await newRoomWithTimeslot(server);
     const booking = await confirm(server, await newBooking(server, "alice", timeslot));
     server.clock.set("2026-03-09T08:59:59.999Z");
@@ -99,8 +100,8 @@ for (const status of ["completed", "no_show"]) {
   });
 }
 
-Deno.test("updateBookingStatus confirmed counts the price as paid in full", async () => {
-  await using server = await startServer();
+Deno.test("updateBookingStatus: confirmed -> the price counts as paid", async () => {
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server, { hourlyRate: 33.33 });
   const booking = await newBooking(server, "alice", timeslot);
   server.clock.set("2026-03-03T10:00:00.000Z");
@@ -116,15 +117,15 @@ Deno.test("updateBookingStatus confirmed counts the price as paid in full", asyn
   assert.deepEqual(await server.ok("getBooking", { token: await server.token("alice"), params }), confirmed);
 });
 
-Deno.test("updateBookingStatus confirmed leaves a booking that costs nothing not_required", async () => {
-  await using server = await startServer();
+Deno.test("updateBookingStatus: confirmed, no price -> paymentStatus not_required", async () => {
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server, { hourlyRate: null });
   const { paymentStatus, amountPaid } = await confirm(server, await newBooking(server, "alice", timeslot));
   assert.deepEqual({ paymentStatus, amountPaid }, { paymentStatus: "not_required", amountPaid: 0 });
 });
 
-Deno.test("updateBookingStatus cancelled refunds everything, also a second before and long after the start", async (t) => {
-  await using server = await startServer();
+Deno.test("updateBookingStatus: cancelled shortly before, at or long after the start -> full refund", async (t) => {
+  await using server = await sharedServer();
   for (const now of ["2026-03-09T08:59:59.000Z", "2026-03-09T09:00:00.000Z", "2026-04-09T09:00:00.000Z"]) {
     await t.step(now, async () => {
       server.clock.set("2026-03-02T10:00:00.000Z");
@@ -146,8 +147,8 @@ Deno.test("updateBookingStatus cancelled refunds everything, also a second befor
   }
 });
 
-Deno.test("updateBookingStatus cancelled has nothing to refund of a pending booking", async () => {
-  await using server = await startServer();
+Deno.test("updateBookingStatus: pending to cancelled -> no refund", async () => {
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const cancelled = await decide(server, await newBooking(server, "alice", timeslot), "cancelled");
   const { paymentStatus, amountRefunded, cancellationReason } = cancelled;
@@ -155,8 +156,8 @@ Deno.test("updateBookingStatus cancelled has nothing to refund of a pending book
   assert.deepEqual({ paymentStatus, amountRefunded, cancellationReason }, expected);
 });
 
-Deno.test("updateBookingStatus cancelled frees the timeslot at once", async () => {
-  await using server = await startServer();
+Deno.test("updateBookingStatus: cancelled -> the timeslot is free at once", async () => {
+  await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server);
   const booking = await confirm(server, await newBooking(server, "alice", timeslot));
   await decide(server, booking, "cancelled");
@@ -165,24 +166,24 @@ Deno.test("updateBookingStatus cancelled frees the timeslot at once", async () =
   assert.equal((await newBooking(server, "bob", timeslot)).status, "pending");
 });
 
-Deno.test("updateBookingStatus keeps the timeslot of a completed and of a missed booking taken", async () => {
-  await using server = await startServer();
+Deno.test("updateBookingStatus: completed or no_show -> the timeslot stays booked", async () => {
+  await using server = await sharedServer();
   for (const status of ["completed", "no_show"]) {
     server.clock.set("2026-03-02T10:00:00.000Z");
     const { room, timeslot } = await newRoomWithTimeslot(server);
     const booking = await confirm(server, await newBooking(server, "alice", timeslot));
     server.clock.set("2026-03-09T09:00:00.000Z");
     await decide(server, booking, status);
-    // Back before the start, so that nothing but the booking stands in the way.
+    // Before the start again, so that only the booking is a reason to refuse.
     server.clock.set("2026-03-02T10:00:00.000Z");
     const body = { roomId: room.id, timeslotId: timeslot.id };
     await server.refused("timeslot_unavailable", "createBooking", { token: await server.token("bob"), body });
   }
 });
 
-Deno.test("updateBookingStatus answers 404 booking_not_found for a booking that is not there", async () => {
-  await using server = await startServer();
-  const request = { token: await server.token("admin", "admin"), params: { bookingId: 1 } };
+Deno.test("updateBookingStatus: unknown booking -> 404 booking_not_found", async () => {
+  await using server = await sharedServer();
+  const request = { token: await server.token("admin", "admin"), params: { bookingId: missingId } };
   for (const status of ["confirmed", "cancelled"]) {
     const refusal = { ...request, body: { status } };
     assert.equal((await server.refused("booking_not_found", "updateBookingStatus", refusal)).status, 404);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { ProblemCode, Room } from "../../generated/contract.ts";
-import { newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
-import { type Call, startServer, type TestServer } from "../support/server.ts";
+import { missingId, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
+import { type Call, sharedServer, type TestServer } from "../support/server.ts";
 
 async function update(server: TestServer, { id: roomId }: Room, body: Record<string, unknown>): Promise<Room> {
   return await server.ok("updateRoom", { token: await server.token("admin", "admin"), params: { roomId }, body });
@@ -39,8 +39,8 @@ const changes: Record<string, unknown>[] = [
   { name: "Tea Room", capacity: 2, metadata: { kettle: null } },
 ];
 
-Deno.test("updateRoom changes what is sent and leaves the rest; null clears, and metadata is replaced as a whole", async () => {
-  await using server = await startServer();
+Deno.test("updateRoom: some fields -> only they change, null clears, metadata is replaced", async () => {
+  await using server = await sharedServer();
   let room = await newRoom(server, full);
   for (const [index, change] of changes.entries()) {
     const updatedAt = new Date(Date.UTC(2026, 2, 3, 10, index)).toISOString();
@@ -52,14 +52,14 @@ Deno.test("updateRoom changes what is sent and leaves the rest; null clears, and
   }
 });
 
-Deno.test("updateRoom with nothing to change answers the room as it is", async () => {
-  await using server = await startServer();
+Deno.test("updateRoom: empty body -> the room as it is", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server, full);
   assert.deepEqual(await update(server, room, {}), room);
 });
 
-Deno.test("updateRoom loses neither of two changes that arrive together", async () => {
-  await using server = await startServer();
+Deno.test("updateRoom: two changes at once -> both are kept", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server, full);
   for (let capacity = 10; capacity < 20; capacity++) {
     const name = `Lounge for ${capacity}`;
@@ -69,33 +69,33 @@ Deno.test("updateRoom loses neither of two changes that arrive together", async 
   }
 });
 
-Deno.test("updateRoom touches no other room", async () => {
-  await using server = await startServer();
+Deno.test("updateRoom: another room -> unchanged", async () => {
+  await using server = await sharedServer();
   const [room, other] = [await newRoom(server, full), await newRoom(server, full)];
   await update(server, room, { name: "Cloud Lounge" });
   assert.deepEqual(await server.ok("getRoom", { params: { roomId: other.id } }), other);
 });
 
-Deno.test("updateRoom leaves price and currency of bookings that stand, and sets those of new ones", async () => {
-  await using server = await startServer();
+Deno.test("updateRoom: rate and currency -> apply to new bookings only", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server, full);
   const [first, second] = await newTimeslots(server, room, { date: "2026-03-09" });
   assert(first && second);
-  const standing = await newBooking(server, "alice", first);
+  const earlier = await newBooking(server, "alice", first);
   await update(server, room, { hourlyRate: 99.5, currency: "USD" });
-  const params = { bookingId: standing.id };
+  const params = { bookingId: earlier.id };
   const { price, currency } = await server.ok("getBooking", { token: await server.token("alice"), params });
   assert.deepEqual([price, currency], [45, "EUR"]);
   const later = await newBooking(server, "alice", second);
   assert.deepEqual([later.price, later.currency], [99.5, "USD"]);
 });
 
-Deno.test("updateRoom leaves timeslots at their instants when the time zone changes, and generates later ones in the new", async () => {
-  await using server = await startServer();
+Deno.test("updateRoom: time zone -> existing timeslots keep their instants, new ones are in the new zone", async () => {
+  await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server, { timeZone: "Asia/Tokyo" });
   assert.equal(timeslot.startTime, "2026-03-09T00:00:00.000Z");
   const moved = await update(server, room, { timeZone: "America/New_York" });
-  // Midnight in London is still the evening before in New York.
+  // Midnight in UTC is the evening before in New York.
   const listed = await server.ok("listFreeTimeslots", { params: { roomId: room.id }, query: { date: "2026-03-08" } });
   assert.deepEqual(listed.timeslots, [timeslot]);
   const [generated] = await newTimeslots(server, moved, { date: "2026-03-09" });
@@ -113,8 +113,8 @@ const refusals: [path: string, ...values: unknown[]][] = [
   ["metadata", [], null],
 ];
 
-Deno.test("updateRoom answers 400 validation_failed that names the wrong field, and then changes no other either", async () => {
-  await using server = await startServer();
+Deno.test("updateRoom: one invalid field -> 400 validation_failed with its name, nothing changes", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server, full);
   const request = { token: await server.token("admin", "admin"), params: { roomId: room.id } };
   server.clock.set("2026-03-03T10:00:00.000Z");
@@ -135,8 +135,8 @@ const unreadable: [code: ProblemCode, status: number, call: Call][] = [
   ["body_too_large", 413, { body: { name: "Cloud Lounge", metadata: { text: "x".repeat(65_536) } } }],
 ];
 
-Deno.test("updateRoom answers malformed_json, unsupported_media_type and body_too_large, and changes nothing", async () => {
-  await using server = await startServer();
+Deno.test("updateRoom: malformed, wrong media type or too large -> refused, nothing changes", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server, full);
   const request = { token: await server.token("admin", "admin"), params: { roomId: room.id } };
   for (const [code, status, call] of unreadable) {
@@ -145,13 +145,14 @@ Deno.test("updateRoom answers malformed_json, unsupported_media_type and body_to
   assert.deepEqual(await server.ok("getRoom", { params: { roomId: room.id } }), room);
 });
 
-Deno.test("updateRoom answers 404 room_not_found for a room that is not there, and makes none", async () => {
-  await using server = await startServer();
-  const { id } = await newRoom(server);
+Deno.test("updateRoom: unknown room -> 404 room_not_found, none is created", async () => {
+  await using server = await sharedServer();
   const token = await server.token("admin", "admin");
-  for (const roomId of [id + 1, Number.MAX_SAFE_INTEGER]) {
+  const countRooms = async () => (await server.ok("listRooms", { query: { active: false } })).total;
+  const before = await countRooms();
+  for (const roomId of [missingId, Number.MAX_SAFE_INTEGER]) {
     const request = { token, params: { roomId }, body: full };
     assert.equal((await server.refused("room_not_found", "updateRoom", request)).status, 404);
   }
-  assert.equal((await server.ok("listRooms", { query: { active: false } })).total, 1);
+  assert.equal(await countRooms(), before);
 });

@@ -18,3 +18,10 @@ export function machineTimeAt(ms: number): Disposable {
   } as DateConstructor;
   return { [Symbol.dispose]: () => void (globalThis.Date = RealDate) };
 }
+
+/** Moves the machine's monotonic time (`performance.now()`) ahead by `ms` until it is disposed of. Caches expire by it. */
+export function monotonicTimeAhead(ms: number): Disposable {
+  const { now } = performance;
+  performance.now = () => now.call(performance) + ms;
+  return { [Symbol.dispose]: () => void (performance.now = now) };
+}
