@@ -1,7 +1,7 @@
 /** Calls a payment provider, which may be slow, unreachable or faulty. */
 
 /** Most milliseconds for an answer. A request for a booking waits only a little longer than this. */
-const answerLimitMs = 8_000;
+export const answerLimitMs = 8_000;
 
 /** The provider did not answer in time. It may still have done the request. */
 export class ProviderTimeout extends Error {

@@ -168,12 +168,10 @@ function toPayableAmount(cents: number, currency: string): number {
   }
 }
 
-/** @param timeoutMs Limit of one attempt, including the body of the answer. A failed one is retried once, 0.5 s later. */
-export function openStripe(
-  settings: PaymentSettings,
-  links: PaymentLinks,
-  { timeoutMs = 3_500 }: { timeoutMs?: number } = {},
-): PaymentProvider {
+/** Milliseconds for one attempt, including the body of the answer. A failed one is retried once, 0.5 s later. */
+export const attemptLimitMs = 3_500;
+
+export function openStripe(settings: PaymentSettings, links: PaymentLinks): PaymentProvider {
   const { STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET, STRIPE_API_URL } = z.object(variables).parse(settings);
   const api = new URL(STRIPE_API_URL ?? "https://api.stripe.com");
 
@@ -186,7 +184,7 @@ export function openStripe(
       port: api.port || (api.protocol === "http:" ? 80 : 443),
       protocol: api.protocol === "http:" ? "http" : "https",
       httpClient: Stripe.createFetchHttpClient(),
-      timeout: timeoutMs,
+      timeout: attemptLimitMs,
       maxNetworkRetries: 1,
       telemetry: false,
     }),
