@@ -76,3 +76,25 @@ export async function paymentsOf({ db }: TestServer, { id }: Booking): Promise<R
     .executeTakeFirstOrThrow();
   return { payments: await count("payments"), refunds: await count("refunds"), amountPaid: Number(amount_paid) };
 }
+
+/** Records the refunds that the provider is asked for, until disposed. */
+export interface WatchedRefunds extends Disposable {
+  /** Cents requested so far for a payment. */
+  centsOf(payment: string): bigint;
+}
+
+export function watchRefunds({ payments }: TestServer): WatchedRefunds {
+  assert(payments !== undefined);
+  const { refund } = payments;
+  // A refund keeps its id when it is requested again.
+  const requests = new Map<string, { payment: string; cents: number }>();
+  payments.refund = (request) => {
+    requests.set(request.id, request);
+    return refund(request);
+  };
+  return {
+    centsOf: (payment) =>
+      [...requests.values()].reduce((sum, of) => of.payment === payment ? sum + BigInt(of.cents) : sum, 0n),
+    [Symbol.dispose]: () => void (payments.refund = refund),
+  };
+}
