@@ -103,12 +103,14 @@ function seeded(seed: number): () => number {
 /** Bookings that are tried. Each may be cancelled, confirmed, refunded or completed. */
 const rounds = runs(35, 90);
 
-for (const [seed, timeZone] of [[1, "America/New_York"], [2, "UTC"], [3, "America/Havana"]] as const) {
+const zones = ["America/New_York", "America/Havana", "UTC"];
+
+for (const [index, timeZone] of zones.slice(0, runs(1, zones.length)).entries()) {
   Deno.test(`getBookingStats: random bookings, days of ${timeZone} -> every figure equals a count one by one`, async () => {
     const env = { DEFAULT_TIME_ZONE: timeZone, PAYMENT_PROVIDER: "sandbox" };
     // The clocks go back on November 1 in New York and Havana.
     await using server = await startServer({ now: "2026-10-28T10:00:00.000Z", env });
-    const random = seeded(seed);
+    const random = seeded(index + 1);
     const pick = <T>(list: T[]): T => list[Math.floor(random() * list.length)] ?? assert.fail();
     const admin = await server.token("admin", "admin");
     const slots: Timeslot[] = [];
