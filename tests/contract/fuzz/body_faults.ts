@@ -1,4 +1,4 @@
-/** What can be wrong with a body: its fields, its JSON, its bytes, and what is said about them. */
+/** Faults of a body: its fields, its JSON, its bytes and its Content-Type. */
 import type { Json } from "../document.ts";
 import { replaced } from "../faults.ts";
 import type { Draft } from "./drafts.ts";
@@ -31,7 +31,7 @@ function textBytes(draft: Draft): Uint8Array<ArrayBuffer> {
   return typeof draft.body === "string" ? new TextEncoder().encode(draft.body) : draft.body ?? new Uint8Array();
 }
 
-/** The text with a byte in it that is no UTF-8: behind the first quotation mark, so that it is in a name or value. */
+/** The text with a byte that is not UTF-8 after the first quotation mark, so in a name or value. */
 function withByte(text: string, byte: number): Uint8Array<ArrayBuffer> {
   const bytes = new TextEncoder().encode(text.replace('"', '"~'));
   return bytes.map((each) => each === 0x7e ? byte : each);

@@ -1,7 +1,4 @@
-/**
- * Judges answers by the contract, independently of the server: with Ajv on the YAML as it is written, and none of the code
- * that is generated from it.
- */
+/** Validates answers by the contract, independently of the server: Ajv on the YAML, without generated code. */
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
 import { child, type ContractOperation, type Json, type JsonObject, object } from "../document.ts";
@@ -9,11 +6,11 @@ import type { Answerer } from "./requests.ts";
 import type { Answer } from "./send.ts";
 
 const problemType = "application/problem+json";
-/** What the app answers where the contract has no operation. */
+/** Refusals of the app for requests without an operation. */
 const ownRefusals: Record<string, number> = { route_not_found: 404, method_not_allowed: 405 };
-/** With these, or by hanging up, HTTP itself refuses what it cannot read. The app has not seen such a request. */
+/** With these, or by closing the connection, Deno refuses unreadable HTTP. The app does not see such a request. */
 const httpRefusals = [0, 400, 414, 431, 505];
-/** Headers that every answer of this status has, in the words of the contract's introduction. */
+/** Headers of every answer of this status, by the introduction of the contract. */
 const promisedHeaders: Record<number, string> = {
   401: "WWW-Authenticate",
   405: "Allow",
@@ -21,10 +18,10 @@ const promisedHeaders: Record<number, string> = {
   429: "Retry-After",
 };
 
-/** What the contract declares for one status of an operation. */
+/** The declaration of one status of an operation. */
 interface Declared {
   headers: { name: string; isRequired: boolean; schema: string }[];
-  /** By media type: where the schema is, and the codes of problems. Empty when there is no body. */
+  /** By media type: the pointer to the schema and the codes of problems. Empty without a body. */
   media: Map<string, { schema: string; codes: string[] }>;
 }
 
@@ -34,16 +31,16 @@ export class AnswerChecker {
   private readonly declared = new Map<string, Declared | undefined>();
 
   constructor(private readonly contract: JsonObject) {
-    // In the default export of a CommonJS module Deno and TypeScript see different things.
+    // Deno and TypeScript see different default exports of a CommonJS module.
     (addFormats as unknown as (ajv: Ajv2020) => void)(this.ajv);
-    // Only tells which member of a `oneOf` to look at; that one of them fits is checked all the same.
+    // Ajv checks that one member of a `oneOf` fits, without the discriminator.
     this.ajv.addVocabulary(["discriminator"]);
-    // To Ajv the document is a schema too, around those that are meant.
+    // For Ajv the whole document is a schema.
     this.ajv.addVocabulary(Object.keys(contract));
     this.ajv.addSchema(contract, "openapi.yaml", false, false);
   }
 
-  /** What is wrong with an answer to `method`; undefined when nothing is. `answerers` are those that may have given it. */
+  /** The fault of an answer to `method`, or undefined. Any of `answerers` may have answered. */
   faultOf(method: string, answerers: Answerer[], answer: Answer): string | undefined {
     const faults = answerers.map((answerer) => this.faultFrom(method, answerer, answer));
     return faults.includes(undefined) ? undefined : faults[0];
@@ -67,7 +64,7 @@ export class AnswerChecker {
     return this.faultInHeaders(declared, headers) ?? this.faultInBody(method, declared, answer);
   }
 
-  /** A refusal of the app itself: the path, or the method on it, is not of the contract. */
+  /** A refusal of the app: the contract does not have the path, or not with this method. */
   private ownRefusal(code: string, status: number): Declared | undefined {
     if (ownRefusals[code] !== status) return undefined;
     return { headers: [], media: new Map([[problemType, { schema: "#/components/schemas/Problem", codes: [code] }]]) };
@@ -93,7 +90,7 @@ export class AnswerChecker {
     return { headers, media: new Map(media) };
   }
 
-  /** What is at `pointer`, or where its `$ref` leads. */
+  /** The node at `pointer`, or at its `$ref`. */
   private followed(pointer: string): { pointer: string; node: Json | undefined } {
     const node = pointer.slice("#/".length).split("/")
       .map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"))
@@ -108,7 +105,7 @@ export class AnswerChecker {
       if (text === null && isRequired) return `the header ${name} is missing`;
       if (text === null) continue;
       const fits = (value: unknown): boolean => this.validator(schema)(value);
-      // A header is text; that it is a number is told by its schema only.
+      // A header is text. Only its schema says that it is a number.
       if (!fits(text) && (text.trim() === "" || !fits(Number(text)))) return `the header ${name} is ${text}`;
     }
     return undefined;
@@ -138,12 +135,12 @@ export class AnswerChecker {
   }
 }
 
-/** A JSON pointer to what is inside of `pointer` (RFC 6901). */
+/** A JSON pointer below `pointer` (RFC 6901). */
 function at(pointer: string, ...parts: string[]): string {
   return [pointer, ...parts.map((part) => part.replaceAll("~", "~0").replaceAll("/", "~1"))].join("/");
 }
 
-/** The JSON in `body`; undefined when it is none in UTF-8. */
+/** The JSON in `body`, or undefined if it is not JSON in UTF-8. */
 export function parsed(body: Uint8Array): Json | undefined {
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
@@ -159,7 +156,7 @@ function problemFault(
 ): string | undefined {
   if (status !== answer.status) return `the problem says ${status}, HTTP ${answer.status}`;
   if (!codes.includes(String(code))) return `${code} is not declared for ${status}`;
-  // A stored answer is that of another request.
+  // A stored answer has the id of its first request.
   const isReplayed = answer.headers.get("Idempotency-Replayed") === "true";
   if (!isReplayed && requestId !== answer.headers.get("X-Request-Id")) return "requestId and X-Request-Id differ";
   return error === detail ? undefined : "error and detail differ";

@@ -1,35 +1,35 @@
-/** A request in the making: a valid call of an operation, of which faults then get something wrong. */
+/** A draft of a request: a valid call, to which faults are then applied. */
 import type { ContractOperation, Json, Parameter } from "../document.ts";
 import { accessOf } from "../document.ts";
 import type { Random } from "./random.ts";
 import { rows, validField, validValue } from "./values.ts";
 
-/** Who calls. `none` sends no token. */
+/** The caller. `none` sends no token. */
 export type CallerName = "alice" | "mallory" | "admin" | "apiKey" | "expired" | "garbage" | "none";
 
 export interface Draft {
   readonly operation: ContractOperation;
   method: string;
-  /** The path parameters as they stand in the request line. */
+  /** The path parameters as in the request line. */
   readonly segments: Map<string, string>;
-  /** The query as it stands in the request line. */
+  /** The query as in the request line. */
   query: [name: string, value: string][];
   headers: [name: string, value: string][];
   caller: CallerName;
-  /** The body before it was written down, where a fault can find its way about. */
+  /** The body before serialization. Faults change it. */
   readonly value: Json | undefined;
   body: string | Uint8Array<ArrayBuffer> | undefined;
-  /** Whether the payment provider of the server under test signs the body. */
+  /** Whether the payment provider signs the body. */
   isSigned: boolean;
   isChunked: boolean;
   httpVersion: string;
-  /** Whether it has to go over a connection of our own, since `fetch` would put it right. */
+  /** Whether it is sent over TCP, because `fetch` would correct it. */
   isRaw: boolean;
-  /** Whether HTTP itself may refuse it, before the app sees it. */
+  /** Whether Deno may refuse it before the app sees it. */
   isUnreadable: boolean;
-  /** Whether the app may see another path in it than we do. */
+  /** Whether the app may read another path than this test. */
   isUnclear: boolean;
-  /** What comes before the path in the request line. */
+  /** The text before the path in the request line. */
   origin: string;
 }
 
@@ -38,12 +38,12 @@ export function placeOf({ in: place }: Parameter): Parameter["in"] {
   return place;
 }
 
-/** `text` in a URL. A lone half of a surrogate pair has no place there. */
+/** Encodes `text` for a URL. A lone surrogate is replaced. */
 export function escaped(text: string): string {
   return encodeURIComponent(text.toWellFormed());
 }
 
-/** Puts a parameter's value in its place; `inUrl` is how it is written in a URL. */
+/** Sets a parameter. `inUrl` is its value as in a URL. */
 export function setParameter(draft: Draft, parameter: Parameter, text: string, inUrl = escaped(text)): void {
   const { name } = parameter;
   const others = <T>(entries: [string, T][]) => entries.filter(([other]) => other !== name);
@@ -60,7 +60,7 @@ export function setParameter(draft: Draft, parameter: Parameter, text: string, i
 }
 
 function validParameter(random: Random, { method }: ContractOperation, parameter: Parameter): Json {
-  // What is deleted is any row, so that those which everything else is about are left.
+  // Deletes any row, so that the rows of other requests stay.
   const isDeleted = method === "DELETE" && parameter.schema.type === "integer";
   return isDeleted ? random.int(1, 4 * rows) : validField(random, parameter);
 }
@@ -71,7 +71,7 @@ function likelyCaller(random: Random, operation: ContractOperation): CallerName 
   return random.pick(["alice", "mallory", "admin", "apiKey", "expired", "garbage", "none"]);
 }
 
-/** A call that the contract's schemas take, most often of someone who may make it. */
+/** A call that fits the schemas, usually by an authorized caller. */
 export function validDraft(random: Random, operation: ContractOperation): Draft {
   const { "application/json": media } = operation.requestBody?.content ?? {};
   const value = media === undefined ? undefined : validValue(random, media.schema, media.example);

@@ -1,4 +1,4 @@
-/** What can be wrong with a request outside of its body: parameters, caller, headers, and HTTP itself. */
+/** Faults of a request outside of its body: parameters, caller, headers and HTTP. */
 import type { Parameter } from "../document.ts";
 import { bodyFaults, unaskedBody } from "./body_faults.ts";
 import { type CallerName, type Draft, escaped, placeOf, setParameter } from "./drafts.ts";
@@ -8,7 +8,7 @@ import { boundaryValue } from "./values.ts";
 
 export interface Fault {
   name: string;
-  /** How often it comes, compared with 1. */
+  /** Relative frequency, 1 by default. */
   weight?: number;
   applies(draft: Draft): boolean;
   apply(draft: Draft, random: Random): void;
@@ -149,7 +149,7 @@ const headerFaults: Fault[] = [
   },
 ];
 
-/** What `fetch` would not send. */
+/** Faults that `fetch` would not send. */
 const httpFaults: Fault[] = [
   {
     name: "bytes in the path that no URL has",
@@ -234,7 +234,7 @@ const httpFaults: Fault[] = [
         "..",
       ];
       draft.headers.push(["Host", random.pick(hosts)]);
-      // The runtime writes the URL with it, so a path in it becomes a part of ours.
+      // The runtime builds the URL from it, so a path in it becomes part of the URL.
       draft.isUnclear = draft.isUnreadable = true;
     },
   },
@@ -261,19 +261,19 @@ const httpFaults: Fault[] = [
     applies: anywhere,
     apply(draft, random) {
       draft.headers.push(["Upgrade", random.pick(["websocket", "h2c", "WebSocket, x", "nonsense"])]);
-      // Without a key, so that no socket comes of it.
+      // Without a key, so that no socket opens.
       if (random.chance(0.7)) draft.headers.push(["Sec-WebSocket-Version", random.pick(["13", "8", "x"])]);
       draft.headers.push(["Connection", "close, Upgrade"]);
-      // Deno answers 400 itself when there is a body, too.
+      // With a body Deno itself answers 400.
       draft.isUnreadable = true;
     },
   },
 ];
 
-/** Stands for the lack of a header that every request of ours has. */
+/** Marks a request without a Host header. */
 export const noHost = "no Host at all";
 
-/** By what they get wrong, with the weight of each fault in a group. */
+/** Faults in groups, with their weights. */
 export const faultGroups: { weight: number; faults: Fault[] }[] = [
   { weight: 3, faults: bodyFaults },
   { weight: 5, faults: parameterFaults },

@@ -1,6 +1,6 @@
-/** Chance that comes again: the same seed gives the same choices on every machine. */
+/** Random choices: the same seed gives the same choices on every machine. */
 
-/** Mulberry32: 32 bits of state, fast, and even enough to choose test data by. */
+/** Mulberry32: 32 bits of state, fast, and even enough for test data. */
 export class Random {
   private state: number;
 
@@ -8,7 +8,7 @@ export class Random {
     this.state = seed >>> 0;
   }
 
-  /** A choice that depends on both numbers, so that each request of a run can be made again without those before it. */
+  /** Choices that depend on both numbers, so that each request can be made without the earlier ones. */
   static of(seed: number, index: number): Random {
     return new Random(Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(index + 1, 0xc2b2ae35));
   }

@@ -1,13 +1,13 @@
-/** The requests of a run. They depend on the contract and the seed alone: never on answers, time or other requests. */
+/** The requests of a run. They depend only on the contract and the seed, not on answers or time. */
 import { type ContractOperation, contractOperations } from "../document.ts";
 import { type CallerName, type Draft, validDraft } from "./drafts.ts";
 import { faultGroups, noHost } from "./faults.ts";
 import { Random } from "./random.ts";
 
-/** What may answer: an operation of the contract, the app's own refusal of a path or method, or HTTP below the app. */
+/** A source of answers: an operation, the app's refusal of a path or method, or HTTP below the app. */
 export type Answerer = ContractOperation | "route_not_found" | "method_not_allowed" | "http";
 
-/** A request as it goes out, but for what differs from run to run: token, signature and port. */
+/** A request without the parts that differ from run to run: token, signature and port. */
 export interface FuzzRequest {
   index: number;
   operation: ContractOperation;
@@ -21,23 +21,20 @@ export interface FuzzRequest {
   isSigned: boolean;
   isChunked: boolean;
   httpVersion: string;
-  /** Whether it goes over a connection of our own, as `fetch` would not send it like this. */
+  /** Whether it is sent over TCP, because `fetch` would change it. */
   isRaw: boolean;
   answerers: Answerer[];
 }
 
-/**
- * Parameters that hold an answer back for so many seconds. The fuzz has no time to wait: what would be waited for goes as 0,
- * everything that must be refused goes as it is.
- */
+/** Parameters that delay an answer by so many seconds. The fuzz sends 0 for valid values, and invalid values unchanged. */
 const holdingBack = ["wait"];
 const heldBack = (text: string) => /^-?\d+$/.test(text) && Number(text) > 0 && Number(text) <= 30;
 
-/** One fault most often, two now and then, and none in every fourth request. */
+/** Applies no fault to every fourth request, and one or sometimes two to the others. */
 function applyFaults(random: Random, draft: Draft): string[] {
   const names: string[] = [];
   const count = random.chance(0.25) ? 0 : random.chance(0.75) ? 1 : 2;
-  // Two of one group would undo each other.
+  // Two faults of one group would cancel each other.
   for (let groups = faultGroups; names.length < count;) {
     const candidates = groups.flatMap((group) => group.faults.map((fault) => ({ group, fault })))
       .filter(({ fault }) => fault.applies(draft));
@@ -65,7 +62,7 @@ function decoded(text: string): string {
   }
 }
 
-/** The paths of the contract in parts. A literal part goes before a parameter, as OpenAPI has it. */
+/** The paths of the contract in parts. A literal part matches before a parameter, as in OpenAPI. */
 const templates = contractOperations.map((operation) => ({ operation, parts: operation.path.split("/") }))
   .sort((a, b) => parametersIn(a.parts) - parametersIn(b.parts));
 
@@ -73,7 +70,7 @@ function parametersIn(parts: string[]): number {
   return parts.filter((part) => part.startsWith("{")).length;
 }
 
-/** Who is asked, if every part of the path is taken as it is written. */
+/** The operation that answers, if the path is read literally. */
 function reached(method: string, path: string): Answerer {
   const given = path.split("/");
   const here = templates.filter(({ parts }) =>
@@ -85,11 +82,11 @@ function reached(method: string, path: string): Answerer {
   return found?.operation ?? (here.length > 0 ? "method_not_allowed" : "route_not_found");
 }
 
-/** A longer target HTTP may refuse itself. */
+/** HTTP may refuse a longer target. */
 const targetLimit = 60_000;
 
 const base = "http://127.0.0.1";
-/** In headers HTTP takes the tab alone, but every byte from 0x80 on. */
+/** Control characters that HTTP refuses in headers: all but the tab, and none above 0x7f. */
 const controls = /[^\P{Cc}\t\x80-\x9f]/u;
 
 function isLeftAloneByFetch({ method, headers, body }: Draft, target: string): boolean {
@@ -98,7 +95,7 @@ function isLeftAloneByFetch({ method, headers, body }: Draft, target: string): b
     headers.every(([name, value]) => name !== "Host" && /^[\t\x20-\x7e\x80-\xff]*$/.test(value));
 }
 
-/** The request of this place in a run. */
+/** The request at this index of a run. */
 export function fuzzRequest(seed: number, index: number, operation: ContractOperation): FuzzRequest {
   const random = Random.of(seed, index);
   const draft = validDraft(random, operation);
@@ -106,7 +103,7 @@ export function fuzzRequest(seed: number, index: number, operation: ContractOper
   const target = targetOf(draft);
   const { method, headers, caller, body, isSigned, isChunked, httpVersion } = draft;
   const [written = ""] = target.split("?");
-  // As some programs read it: without its origin and fragment, and with the dots in it followed.
+  // The path as URL parsers read it: without origin and fragment, dots resolved.
   const path = URL.parse(target, base)?.pathname;
   const isUnreadable = draft.isUnreadable || target.length > targetLimit ||
     headers.some(([, value]) => controls.test(value));
@@ -135,12 +132,12 @@ export function fuzzRequest(seed: number, index: number, operation: ContractOper
   };
 }
 
-/** The fault of a request that is sent twice, mostly at the same time. */
+/** The fault of a request that is sent twice, usually at the same time. */
 export const again = "the same request again";
 
 /**
- * At least `total` requests, as many for each operation, in a random order, and some of them once more. What is for the
- * sandbox only moves its clock, after which there is little left to book, so it comes in the last tenth, among others.
+ * At least `total` requests, equally many for each operation, in random order. Some are sent twice. Operations of the sandbox
+ * come in the last tenth: they advance the clock, and then few timeslots are bookable.
  */
 export function* fuzzRequests(
   { seed, total, operations = contractOperations }: {
@@ -164,7 +161,7 @@ export function* fuzzRequests(
   }
 }
 
-/** A command that sends the request again, with what is long cut short. `$ALICE` and the like stand for tokens. */
+/** A command that sends the request again. Long parts are shortened. `$ALICE` stands for a token. */
 export function describe(request: FuzzRequest): string {
   const { method, target, headers, caller, body, httpVersion, isRaw, isChunked, isSigned, faults } = request;
   const short = (text: string) => text.length > 600 ? `${text.slice(0, 600)}… (${text.length} characters)` : text;

@@ -1,10 +1,10 @@
-/** Sends requests over HTTP: by `fetch`, and what `fetch` would put right or refuse over a connection of our own. */
+/** Sends requests by `fetch`, and over TCP those that `fetch` would correct or refuse. */
 import type { CallerName } from "./drafts.ts";
 import { noHost } from "./faults.ts";
 import type { FuzzRequest } from "./requests.ts";
 
 export interface Answer {
-  /** 0 when the connection was closed without a word. */
+  /** 0 when the connection was closed without an answer. */
   status: number;
   headers: Headers;
   body: Uint8Array<ArrayBuffer>;
@@ -14,7 +14,7 @@ export interface Target {
   hostname: string;
   port: number;
   tokens: Record<CallerName, string>;
-  /** What the payment provider puts on a body. */
+  /** The payment provider's headers for a body. */
   sign(body: Uint8Array): Promise<Headers>;
 }
 
@@ -61,7 +61,7 @@ async function overTcp({ hostname, port }: Target, request: FuzzRequest, headers
   using connection = await Deno.connect({ hostname, port });
   const [received] = await Promise.all([
     receive(connection),
-    // The server may answer and hang up before it has read all of the request.
+    // The server may answer and close the connection before it has read the request.
     write(connection, [head, ...parts]).catch(() => {}),
   ]);
   return parseAnswer(received);
@@ -71,7 +71,7 @@ function chunk(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer>[] {
   return [bytesOf(`${bytes.length.toString(16)}\r\n`), bytes, bytesOf("\r\n")];
 }
 
-/** A character up to U+00FF is that byte, any other its UTF-8. */
+/** Encodes characters up to U+00FF as one byte, others as UTF-8. */
 function bytesOf(text: string): Uint8Array<ArrayBuffer> {
   const encoder = new TextEncoder();
   return Uint8Array.from(
@@ -93,7 +93,7 @@ async function receive(connection: Deno.TcpConn): Promise<Uint8Array<ArrayBuffer
       parts.push(buffer.slice(0, count));
     }
   } catch (failure) {
-    // Hung up with a part of the request unread. What was answered until then counts.
+    // The server closed the connection with unread data. The answer so far counts.
     if (!(failure instanceof Deno.errors.ConnectionReset)) throw failure;
   }
   return new Uint8Array(await new Blob(parts).arrayBuffer());
@@ -111,7 +111,7 @@ function parseAnswer(bytes: Uint8Array<ArrayBuffer>): Answer {
   return { status, headers, body: headers.get("Transfer-Encoding") === "chunked" ? joined(body) : body };
 }
 
-/** A body that came in chunks (RFC 9112, 7.1). */
+/** Joins a chunked body (RFC 9112, 7.1). */
 function joined(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   const text = new TextDecoder("latin1").decode(bytes);
   const parts: number[] = [];

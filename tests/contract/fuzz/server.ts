@@ -1,4 +1,4 @@
-/** The server that is fuzzed, with rows for the ids that are drawn, and who calls it. */
+/** The server under test with its rows, and the tokens of callers. */
 import assert from "node:assert/strict";
 import { SignJWT } from "jose";
 import { ApiKeyScope } from "../../../generated/contract.ts";
@@ -10,7 +10,7 @@ import { parsed } from "./checker.ts";
 import type { Target } from "./send.ts";
 import { rows } from "./values.ts";
 
-/** Room 1 has most of the timeslots. Bookings are of two users, in it and in rooms of the examples. */
+/** Room 1 has most timeslots. Two users have bookings in it and in rooms of the examples. */
 export async function startFuzzServer(): Promise<TestServer> {
   const server = await startServer({ env: { PAYMENT_PROVIDER: "sandbox" }, pool: 8 });
   const room = await newRoom(server);
@@ -49,7 +49,7 @@ export async function fuzzTarget(server: TestServer): Promise<Target> {
     },
     async sign(body) {
       const event = parsed(body);
-      // Signed whatever it is: which events there are is for the server to know. It signs no text that is not JSON.
+      // Signs any JSON. The server refuses unknown events.
       return event === undefined ? new Headers() : (await payments.sign(event as SandboxEvent)).headers;
     },
   };

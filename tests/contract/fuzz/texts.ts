@@ -1,6 +1,6 @@
-/** Texts that programs trip over, for bodies, parameters and headers alike. */
+/** Texts that often cause faults, for bodies, parameters and headers. */
 
-/** What text can be made of: other scripts, directions and widths, parts of characters, and what has a meaning elsewhere. */
+/** Other scripts, directions and widths, parts of characters, and texts with a meaning in other languages. */
 export const oddTexts: readonly string[] = [
   "",
   " ",
@@ -58,7 +58,7 @@ export const oddTexts: readonly string[] = [
 
 const long = 70_000;
 
-/** Texts over every limit that the contract has. Few, since each is costly. */
+/** Texts over every limit of the contract. Few, because each is expensive. */
 export const hugeTexts: readonly string[] = [
   "x".repeat(long),
   "😀".repeat(long / 4),
@@ -66,7 +66,7 @@ export const hugeTexts: readonly string[] = [
   "\\".repeat(long),
 ];
 
-/** Texts for everything that is a time: days around those of the example rows, changes of clocks, ends of calendars. */
+/** Texts for times: days near the example rows, changes of clocks, ends of calendars. */
 export const timeTexts: readonly string[] = [
   ...Array.from({ length: 28 }, (_, day) => `2026-03-${String(day + 1).padStart(2, "0")}`),
   ..."2026-03-29 2026-10-25 2024-02-29 2026-02-29 2026-02-30 2026-13-01 2026-00-00 1899-12-31 1900-01-01 9998-12-31"
@@ -82,7 +82,7 @@ export const timeTexts: readonly string[] = [
   ...["00:00", "09:00", "12:00", "13:30", "17:00", "23:59", "24:00"],
 ]);
 
-/** Texts that one of the contract's patterns or fields may take. */
+/** Texts that fit a pattern or field of the contract. */
 export const knownTexts: readonly string[] = [
   ...["EUR", "JPY", "USD", "XXX", "ZZZ", "KWD"],
   ...["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "CET", "GMT", "Etc/GMT+12"],
@@ -91,7 +91,7 @@ export const knownTexts: readonly string[] = [
   ...["*", '"1"', 'W/"1"', '"1", "2"', '""'],
 ];
 
-/** Percent-escapes that no URL should have, or that are decoded to something unusual. */
+/** Percent-escapes that are invalid or decode to unusual characters. */
 export const oddEscapes: readonly string[] = [
   ..."% %zz %f %ff %c0%80 %ed%a0%80 %f5%80%80%80 %u0041 %00 %0d%0a %2e%2e %2F %5C %25ff %2525 %3F %23 %E2%80%AE".split(
     " ",
@@ -99,7 +99,7 @@ export const oddEscapes: readonly string[] = [
   ...["%F0%9F%98%80", "%31", "+1", "1%20", "1;2", "%EF%BB%BF1", "%c3%28", "%fe%ff"],
 ];
 
-/** JSON as text, since no value of JavaScript could hold most of it. */
+/** JSON as text, because JavaScript cannot represent most of these values. */
 export const oddJson: readonly string[] = [
   ...["null", "true", "false", "0", "-0", "-1", "1.5", "1e0", "1E400", "-1e400", "1e-400", "9007199254740992"],
   ...["9007199254740993", "-9007199254740992", "18446744073709551616", "2147483648", "0.1", "1.005", "999999.999"],
@@ -110,7 +110,7 @@ export const oddJson: readonly string[] = [
   ...['{"\\ud800":1}', '{"length":1}', '{"a":1,"a":2}', '{"then":1}', '{"toJSON":1}'],
 ];
 
-/** Costly JSON: long, wide, and deep. */
+/** Expensive JSON: long, wide and deep. */
 export const hugeJson: readonly string[] = [
   ...hugeTexts.map((text) => JSON.stringify(text)),
   `"${"x".repeat(60_000)}"`,
@@ -122,7 +122,7 @@ export const hugeJson: readonly string[] = [
   ...[31, 32, 33, 5_000].map((depth) => '{"a":'.repeat(depth) + "1" + "}".repeat(depth)),
 ];
 
-/** Whole bodies that are no JSON, or more than one. */
+/** Bodies that are not exactly one JSON value. */
 export const brokenJson: readonly string[] = [
   ...["", " ", "{", "}", "[", '"', '{"a":}', '{"a":1,}', "{a:1}", "{'a':1}", "// x\n{}", "{}{}", "{} x", "[1,]", "01"],
   ...["+1", ".5", "1.", "0x1", "NaN", "Infinity", "undefined", "nul", "TRUE", '"a\nb"', '"\\x"', '"\\u12"', "\ufeff{}"],

@@ -1,17 +1,17 @@
-/** Values that a schema of the contract takes, and values at and beyond its bounds. */
+/** Values that fit a schema of the contract, and values at and beyond its bounds. */
 import fc from "fast-check";
 import { contract, type Json, type JsonObject, type Schema } from "../document.ts";
 import type { Random } from "./random.ts";
 import { knownTexts, oddTexts, timeTexts } from "./texts.ts";
 
-/** Keywords that only some suites look at. */
+/** A schema with keywords that only some tests read. */
 export type AnySchema = Schema & { const?: Json; format?: string; oneOf?: Schema[]; anyOf?: Schema[] };
 
 function typesOf({ type }: AnySchema): string[] {
   return type === undefined ? [] : [type].flat();
 }
 
-/** The values of every `enum` in `node`, since a plain text of the contract may stand for one of them. */
+/** The values of every `enum` in `node`. A plain text of the contract may mean one of them. */
 function wordsIn(node: Json): string[] {
   if (typeof node !== "object" || node === null) return [];
   const { enum: values = [] } = Array.isArray(node) ? {} : node;
@@ -22,14 +22,14 @@ function wordsIn(node: Json): string[] {
 const words = [...new Set(wordsIn(contract))];
 const texts = new Map<string, string[]>();
 
-/** Texts that match `pattern`: all that we know, so that some of them mean something, and as many that it allows by chance. */
+/** Texts that match `pattern`: known ones, which have a meaning, and as many random ones. */
 function textsOf(pattern: string): string[] {
   const found = texts.get(pattern);
   if (found !== undefined) return found;
   const expression = new RegExp(pattern);
   const known = [...timeTexts, ...knownTexts, ...oddTexts].filter((text) => expression.test(text));
   const random = fc.sample(fc.stringMatching(expression), { seed: 1, numRuns: 100 });
-  // One half each, however few are known.
+  // One half each, even if few are known.
   const made = known.length === 0
     ? random
     : [...Array.from(random, (_, i) => known[i % known.length] ?? ""), ...random];
@@ -39,7 +39,7 @@ function textsOf(pattern: string): string[] {
 }
 
 const instants = timeTexts.filter((text) => /T[\d:.]+(Z|[+-]\d\d:\d\d)$/.test(text) && /T\d\d:\d\d:\d\d/.test(text));
-/** Without those that no database can hold, which are faults. */
+/** Without texts that no database can store. Those are faults. */
 const storableTexts = oddTexts.filter((text) => text.isWellFormed() && !text.includes("\0"));
 const dates = timeTexts.filter((text) => /^\d{4}-\d{2}-\d{2}$/.test(text));
 
@@ -51,10 +51,10 @@ function validText(random: Random, { pattern, format, minLength = 0, maxLength =
   return Array.from(text.padEnd(minLength, "x")).slice(0, maxLength).join("");
 }
 
-/** So many rows there are of each kind at the start, so that an id is most often one of them. */
+/** Number of rows of each kind at the start. Most ids are one of them. */
 export const rows = 128;
 
-/** Values that the server under test knows, by the names that parameters and fields have in the contract. */
+/** Values that the server knows, by the names of parameters and fields. */
 const known: Record<string, Json> = { provider: "sandbox", roomId: 1 };
 
 function validNumber(random: Random, { minimum = -1_000, maximum = 1_000_000, multipleOf = 1 }: AnySchema): number {
@@ -110,7 +110,7 @@ export function validField(
   return value !== undefined && random.chance(0.6) ? value : validValue(random, schema, example);
 }
 
-/** A value that `schema` takes, now and then that of the contract's example. What else holds for it, we do not know. */
+/** A value that fits `schema`, sometimes the example of the contract. It may break rules outside the schema. */
 export function validValue(random: Random, schema: AnySchema, example?: Json): Json {
   if (schema.const !== undefined) return schema.const;
   if (schema.enum !== undefined) return random.pick(schema.enum.length === 0 ? [null] : schema.enum);
@@ -140,7 +140,7 @@ export function validValue(random: Random, schema: AnySchema, example?: Json): J
   }
 }
 
-/** A value at one of the bounds of `schema`, or just beyond it. Undefined when it has none. */
+/** A value at or just beyond a bound of `schema`, or undefined if it has none. */
 export function boundaryValue(random: Random, schema: AnySchema): Json | undefined {
   const { minimum, maximum, multipleOf, minLength, maxLength, minItems, maxItems, items, pattern } = schema;
   const around = (bound: number | undefined): number[] => {
@@ -154,10 +154,10 @@ export function boundaryValue(random: Random, schema: AnySchema): Json | undefin
     .flatMap((bound) => [bound - 1, bound, bound + 1]).filter((count) => count >= 0);
   const candidates: (() => Json)[] = [
     ...[minimum, maximum].flatMap(around).map((value) => () => value),
-    // A character may be two units of a JavaScript string.
+    // A character can be two units of a JavaScript string.
     ...lengths.map((length) => () => random.pick(["x", "😀", "ü", " "]).repeat(length)),
     ...counts.map((count) => () => Array.from({ length: count }, () => items ? validValue(random, items) : null)),
-    // One character too few or too many for a pattern.
+    // One character less or more than the pattern has.
     ...(pattern === undefined ? [] : [
       () => random.pick(textsOf(pattern)).slice(1),
       () => `${random.pick(textsOf(pattern))}\n`,
@@ -174,7 +174,7 @@ export interface Place {
   schema: AnySchema;
 }
 
-/** Every place in `value` that `schema` tells of, its own among them. */
+/** Every place in `value` that `schema` describes, including its root. */
 export function placesIn(value: Json, schema: AnySchema, at: string[] = []): Place[] {
   const own = { at, schema };
   if (typeof value !== "object" || value === null) return [own];
