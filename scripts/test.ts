@@ -17,8 +17,8 @@ import { summarize } from "./test_summary.ts";
 
 /** Importing the app costs 0.8 CPU seconds a shard. With more shards the last one leaves the cores idle for less time. */
 const shardCount = Number(Deno.env.get("TEST_SHARDS") ?? 8);
-/** The files of one name run in this many shards, so that few import the app. */
-const namedShardCount = 3;
+/** Selected files and names run in fewer shards, so that fewer import the app. */
+const smallShardCount = 3;
 
 /** The long files that take longest: each is a shard. They start first, so that none runs alone in the end. */
 const longest = [
@@ -78,11 +78,12 @@ async function select(args: string[]): Promise<Selection> {
       throw new Error(`${fault} ${advice}`);
     }
     const { files, filter } = selected;
-    const shards = dealShards(files, namedShardCount);
+    const shards = dealShards(files, smallShardCount);
     return { shards, options: [...options, "--filter", filter], env, isVerbose: true };
   }
   const files = paths.length > 0 ? await readTestFiles(paths) : all.filter((file) => !isLong(file));
-  return { shards: dealShards(files, shardCount), options, env, isVerbose: paths.length > 0 };
+  const count = paths.length > 0 ? smallShardCount : shardCount;
+  return { shards: dealShards(files, count), options, env, isVerbose: paths.length > 0 };
 }
 
 async function run(adminUrl: string, { shards, options, env, isVerbose }: Selection): Promise<number> {
