@@ -1,4 +1,4 @@
-/** A checkout that nobody shall pay any more is closed at Stripe, too. */
+/** Checkouts that must not be paid any more are closed at Stripe. */
 import assert from "node:assert/strict";
 import { confirm, newRoomWithTimeslot } from "../support/builders.ts";
 import {
@@ -12,21 +12,12 @@ import {
   pay,
   read,
   refundedCents,
-  reset,
+  sharedWorld,
   start,
-  startWorld,
-  type World,
 } from "./world.ts";
 
-/** One server for all tests here: each has bookings of its own. */
-let world: World & AsyncDisposable;
-Deno.test.beforeAll(async () => {
-  world = await startWorld();
-});
-Deno.test.afterAll(async () => await world[Symbol.asyncDispose]());
-Deno.test.beforeEach(() => reset(world));
-
-Deno.test("whatever ends the wait for a payment closes the session at Stripe", async (t) => {
+Deno.test("close_checkout job: a booking no longer waits for its payment -> session closed at Stripe", async (t) => {
+  const world = await sharedWorld();
   const { server, stripe } = world;
   const admin = await server.token("admin", "admin");
   const close = async () => {
@@ -39,7 +30,7 @@ Deno.test("whatever ends the wait for a payment closes the session at Stripe", a
     "an admin cancels it": ({ booking: { id: bookingId } }) =>
       server.ok("updateBookingStatus", { token: admin, params: { bookingId }, body: { status: "cancelled" } }),
     "an admin confirms it": ({ booking }) => confirm(server, booking),
-    "there is a fresh checkout": (held) => freshCheckout(world, held),
+    "it gets another checkout": (held) => freshCheckout(world, held),
     "another checkout of it is paid": async (held) => await pay(world, await freshCheckout(world, held)),
   };
   for (const [name, end] of Object.entries(ends)) {
@@ -55,7 +46,7 @@ Deno.test("whatever ends the wait for a payment closes the session at Stripe", a
     });
   }
 
-  await t.step("Stripe is away at first", async () => {
+  await t.step("Stripe fails at first", async () => {
     server.clock.set(start);
     const held = await newHeldBooking(world);
     await cancel(world, held);
@@ -67,7 +58,7 @@ Deno.test("whatever ends the wait for a payment closes the session at Stripe", a
     assert.equal(stripe.sessions.get(held.session)?.status, "expired");
   });
 
-  await t.step("one that was paid without our hearing of it is found, and the money goes back", async () => {
+  await t.step("a paid session of a cancelled booking, not reported -> refunded", async () => {
     server.clock.set(start);
     const held = await newHeldBooking(world);
     const payment = stripe.pay(held.session);
@@ -75,7 +66,7 @@ Deno.test("whatever ends the wait for a payment closes the session at Stripe", a
     await close();
     assert.equal(stripe.sessions.get(held.session)?.status, "complete");
     assert.equal(refundedCents(world, payment), 6_000);
-    // Stripe tells it in the end.
+    // Stripe reports it later.
     await deliver(world, await stripe.completed(held.session));
     await close();
     assert.equal(refundedCents(world, payment), 6_000);
@@ -84,7 +75,7 @@ Deno.test("whatever ends the wait for a payment closes the session at Stripe", a
   });
 
   await t.step(
-    "one that was paid without our hearing of it is found when its hold ends, and has its timeslot again",
+    "a paid session of an expired hold, not reported -> booking confirmed again",
     async () => {
       server.clock.set(start);
       const held = await newHeldBooking(world);
@@ -97,7 +88,7 @@ Deno.test("whatever ends the wait for a payment closes the session at Stripe", a
     },
   );
 
-  await t.step("one that somebody else is dealing with holds nothing up", async () => {
+  await t.step("another transaction locks the checkout -> skipped, closed later", async () => {
     server.clock.set(start);
     const held = await newHeldBooking(world);
     await cancel(world, held);
@@ -110,7 +101,7 @@ Deno.test("whatever ends the wait for a payment closes the session at Stripe", a
     assert.equal(stripe.sessions.get(held.session)?.status, "expired");
   });
 
-  await t.step("it ends before Stripe has answered what it calls the session", async () => {
+  await t.step("cancelled before Stripe has named the session -> closed later", async () => {
     server.clock.set(start);
     const { timeslot: { id: timeslotId, roomId } } = await newRoomWithTimeslot(server);
     stripe.fault = { kind: "slow", on: /^POST/, times: 1 };

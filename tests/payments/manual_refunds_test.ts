@@ -1,4 +1,4 @@
-/** What Stripe says has been given back: by the operator's own hand, and by us. Together it is never too much or too little. */
+/** Refunds by the operator in Stripe's dashboard and refunds by us. Together they are exactly the amount due. */
 import assert from "node:assert/strict";
 import {
   cancel,
@@ -18,20 +18,12 @@ import {
   refundRequests,
   reset,
   retry,
+  sharedWorld,
   start,
-  startWorld,
-  type World,
 } from "./world.ts";
 
-/** One server for all tests here: each has bookings of its own. */
-let world: World & AsyncDisposable;
-Deno.test.beforeAll(async () => {
-  world = await startWorld();
-});
-Deno.test.afterAll(async () => await world[Symbol.asyncDispose]());
-Deno.test.beforeEach(() => reset(world));
-
-Deno.test("a payment of another amount that was given back by hand before it is told is not given back again", async () => {
+Deno.test("receivePaymentEvent: another amount, refunded manually before it is reported -> not refunded again", async () => {
+  const world = await sharedWorld();
   const held = await newHeldBooking(world);
   const payment = world.stripe.pay(held.session, { amount: 5_000 });
   await refundManually(world, payment, 5_000);
@@ -43,25 +35,26 @@ Deno.test("a payment of another amount that was given back by hand before it is 
   assert.deepEqual(await eventsOf(world, held), ["payment_failed"]);
 });
 
-Deno.test("a cancellation gives back what its tier owes beyond what was given back by hand", async (t) => {
+Deno.test("cancelBooking: partly refunded manually -> refunds the rest that its tier owes", async (t) => {
+  const world = await sharedWorld();
   const { server } = world;
   for (
-    const { byHand, now, rest } of [
-      { byHand: 20, now: start, rest: 40 },
-      { byHand: 30, now: start, rest: 30 },
-      { byHand: 45, now: start, rest: 15 },
-      { byHand: 60, now: start, rest: 0 },
-      { byHand: 10, now: inHalfTier, rest: 20 },
-      { byHand: 20, now: inHalfTier, rest: 10 },
-      { byHand: 40, now: inHalfTier, rest: 0 },
+    const { manual, now, rest } of [
+      { manual: 20, now: start, rest: 40 },
+      { manual: 30, now: start, rest: 30 },
+      { manual: 45, now: start, rest: 15 },
+      { manual: 60, now: start, rest: 0 },
+      { manual: 10, now: inHalfTier, rest: 20 },
+      { manual: 20, now: inHalfTier, rest: 10 },
+      { manual: 40, now: inHalfTier, rest: 0 },
     ]
   ) {
-    await t.step(`${byHand}.00 by hand, then ${rest}.00 at ${now}`, async () => {
+    await t.step(`${manual}.00 manually, then ${rest}.00 at ${now}`, async () => {
       reset(world);
       const held = await newPaidBooking(world);
-      await refundManually(world, held.payment, byHand * 100);
-      const partly = byHand === 60 ? "refunded" : "partially_refunded";
-      const before = { ...paidInFull, paymentStatus: partly, refundAmount: byHand, amountRefunded: byHand };
+      await refundManually(world, held.payment, manual * 100);
+      const partly = manual === 60 ? "refunded" : "partially_refunded";
+      const before = { ...paidInFull, paymentStatus: partly, refundAmount: manual, amountRefunded: manual };
       assert.deepEqual(await moneyOf(world, held), before);
       server.clock.set(now);
       const params = { bookingId: held.booking.id };
@@ -69,7 +62,7 @@ Deno.test("a cancellation gives back what its tier owes beyond what was given ba
       assert.equal(quote.refundAmount, rest);
       assert.equal((await cancel(world, held)).refundAmount, rest);
       await server.work();
-      const total = byHand + rest;
+      const total = manual + rest;
       assert.equal(refundedCents(world, held.payment), total * 100);
       const after = {
         ...refundedInFull,
@@ -78,7 +71,7 @@ Deno.test("a cancellation gives back what its tier owes beyond what was given ba
         amountRefunded: total,
       };
       assert.deepEqual(await moneyOf(world, held), after);
-      // Stripe tells of our own refunds, too.
+      // Stripe reports our own refunds as well.
       await deliver(world, await world.stripe.refunded(held.payment.id));
       assert.deepEqual(await moneyOf(world, held), after);
       const events = (await eventsOf(world, held)).filter((event) => event === "refunded");
@@ -87,15 +80,16 @@ Deno.test("a cancellation gives back what its tier owes beyond what was given ba
   }
 });
 
-Deno.test("a late payment of which a part was given back by hand gives back the rest", async (t) => {
-  for (const byHand of [20, 45]) {
-    await t.step(`${byHand}.00 by hand`, async () => {
+Deno.test("receivePaymentEvent: late payment, partly refunded manually -> the rest is refunded", async (t) => {
+  const world = await sharedWorld();
+  for (const manual of [20, 45]) {
+    await t.step(`${manual}.00 manually`, async () => {
       reset(world);
       const held = await newHeldBooking(world);
       const payment = world.stripe.pay(held.session);
       await expireHolds(world);
       await holdTimeslot(world, held.timeslot, "bob");
-      await refundManually(world, payment, byHand * 100);
+      await refundManually(world, payment, manual * 100);
       await deliver(world, await world.stripe.completed(held.session));
       await world.server.work();
       assert.equal(refundedCents(world, payment), 6_000);
@@ -105,9 +99,10 @@ Deno.test("a late payment of which a part was given back by hand gives back the 
   }
 });
 
-Deno.test("what is given back by hand while a refund waits is not given back again, and nothing is kept", async (t) => {
+Deno.test("refund job: manual refund while it waits -> 60.00 refunded in all", async (t) => {
+  const world = await sharedWorld();
   const { server, stripe } = world;
-  await t.step("all of it, told before the job: Stripe is not asked", async () => {
+  await t.step("all of it, reported before the job: Stripe gets no request", async () => {
     reset(world);
     const held = await newPaidBooking(world);
     await cancel(world, held);
@@ -118,7 +113,7 @@ Deno.test("what is given back by hand while a refund waits is not given back aga
     assert.deepEqual(await eventsOf(world, held), ["confirmed", "cancelled", "timeslot freed", "refunded"]);
   });
 
-  await t.step("all of it, told after the job", async () => {
+  await t.step("all of it, reported after the job", async () => {
     reset(world);
     const held = await newPaidBooking(world);
     await cancel(world, held);
@@ -131,7 +126,7 @@ Deno.test("what is given back by hand while a refund waits is not given back aga
     assert.deepEqual(await eventsOf(world, held), ["confirmed", "cancelled", "timeslot freed", "refunded"]);
   });
 
-  await t.step("a part of it: the rest is given, if need be when it is tried again", async () => {
+  await t.step("a part of it: the rest is refunded, after a retry if needed", async () => {
     reset(world);
     const held = await newPaidBooking(world);
     await cancel(world, held);
@@ -147,7 +142,8 @@ Deno.test("what is given back by hand while a refund waits is not given back aga
   });
 });
 
-Deno.test("news of what was given back that overtake each other leave the larger amount", async () => {
+Deno.test("receivePaymentEvent: an older refund event comes later -> the larger amount stays", async () => {
+  const world = await sharedWorld();
   const { stripe } = world;
   const held = await newPaidBooking(world);
   stripe.refundInDashboard(held.payment.id, 1_000);
@@ -159,7 +155,8 @@ Deno.test("news of what was given back that overtake each other leave the larger
   assert.deepEqual(await eventsOf(world, held), ["confirmed", "refunded"]);
 });
 
-Deno.test("each refund is told once, whether its job or Stripe's message comes first", async (t) => {
+Deno.test("refund: job and Stripe's event in any order -> one refunded event", async (t) => {
+  const world = await sharedWorld();
   const { server, stripe } = world;
   for (const { now, cents } of [{ now: start, cents: 6_000 }, { now: inHalfTier, cents: 3_000 }]) {
     const expectOnce = async (held: Awaited<ReturnType<typeof newPaidBooking>>) => {
@@ -185,7 +182,7 @@ Deno.test("each refund is told once, whether its job or Stripe's message comes f
       await expectOnce(held);
     });
 
-    await t.step(`${cents} cents: the message comes first, since the job's answer was lost`, async () => {
+    await t.step(`${cents} cents: the event comes first, because the job's answer was lost`, async () => {
       const held = await newCancelled();
       stripe.fault = { kind: "garbage", on: /^POST \/v1\/refunds$/, takesEffect: true };
       await server.work();
@@ -195,7 +192,7 @@ Deno.test("each refund is told once, whether its job or Stripe's message comes f
       await expectOnce(held);
     });
 
-    await t.step(`${cents} cents: the message comes while the job waits for its answer`, async () => {
+    await t.step(`${cents} cents: the event comes while the job waits for its answer`, async () => {
       const held = await newCancelled();
       stripe.fault = { kind: "slow", on: /^POST \/v1\/refunds$/, takesEffect: true, times: 1 };
       const asked = stripe.nextRequest(/^POST \/v1\/refunds$/);

@@ -1,4 +1,4 @@
-/** Money that goes back: decided with the cancellation, asked for by a job until Stripe takes it on, once. */
+/** Refunds: decided by a cancellation, and requested by a job until Stripe has made them once. */
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import type { Booking } from "../../generated/contract.ts";
@@ -8,40 +8,27 @@ import {
   countJobs,
   deliver,
   eventsOf,
-  expireHolds,
-  freshCheckout,
   type HeldBooking,
-  holdTimeslot,
   inHalfTier,
   moneyOf,
-  newHeldBooking,
   newPaidBooking,
-  pay,
   read,
   refundedCents,
   refundRequests,
   reset,
   retry,
+  sharedWorld,
   start,
-  startWorld,
   type World,
 } from "./world.ts";
 
-/** One server for all tests here: each has bookings of its own. */
-let world: World & AsyncDisposable;
-Deno.test.beforeAll(async () => {
-  world = await startWorld();
-});
-Deno.test.afterAll(async () => await world[Symbol.asyncDispose]());
-Deno.test.beforeEach(() => reset(world));
-
 const onRefunds = /^POST \/v1\/refunds$/;
-/** How often a job is tried. */
-const tries = 14;
+/** Attempts of a job. */
+const maxAttempts = 14;
 
 type Paid = Awaited<ReturnType<typeof newPaidBooking>>;
 
-/** Alice's booking of 60.00 EUR, paid, then cancelled at `now`. Its refund waits. */
+/** Alice's booking of 60.00 EUR, paid, then cancelled at `now`. Its refund is pending. */
 async function newCancelled(world: World, now = start): Promise<Paid> {
   reset(world);
   const paid = await newPaidBooking(world);
@@ -56,7 +43,7 @@ interface Refund {
   reference: string | null;
 }
 
-/** The one refund of a booking, as it is stored. */
+/** The only refund of a booking in the database. */
 async function refundOf({ server }: World, { booking }: HeldBooking): Promise<Refund> {
   const rows = await server.db.selectFrom("refunds").where("booking_id", "=", booking.id)
     .select(["status", "idempotency_key as key", "reference"]).execute();
@@ -65,17 +52,17 @@ async function refundOf({ server }: World, { booking }: HeldBooking): Promise<Re
   return refund;
 }
 
-/** The keys with which Stripe was asked for refunds of this payment, in the order of the requests. */
+/** The idempotency keys of refund requests for this payment, oldest first. */
 function keysOf(world: World, { payment }: Paid): string[] {
   return refundRequests(world, payment).map(({ headers }) => headers["idempotency-key"] ?? "");
 }
 
-/** Every job has had all its tries but `left`. */
-async function useUpTries({ server }: World, left = 0): Promise<void> {
+/** Sets every job to `left` attempts before its last. */
+async function useUpAttempts({ server }: World, left = 0): Promise<void> {
   await sql`update graphile_worker._private_jobs set attempts = max_attempts - ${left}::int`.execute(server.db);
 }
 
-/** A worker took every job `secondsAgo`, and has not been heard of since. */
+/** Locks every job as a worker that took it `secondsAgo` and died. */
 async function abandonJobs({ server }: World, secondsAgo: number): Promise<void> {
   await sql`
     update graphile_worker._private_jobs set attempts = greatest(attempts, 1), locked_by = 'worker-that-died',
@@ -87,7 +74,8 @@ async function paymentStatus(world: World, held: HeldBooking): Promise<Booking["
   return (await read(world, held)).paymentStatus;
 }
 
-Deno.test("a cancellation answers what goes back, and Stripe is asked for that by a job, with the refund's own key", async (t) => {
+Deno.test("cancelBooking: paid booking -> answers the refund, a job requests it with its own key", async (t) => {
+  const world = await sharedWorld();
   const { server, stripe } = world;
   for (
     const { now, refund, status } of [
@@ -132,7 +120,8 @@ Deno.test("a cancellation answers what goes back, and Stripe is asked for that b
   }
 });
 
-Deno.test("an admin's cancellation gives everything back, also after the start", async () => {
+Deno.test("updateBookingStatus: admin cancels after the start -> refunded in full", async () => {
+  const world = await sharedWorld();
   const { server } = world;
   const paid = await newPaidBooking(world);
   server.clock.set("2026-03-09T09:30:00.000Z");
@@ -152,7 +141,7 @@ Deno.test("an admin's cancellation gives everything back, also after the start",
   assert.equal(refundedCents(world, paid.payment), 6_000);
 });
 
-const troubles: StripeFault[] = [
+const faults: StripeFault[] = [
   { kind: 503 },
   { kind: "close" },
   { kind: "garbage" },
@@ -160,12 +149,13 @@ const troubles: StripeFault[] = [
   ...([500, 503, "close", "garbage"] as const).map((kind) => ({ kind, takesEffect: true })),
 ];
 
-Deno.test("a refund that Stripe answers wrongly is asked for again with the same key, and made once", async (t) => {
-  for (const trouble of troubles) {
-    const what = trouble.takesEffect ? "takes on, but its answer is lost" : "fails";
-    await t.step(`Stripe ${what}: ${trouble.code ?? trouble.kind}`, async () => {
+Deno.test("refund: Stripe answers wrongly -> retried with the same key, made once", async (t) => {
+  const world = await sharedWorld();
+  for (const fault of faults) {
+    const effect = fault.takesEffect ? "makes it, and the answer is lost" : "fails";
+    await t.step(`Stripe ${effect}: ${fault.code ?? fault.kind}`, async () => {
       const paid = await newCancelled(world, inHalfTier);
-      world.stripe.fault = { ...trouble, on: onRefunds };
+      world.stripe.fault = { ...fault, on: onRefunds };
       await world.server.work();
       world.stripe.fault = undefined;
       assert.equal(await paymentStatus(world, paid), "refund_pending");
@@ -184,7 +174,8 @@ Deno.test("a refund that Stripe answers wrongly is asked for again with the same
   }
 });
 
-Deno.test("a refund that fails several times is made once in the end", async () => {
+Deno.test("refund: fails 5 times, then works -> made once", async () => {
+  const world = await sharedWorld();
   const paid = await newCancelled(world);
   world.stripe.fault = { kind: "garbage", on: onRefunds };
   for (let times = 1; times <= 5; times++) {
@@ -198,16 +189,17 @@ Deno.test("a refund that fails several times is made once in the end", async () 
   assert.equal(refundedCents(world, paid.payment), 6_000);
 });
 
-Deno.test("after its last try a refund has failed, where an admin sees it, and can be tried again", async () => {
+Deno.test("retryRefund: refund failed after its last attempt -> refund_failed, then retried and made", async () => {
+  const world = await sharedWorld();
   const { server, stripe } = world;
   const token = await server.token("admin", "admin");
   const paid = await newCancelled(world);
   const params = { bookingId: paid.booking.id };
   await server.refused("no_failed_refund", "retryRefund", { token, params });
   const logged = server.logged.length;
-  // As Stripe does it, this failure is kept for the key.
+  // Stripe repeats a 500 for its key.
   stripe.fault = { kind: 500, on: onRefunds };
-  for (let times = 1; times <= tries; times++) {
+  for (let times = 1; times <= maxAttempts; times++) {
     await server.sweep();
     assert.equal(await paymentStatus(world, paid), "refund_pending");
     await server.work();
@@ -218,7 +210,7 @@ Deno.test("after its last try a refund has failed, where an admin sees it, and c
   server.clock.set(failedAt);
   await server.sweep();
   await server.work();
-  assert.equal(keysOf(world, paid).length, tries);
+  assert.equal(keysOf(world, paid).length, maxAttempts);
   assert.equal(await countJobs(world), 0);
 
   const failed = await read(world, paid);
@@ -228,7 +220,7 @@ Deno.test("after its last try a refund has failed, where an admin sees it, and c
   const query = { roomId: paid.room.id };
   assert.deepEqual((await server.ok("listAllBookings", { token, query })).items, [failed]);
   assert.deepEqual(await server.ok("getBooking", { token: await server.token("alice"), params }), failed);
-  const failures = server.logged.slice(logged).filter((line) => line.includes("refund failed"));
+  const failures = server.logged.slice(logged).filter((entry) => entry.includes("refund failed"));
   assert.equal(failures.length, 1);
 
   stripe.fault = undefined;
@@ -244,7 +236,8 @@ Deno.test("after its last try a refund has failed, where an admin sees it, and c
   await server.refused("no_failed_refund", "retryRefund", { token, params });
 });
 
-Deno.test("a refund that Stripe refuses has failed at once", async (t) => {
+Deno.test("refund: Stripe refuses -> refund_failed at once, retryRefund uses another key", async (t) => {
+  const world = await sharedWorld();
   const { server, stripe } = world;
   for (const kind of [400, 402] as const) {
     await t.step(String(kind), async () => {
@@ -266,11 +259,12 @@ Deno.test("a refund that Stripe refuses has failed at once", async (t) => {
   }
 });
 
-Deno.test("a refund that failed, but in truth was taken on, is not made again when it is tried again", async (t) => {
+Deno.test("retryRefund: Stripe has made the failed refund -> not made again", async (t) => {
+  const world = await sharedWorld();
   const { server, stripe } = world;
   await t.step("the last answers were lost", async () => {
     const paid = await newCancelled(world, inHalfTier);
-    await useUpTries(world, 1);
+    await useUpAttempts(world, 1);
     stripe.fault = { kind: "garbage", on: onRefunds, takesEffect: true };
     await server.work();
     await server.sweep();
@@ -283,9 +277,9 @@ Deno.test("a refund that failed, but in truth was taken on, is not made again wh
     assert.equal((await read(world, paid)).amountRefunded, 30);
   });
 
-  await t.step("and Stripe tells of it before it is tried again", async () => {
+  await t.step("Stripe reports it before the retry", async () => {
     const paid = await newCancelled(world, inHalfTier);
-    await useUpTries(world, 1);
+    await useUpAttempts(world, 1);
     stripe.fault = { kind: "garbage", on: onRefunds, takesEffect: true };
     await server.work();
     await server.sweep();
@@ -299,7 +293,7 @@ Deno.test("a refund that failed, but in truth was taken on, is not made again wh
     assert.deepEqual(await eventsOf(world, paid), ["confirmed", "cancelled", "timeslot freed", "refunded"]);
   });
 
-  await t.step("two admins have it tried again at the same moment", async () => {
+  await t.step("two admins retry at once", async () => {
     const paid = await newCancelled(world, inHalfTier);
     stripe.fault = { kind: 402, on: onRefunds };
     await server.work();
@@ -312,7 +306,8 @@ Deno.test("a refund that failed, but in truth was taken on, is not made again wh
   });
 });
 
-Deno.test("a job whose worker died is done after a sweep, and nobody takes it from one that lives", async (t) => {
+Deno.test("refund job: its worker died -> done after a sweep, left alone while the worker lives", async (t) => {
+  const world = await sharedWorld();
   const { server } = world;
   await t.step("the worker died", async () => {
     const paid = await newCancelled(world);
@@ -325,7 +320,7 @@ Deno.test("a job whose worker died is done after a sweep, and nobody takes it fr
     assert.equal(refundedCents(world, paid.payment), 6_000);
   });
 
-  await t.step("the worker died after Stripe had taken the refund on", async () => {
+  await t.step("the worker died after Stripe made the refund", async () => {
     const paid = await newCancelled(world, inHalfTier);
     world.stripe.fault = { kind: "garbage", on: onRefunds, takesEffect: true };
     await server.work();
@@ -337,9 +332,9 @@ Deno.test("a job whose worker died is done after a sweep, and nobody takes it fr
     assert.equal(refundedCents(world, paid.payment), 3_000);
   });
 
-  await t.step("the worker died at the last try: the refund has failed", async () => {
+  await t.step("the worker died in the last attempt: refund_failed", async () => {
     const paid = await newCancelled(world);
-    await useUpTries(world);
+    await useUpAttempts(world);
     await abandonJobs(world, 120);
     await server.sweep();
     assert.equal(await paymentStatus(world, paid), "refund_failed");
@@ -361,44 +356,4 @@ Deno.test("a job whose worker died is done after a sweep, and nobody takes it fr
     await server.work();
     assert.equal(await countJobs(world), 0);
   });
-});
-
-Deno.test("revenue is what was paid minus what was given back, at each stage", async () => {
-  await using world = await startWorld();
-  const { server, stripe } = world;
-  const expectRevenue = async (revenue: number, stage: string) => {
-    const stats = await server.ok("getBookingStats", { token: await server.token("admin", "admin") });
-    assert.deepEqual([stats.revenue, stats.revenueByCurrency], [revenue, { EUR: revenue }], stage);
-  };
-  const held = await newHeldBooking(world);
-  await expectRevenue(0, "unpaid");
-  await pay(world, held.session, { amount: 5_000 });
-  await expectRevenue(0, "another amount was paid");
-  await server.work();
-  await expectRevenue(0, "and went back");
-  await pay(world, await freshCheckout(world, held));
-  await expectRevenue(60, "paid");
-  server.clock.set(inHalfTier);
-  await cancel(world, held);
-  await expectRevenue(60, "half of it is to go back");
-  stripe.fault = { kind: 402, on: onRefunds };
-  await server.work();
-  assert.equal(await paymentStatus(world, held), "refund_failed");
-  await expectRevenue(60, "it could not go back");
-  stripe.fault = undefined;
-  await retry(world, held);
-  await expectRevenue(60, "it is tried again");
-  await server.work();
-  await expectRevenue(30, "half of it went back");
-
-  server.clock.set(start);
-  const late = await newHeldBooking(world);
-  stripe.pay(late.session);
-  await expireHolds(world);
-  await holdTimeslot(world, late.timeslot, "bob");
-  await deliver(world, await stripe.completed(late.session));
-  server.clock.set(inHalfTier);
-  await expectRevenue(90, "a payment that came too late is on its way back");
-  await server.work();
-  await expectRevenue(30, "and is back");
 });

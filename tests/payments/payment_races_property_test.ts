@@ -1,9 +1,10 @@
-/** What happens to a booking at the same moment as its payment is told: whichever comes first, the money adds up. */
+/** Other requests for a booking while its payment is reported. In any order, the money adds up. */
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import type { Timeslot } from "../../generated/contract.ts";
 import { lockBookingOfCheckout, wasOvertaken } from "../../src/settlement/payment_writes.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
+import { runs } from "../support/properties.ts";
 import type { Answer, Call } from "../support/server.ts";
 import {
   afterHold,
@@ -20,24 +21,17 @@ import {
   refundedCents,
   refundedInFull,
   reset,
-  startWorld,
+  sharedWorld,
   type World,
 } from "./world.ts";
 
-/** One server for all tests here: each has bookings of its own. */
-let world: World & AsyncDisposable;
-Deno.test.beforeAll(async () => {
-  world = await startWorld();
-});
-Deno.test.afterAll(async () => await world[Symbol.asyncDispose]());
-Deno.test.beforeEach(() => reset(world));
-
-const rounds = 4;
+/** Each side is first in half of the rounds. */
+const rounds = runs(2, 4);
 
 interface Rival {
-  /** Gets ready, and gives what is done at the same moment. */
+  /** Prepares, and returns the function that runs at the same time as the payment. */
   prepare(world: World, held: HeldBooking, other: Timeslot): Promise<() => Promise<Answer | void>>;
-  /** Cents of all that was paid which stay in the end, by the status that the rival was answered with. */
+  /** Cents that are not refunded in the end, by the status of the rival's answer. */
   kept: Record<string, number>;
 }
 
@@ -72,7 +66,7 @@ const rivals: Record<string, Rival> = {
       const call = await request(world, held, "admin", { status: "confirmed" });
       return () => world.server.call("updateBookingStatus", call);
     },
-    // It was paid elsewhere, and what was paid here goes back; or it was paid here, and the admin is refused.
+    // 200: paid elsewhere, so the payment is refunded. 400: the payment was first.
     kept: { 200: 0, 400: 6_000 },
   },
   "its hold expires": {
@@ -82,7 +76,7 @@ const rivals: Record<string, Rival> = {
     },
     kept: { none: 6_000 },
   },
-  "its user moves it": {
+  "its user reschedules it": {
     async prepare(world, held, { id: newTimeslotId }) {
       const call = await request(world, held, "user", { newTimeslotId });
       return () => world.server.call("rescheduleBooking", call);
@@ -101,7 +95,8 @@ const rivals: Record<string, Rival> = {
 };
 
 for (const [name, { prepare, kept }] of Object.entries(rivals)) {
-  Deno.test(`a booking is paid and at the same moment ${name}: the money adds up`, async () => {
+  Deno.test(`receivePaymentEvent: a booking is paid while ${name} -> the money adds up`, async () => {
+    const world = await sharedWorld();
     const { server, stripe } = world;
     const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
     for (let round = 0; round < rounds; round++) {
@@ -114,7 +109,6 @@ for (const [name, { prepare, kept }] of Object.entries(rivals)) {
       const completed = await stripe.completed(held.session);
       const act = await prepare(world, held, other);
       const paid = stripe.payments.values().toArray().slice(known);
-      // Each is the first to be sent in half of the rounds.
       const early = round % 2 === 0 ? act() : undefined;
       const delivered = deliver(world, completed);
       const [answer] = await Promise.all([early ?? act(), delivered]);
@@ -129,7 +123,7 @@ for (const [name, { prepare, kept }] of Object.entries(rivals)) {
   });
 }
 
-/** What the feed says of a timeslot in the end. */
+/** The last event of a timeslot. */
 async function lastOfTimeslot({ server }: World, { id }: Timeslot): Promise<string | undefined> {
   const { rows } = await sql<{ type: string }>`
     select type from booking_events where type in ('taken', 'freed') and (data ->> 'timeslot_id')::bigint = ${id}
@@ -138,7 +132,8 @@ async function lastOfTimeslot({ server }: World, { id }: Timeslot): Promise<stri
   return rows[0]?.type;
 }
 
-Deno.test("a late payment that takes its timeslot again as a rival gives it up is told behind that", async () => {
+Deno.test("receivePaymentEvent: late payment while a rival cancels -> the last event agrees with the timeslot", async () => {
+  const world = await sharedWorld();
   const { server, stripe } = world;
   const bob = await server.token("bob");
   const slots = await newTimeslots(server, await newRoom(server), {
@@ -146,7 +141,7 @@ Deno.test("a late payment that takes its timeslot again as a rival gives it up i
     slotDuration: 15,
     workingHours: { start: "08:00", end: "18:00" },
   });
-  for (const slot of slots) {
+  for (const slot of slots.slice(0, runs(10, 40))) {
     reset(world);
     const late = await holdTimeslot(world, slot);
     stripe.pay(late.session);
@@ -162,7 +157,8 @@ Deno.test("a late payment that takes its timeslot again as a rival gives it up i
   }
 });
 
-Deno.test("a payment knows when another transaction has overtaken it", async () => {
+Deno.test("wasOvertaken: another transaction has changed the timeslot -> true until a new transaction", async () => {
+  const world = await sharedWorld();
   const { server } = world;
   const { db } = server;
   const held = await newHeldBooking(world);
@@ -170,9 +166,9 @@ Deno.test("a payment knows when another transaction has overtaken it", async () 
   const rival = await holdTimeslot(world, held.timeslot, "bob");
   const { id: checkoutId } = await db.selectFrom("checkouts").select("id")
     .where("booking_id", "=", held.booking.id).executeTakeFirstOrThrow();
-  const told = { checkoutId, provider: "stripe" };
+  const checkout = { checkoutId, provider: "stripe" };
   await db.transaction().execute(async (trx) => {
-    const booking = await lockBookingOfCheckout(trx, told);
+    const booking = await lockBookingOfCheckout(trx, checkout);
     assert(booking);
     assert.equal(await wasOvertaken(trx, booking.id), false);
     const params = { bookingId: rival.booking.id };
@@ -180,7 +176,7 @@ Deno.test("a payment knows when another transaction has overtaken it", async () 
     assert.equal(await wasOvertaken(trx, booking.id), true);
   });
   await db.transaction().execute(async (trx) => {
-    const booking = await lockBookingOfCheckout(trx, told);
+    const booking = await lockBookingOfCheckout(trx, checkout);
     assert(booking);
     assert.equal(await wasOvertaken(trx, booking.id), false);
   });
