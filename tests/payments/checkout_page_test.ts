@@ -4,16 +4,9 @@ import type { Booking } from "../../generated/contract.ts";
 import { appBeside } from "../support/app.ts";
 import { newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
 import { eventTypes, newCheckout, paymentsOf } from "../support/sandbox_payments.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 
 const env = { PAYMENT_PROVIDER: "sandbox" };
-
-let server: TestServer;
-
-Deno.test.beforeAll(async () => {
-  server = await startServer({ env });
-});
-Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
 
 async function read(server: TestServer, { id: bookingId }: Booking): Promise<Booking> {
   return await server.ok("getBooking", { token: await server.token("alice"), params: { bookingId } });
@@ -23,6 +16,7 @@ const post = (url: string, body: BodyInit | null) => fetch(url, { method: "POST"
 const action = (name: string) => new URLSearchParams({ action: name });
 
 Deno.test("checkout page: 10 posts of Pay at once -> one payment", async () => {
+  const server = await sharedServer({ env });
   const { timeslot } = await newRoomWithTimeslot(server);
   const { booking, checkoutUrl } = await newCheckout(server, "alice", timeslot);
   const answers = await Promise.all(Array.from({ length: 10 }, () => post(checkoutUrl, action("pay"))));
@@ -38,7 +32,9 @@ Deno.test("checkout page: 10 posts of Pay at once -> one payment", async () => {
 });
 
 Deno.test("checkout page: any answer -> strict Content-Security-Policy, no-store, a new nonce", async () => {
-  await using server = await startServer({ env: { ...env, CHECKOUT_RETURN_URL: "https://shop.example/thanks" } });
+  const { databaseUrl: url } = await sharedServer({ env });
+  const returnEnv = { ...env, CHECKOUT_RETURN_URL: "https://shop.example/thanks" };
+  await using server = await startServer({ env: returnEnv, database: { url } });
   const { timeslot } = await newRoomWithTimeslot(server);
   const { checkoutUrl } = await newCheckout(server, "alice", timeslot);
   const nonces = new Set<string>();
@@ -66,6 +62,7 @@ Deno.test("checkout page: any answer -> strict Content-Security-Policy, no-store
 });
 
 Deno.test("checkout page: unknown checkout or malformed id -> 404 page", async () => {
+  const server = await sharedServer({ env });
   const { timeslot } = await newRoomWithTimeslot(server);
   const { booking, checkout } = await newCheckout(server, "alice", timeslot);
   const ids = [
@@ -98,6 +95,7 @@ Deno.test("checkout page: unknown checkout or malformed id -> 404 page", async (
 });
 
 Deno.test("checkout page: post without a known action -> 400, booking unchanged", async () => {
+  const server = await sharedServer({ env });
   const { timeslot } = await newRoomWithTimeslot(server);
   const { booking, checkoutUrl } = await newCheckout(server, "alice", timeslot);
   const file = new FormData();
@@ -127,6 +125,7 @@ Deno.test("checkout page: post without a known action -> 400, booking unchanged"
 });
 
 Deno.test("checkout page: replaced checkout, cancelled or rescheduled booking -> 409, no payment", async () => {
+  const server = await sharedServer({ env });
   const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
   const [replaced, cancelled, rescheduled, later] = slots;
   assert(replaced && cancelled && rescheduled && later);
@@ -156,6 +155,7 @@ Deno.test("checkout page: replaced checkout, cancelled or rescheduled booking ->
 });
 
 Deno.test("checkout page: another PAYMENT_PROVIDER -> 404 route_not_found", async () => {
+  const server = await sharedServer({ env });
   const { timeslot } = await newRoomWithTimeslot(server);
   const { checkout, booking } = await newCheckout(server, "alice", timeslot);
   const others = [
@@ -179,10 +179,11 @@ Deno.test("checkout page: another PAYMENT_PROVIDER -> 404 route_not_found", asyn
 });
 
 Deno.test("checkout page: PUBLIC_URL with a path -> pays there and redirects there", async () => {
+  const server = await sharedServer({ env });
   const { timeslot } = await newRoomWithTimeslot(server);
   let publicUrl = "";
-  const env = { SANDBOX: "true", MAX_PENDING_BOOKINGS: "0" };
-  const app = await appBeside(server, { env, publicUrl: () => publicUrl });
+  const appEnv = { SANDBOX: "true", MAX_PENDING_BOOKINGS: "0" };
+  const app = await appBeside(server, { env: appEnv, publicUrl: () => publicUrl });
   const proxy = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     const { pathname, search } = new URL(request.url);
     assert(pathname.startsWith("/booking/"));
