@@ -1,36 +1,16 @@
-/** receivePaymentEvent: what is taken from a payment provider, and what is not. */
+/** receivePaymentEvent: which messages of a payment provider are accepted. */
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import type { Webhook } from "../../src/payments/provider.ts";
 import { isSandboxPayments, type SandboxEvent, sandboxPayments } from "../../src/payments/sandbox.ts";
 import { newRoomWithTimeslot } from "../support/builders.ts";
-import { startServer, type TestServer } from "../support/server.ts";
-import {
-  deliver,
-  eventsOf,
-  newHeldBooking,
-  pay,
-  read,
-  reset,
-  send,
-  startWorld,
-  type World,
-} from "../payments/world.ts";
+import { sharedServer, type TestServer } from "../support/server.ts";
+import { deliver, eventsOf, newHeldBooking, pay, read, send, sharedWorld } from "../payments/world.ts";
 
-/** One server with each provider for all tests here: each has bookings of its own. */
-let world: World & AsyncDisposable;
-let sandbox: TestServer;
-Deno.test.beforeAll(async () => {
-  [world, sandbox] = await Promise.all([startWorld(), startServer({ env: { PAYMENT_PROVIDER: "sandbox" } })]);
-});
-Deno.test.afterAll(async () => {
-  await world[Symbol.asyncDispose]();
-  await sandbox[Symbol.asyncDispose]();
-});
-Deno.test.beforeEach(() => reset(world));
+const startSandbox = () => sharedServer({ env: { PAYMENT_PROVIDER: "sandbox" } });
 
-/** A booking that waits for its payment in the sandbox, and the event of that. */
-async function newSandboxPayment() {
+/** An unpaid booking in the sandbox, and the event of its payment. */
+async function newSandboxPayment(sandbox: TestServer) {
   const { timeslot: { id: timeslotId, roomId } } = await newRoomWithTimeslot(sandbox);
   const request = { token: await sandbox.token("alice"), body: { roomId, timeslotId } };
   const { booking, checkoutUrl } = await sandbox.ok("createBooking", request);
@@ -48,7 +28,7 @@ async function newSandboxPayment() {
   return { booking, paid, sign: payments.sign };
 }
 
-/** How much of what providers tell is stored, in all. */
+/** Numbers of stored events, payments and refunds. */
 async function storedRows({ db }: TestServer): Promise<Record<string, number>> {
   const { rows } = await sql<Record<string, number>>`
     select (select count(*)::int from payment_events) as events, (select count(*)::int from payments) as payments,
@@ -57,14 +37,14 @@ async function storedRows({ db }: TestServer): Promise<Record<string, number>> {
   return rows[0] ?? {};
 }
 
-/** How many there are more than `before`. */
+/** The differences of {@link storedRows} to `before`. */
 async function newRows(server: TestServer, before: Record<string, number>): Promise<Record<string, number>> {
   const rows = Object.entries(await storedRows(server));
   return Object.fromEntries(rows.map(([name, count]) => [name, count - (before[name] ?? 0)]));
 }
 
-/** Fails unless each message is refused with 400, and leaves nothing behind. */
-async function refuseAll(server: TestServer, provider: string, webhooks: Record<string, Webhook>): Promise<void> {
+/** Fails unless each message gets 400 webhook_invalid and nothing is stored. */
+async function assertRefused(server: TestServer, provider: string, webhooks: Record<string, Webhook>): Promise<void> {
   const before = await storedRows(server);
   for (const [what, { body, headers }] of Object.entries(webhooks)) {
     const { "content-type": _type, ...signature } = Object.fromEntries(headers);
@@ -80,8 +60,9 @@ const newSignature = ({ body }: Webhook, header: string, value?: string): Webhoo
   headers: new Headers(value === undefined ? {} : { [header]: value }),
 });
 
-Deno.test("receivePaymentEvent confirms the booking of a payment in the sandbox", async () => {
-  const { booking, paid, sign } = await newSandboxPayment();
+Deno.test("receivePaymentEvent: paid in the sandbox -> booking confirmed", async () => {
+  const sandbox = await startSandbox();
+  const { booking, paid, sign } = await newSandboxPayment(sandbox);
   const answer = await send(sandbox, await sign(paid), { provider: "sandbox" });
   assert.deepEqual([answer.status, answer.body], [200, { message: "Event received" }]);
   assert.deepEqual(await read({ server: sandbox }, { booking }), {
@@ -93,7 +74,8 @@ Deno.test("receivePaymentEvent confirms the booking of a payment in the sandbox"
   });
 });
 
-Deno.test("receivePaymentEvent confirms the booking of a payment at Stripe, at the server's time", async () => {
+Deno.test("receivePaymentEvent: paid at Stripe -> booking confirmed at the server's time", async () => {
+  const world = await sharedWorld();
   const held = await newHeldBooking(world);
   world.stripe.pay(held.session);
   const now = "2026-03-02T10:05:00.000Z";
@@ -110,7 +92,8 @@ Deno.test("receivePaymentEvent confirms the booking of a payment at Stripe, at t
   assert.deepEqual(await eventsOf(world, held), ["confirmed"]);
 });
 
-Deno.test("receivePaymentEvent needs no token, and looks at none", async () => {
+Deno.test("receivePaymentEvent: no or any Authorization header -> ignored", async () => {
+  const world = await sharedWorld();
   const held = await newHeldBooking(world);
   world.stripe.pay(held.session);
   const headers = { Authorization: "Bearer of bad news" };
@@ -118,15 +101,16 @@ Deno.test("receivePaymentEvent needs no token, and looks at none", async () => {
   assert.equal((await read(world, held)).status, "confirmed");
 });
 
-Deno.test("receivePaymentEvent refuses what the sandbox has not signed, or not lately: webhook_invalid", async () => {
-  const { booking, paid, sign } = await newSandboxPayment();
+Deno.test("receivePaymentEvent: sandbox signature missing, wrong or older than 5 min -> 400 webhook_invalid", async () => {
+  const sandbox = await startSandbox();
+  const { booking, paid, sign } = await newSandboxPayment(sandbox);
   const good = await sign(paid);
   const signature = good.headers.get("Sandbox-Signature") ?? "";
   const another = (value: string) => newSignature(good, "Sandbox-Signature", value);
   const stranger = sandboxPayments.open({}, { page: (path) => path, afterCheckout: () => "" });
   assert(isSandboxPayments(stranger));
   const seconds = Number(/t=(\d+)/.exec(signature)?.[1]);
-  await refuseAll(sandbox, "sandbox", {
+  await assertRefused(sandbox, "sandbox", {
     "no signature": newSignature(good, "Sandbox-Signature"),
     "an empty one": another(""),
     "nonsense": another("nonsense"),
@@ -145,7 +129,8 @@ Deno.test("receivePaymentEvent refuses what the sandbox has not signed, or not l
   assert.equal((await send(sandbox, nearlyOld, { provider: "sandbox" })).status, 200);
 });
 
-Deno.test("receivePaymentEvent refuses what Stripe has not signed, or not lately: webhook_invalid", async () => {
+Deno.test("receivePaymentEvent: Stripe signature missing, wrong or older than 5 min -> 400 webhook_invalid", async () => {
+  const world = await sharedWorld();
   const { server, stripe } = world;
   const held = await newHeldBooking(world);
   stripe.pay(held.session);
@@ -153,7 +138,7 @@ Deno.test("receivePaymentEvent refuses what Stripe has not signed, or not lately
   const signature = good.headers.get("Stripe-Signature") ?? "";
   const another = (value: string) => newSignature(good, "Stripe-Signature", value);
   const seconds = Math.floor(Date.now() / 1_000);
-  await refuseAll(server, "stripe", {
+  await assertRefused(server, "stripe", {
     "no signature": newSignature(good, "Stripe-Signature"),
     "nonsense": another("nonsense"),
     "zeros": another(signature.replace(/v1=.*/, `v1=${"0".repeat(64)}`)),
@@ -168,7 +153,8 @@ Deno.test("receivePaymentEvent refuses what Stripe has not signed, or not lately
   await deliver(world, await stripe.completed(held.session, { timestamp: seconds - 240 }));
 });
 
-Deno.test("receivePaymentEvent refuses a body over 64 KiB, however well it is signed: body_too_large", async () => {
+Deno.test("receivePaymentEvent: signed body over 64 KiB -> 413 body_too_large", async () => {
+  const world = await sharedWorld();
   const { server, stripe } = world;
   const { session } = await newHeldBooking(world);
   stripe.pay(session);
@@ -177,7 +163,7 @@ Deno.test("receivePaymentEvent refuses a body over 64 KiB, however well it is si
   const padded = (length: number) =>
     stripe.event("checkout.session.completed", { ...object, description: "x".repeat(length) });
   const before = await storedRows(server);
-  // An event's id is always as long as the other, so this one is a byte too long.
+  // Event ids have the same length, so this body is one byte too long.
   const { body, headers } = await padded(padding + 1);
   assert.equal(body.length, 65_537);
   const request = { params: { provider: "stripe" }, body, headers: Object.fromEntries(headers) };
@@ -186,20 +172,23 @@ Deno.test("receivePaymentEvent refuses a body over 64 KiB, however well it is si
   await deliver(world, await padded(padding));
 });
 
-Deno.test("receivePaymentEvent refuses a body that is not UTF-8: malformed_json", async () => {
+Deno.test("receivePaymentEvent: body is not UTF-8 -> 400 malformed_json", async () => {
+  const sandbox = await startSandbox();
   const url = `${sandbox.url}/api/v1/payments/webhook/sandbox`;
   const response = await fetch(url, { method: "POST", body: new Uint8Array([0x7b, 0xff, 0x7d]) });
   assert.equal(response.status, 400);
   assert.equal((await response.json()).code, "malformed_json");
 });
 
-Deno.test("receivePaymentEvent answers 404 payment_provider_not_found for every provider but the one in use", async () => {
+Deno.test("receivePaymentEvent: provider not in use -> 404 payment_provider_not_found", async () => {
+  const world = await sharedWorld();
   const held = await newHeldBooking(world);
   world.stripe.pay(held.session);
   const { body, headers } = await world.stripe.completed(held.session);
   const { "content-type": _type, ...signature } = Object.fromEntries(headers);
   const call = (server: TestServer, provider: string) => ({ params: { provider }, body, headers: signature, server });
-  await using none = await startServer();
+  const none = await sharedServer();
+  const sandbox = await startSandbox();
   for (
     const { server, ...request } of [
       call(world.server, "sandbox"),
@@ -218,7 +207,9 @@ Deno.test("receivePaymentEvent answers 404 payment_provider_not_found for every 
   assert.deepEqual(await read(world, held), held.booking);
 });
 
-Deno.test("receivePaymentEvent answers 200 to events about nothing of ours, and stores nothing", async () => {
+Deno.test("receivePaymentEvent: event about no checkout of ours -> 200, nothing stored", async () => {
+  const world = await sharedWorld();
+  const sandbox = await startSandbox();
   const { server, stripe } = world;
   const { session } = await newHeldBooking(world);
   stripe.pay(session);
@@ -234,7 +225,7 @@ Deno.test("receivePaymentEvent answers 200 to events about nothing of ours, and 
   for (const webhook of foreign) await deliver(world, webhook);
   assert.deepEqual(await storedRows(server), before);
 
-  const { sign } = await newSandboxPayment();
+  const { sign } = await newSandboxPayment(sandbox);
   const beforeSandbox = await storedRows(sandbox);
   for (const event of [{ id: "event-1", type: "sneezed" }, {}, [], null, 1]) {
     const webhook = await sign(event as SandboxEvent);
@@ -243,7 +234,8 @@ Deno.test("receivePaymentEvent answers 200 to events about nothing of ours, and 
   assert.deepEqual(await storedRows(sandbox), beforeSandbox);
 });
 
-Deno.test("receivePaymentEvent answers 200 to events of a checkout that it does not know, changes nothing and logs it", async () => {
+Deno.test("receivePaymentEvent: unknown checkout -> 200, logged, nothing stored", async () => {
+  const world = await sharedWorld();
   const { server, stripe } = world;
   const held = await newHeldBooking(world);
   const payment = stripe.pay(held.session);
@@ -260,15 +252,16 @@ Deno.test("receivePaymentEvent answers 200 to events of a checkout that it does 
   for (const [index, [type, about]] of events.entries()) {
     const eventId = `evt_${index}`;
     await deliver(world, await stripe.event(type, about, { eventId }));
-    const told = server.logged.filter((line) => line.includes(eventId));
-    assert.equal(told.length, 1, type);
-    assert.match(told[0] ?? "", /about an unknown checkout/);
+    const entries = server.logged.filter((entry) => entry.includes(eventId));
+    assert.equal(entries.length, 1, type);
+    assert.match(entries[0] ?? "", /about an unknown checkout/);
   }
   assert.deepEqual(await storedRows(server), before);
   assert.deepEqual(await read(world, held), held.booking);
 });
 
-Deno.test("receivePaymentEvent deals with an event once, however often it comes", async () => {
+Deno.test("receivePaymentEvent: event delivered 3 times -> processed once", async () => {
+  const world = await sharedWorld();
   const { server, stripe } = world;
   const held = await newHeldBooking(world);
   const before = await storedRows(server);
@@ -278,14 +271,15 @@ Deno.test("receivePaymentEvent deals with an event once, however often it comes"
   stripe.refundInDashboard(payment.id, 1_000);
   const refunded = await stripe.refunded(payment.id);
   for (let times = 0; times < 3; times++) await deliver(world, refunded);
-  // The payment was told by two events of its own. The booking was confirmed, and refunded in part.
+  // Two events reported the payment. The booking was confirmed, and refunded in part.
   assert.deepEqual(await newRows(server, before), { events: 3, payments: 1, refunds: 0, bookingEvents: 2 });
   assert.deepEqual(await eventsOf(world, held), ["confirmed", "refunded"]);
   const { paymentStatus, amountPaid, amountRefunded } = await read(world, held);
   assert.deepEqual([paymentStatus, amountPaid, amountRefunded], ["partially_refunded", 60, 10]);
 });
 
-Deno.test("receivePaymentEvent deals with an event once when it comes eight times at the same moment", async () => {
+Deno.test("receivePaymentEvent: event delivered 8 times at once -> processed once", async () => {
+  const world = await sharedWorld();
   const held = await newHeldBooking(world);
   world.stripe.pay(held.session);
   const before = await storedRows(world.server);
@@ -296,8 +290,9 @@ Deno.test("receivePaymentEvent deals with an event once when it comes eight time
   assert.deepEqual(await newRows(world.server, before), rows);
 });
 
-Deno.test("a failed attempt in the sandbox is told, and the booking stays held and payable", async () => {
-  const { booking, paid, sign } = await newSandboxPayment();
+Deno.test("receivePaymentEvent: failed payment -> event payment_failed, booking still held and payable", async () => {
+  const sandbox = await startSandbox();
+  const { booking, paid, sign } = await newSandboxPayment(sandbox);
   const failed = await sign({ id: "event-0", type: "failed", checkout: paid.checkout });
   for (let times = 0; times < 2; times++) await send(sandbox, failed, { provider: "sandbox" });
   assert.deepEqual(await read({ server: sandbox }, { booking }), booking);
@@ -305,13 +300,14 @@ Deno.test("a failed attempt in the sandbox is told, and the booking stays held a
   assert.deepEqual(await eventsOf({ server: sandbox }, { booking }), ["payment_failed", "confirmed"]);
 });
 
-Deno.test("receivePaymentEvent answers 500 to an event of ours that it cannot read, so that it is sent again, and says so in the log", async () => {
+Deno.test("receivePaymentEvent: event of our checkout with wrong fields -> 500, logged, so that it is sent again", async () => {
+  const world = await sharedWorld();
   const held = await newHeldBooking(world);
   world.stripe.pay(held.session);
   const session = world.stripe.sessions.get(held.session);
   const webhook = await world.stripe.event("checkout.session.completed", { ...session, amount_total: "all of it" });
   const { status, body } = await send(world.server, webhook);
   assert.deepEqual([status, Reflect.get(Object(body), "code")], [500, "internal_error"]);
-  assert(world.server.logged.some((entry) => entry.includes("not as we know it")));
+  assert(world.server.logged.some((entry) => entry.includes("cannot be parsed")));
   assert.deepEqual(await read(world, held), held.booking);
 });
