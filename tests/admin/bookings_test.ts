@@ -3,11 +3,7 @@ import assert from "node:assert/strict";
 import type { Timeslot } from "../../generated/contract.ts";
 import { admin, adminJson, assertFits, lines } from "../support/admin.ts";
 import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
-import { startServer, type TestServer } from "../support/server.ts";
-
-let server: TestServer;
-Deno.test.beforeAll(async () => void (server = await startServer()));
-Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
+import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 
 /** Hourly timeslots of a room in Berlin from 09:00, at 60.00 EUR. Summer time begins on their day. */
 async function newBerlinTimeslots(server: TestServer): Promise<[Timeslot, Timeslot, Timeslot]> {
@@ -18,7 +14,7 @@ async function newBerlinTimeslots(server: TestServer): Promise<[Timeslot, Timesl
 }
 
 /** Pending bookings of these timeslots, by id. */
-async function newBerlinBookings(): Promise<[number, number, number]> {
+async function newBerlinBookings(server: TestServer): Promise<[number, number, number]> {
   const [first, second, third] = await newBerlinTimeslots(server);
   const book = async (slot: Timeslot) => (await newBooking(server, "alice", slot)).id;
   return [await book(first), await book(second), await book(third)];
@@ -98,7 +94,8 @@ Deno.test("admin bookings show: booking of a user -> all fields for an admin, JS
 });
 
 Deno.test("admin bookings confirm, complete, no-show and cancel: several bookings -> each changed, refusals reported", async () => {
-  const [first, second, third] = await newBerlinBookings();
+  await using server = await sharedServer();
+  const [first, second, third] = await newBerlinBookings(server);
   assert.deepEqual(await admin(server, `bookings confirm ${first} ${second} 99999 ${third} ${third}`), {
     code: 1,
     stdout: lines(
@@ -137,8 +134,9 @@ Deno.test("admin bookings confirm, complete, no-show and cancel: several booking
 });
 
 Deno.test("admin bookings confirm: reader closes standard output -> every booking is confirmed", async () => {
+  await using server = await sharedServer();
   server.clock.set("2026-03-02T10:00:00Z");
-  const bookingIds = await newBerlinBookings();
+  const bookingIds = await newBerlinBookings(server);
   assert.equal((await admin(server, `bookings confirm ${bookingIds.join(" ")}`, { closeAfter: 1 })).code, 0);
   const token = await server.token("admin", "admin");
   for (const bookingId of bookingIds) {

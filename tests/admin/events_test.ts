@@ -3,11 +3,7 @@ import assert from "node:assert/strict";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { admin, anonymous, lines, startAdmin } from "../support/admin.ts";
 import { confirm, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
-import { startServer, type TestServer } from "../support/server.ts";
-
-let server: TestServer;
-Deno.test.beforeAll(async () => void (server = await startServer()));
-Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
+import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 
 /** An address that leads to one server, later to another one. In between it closes connections. */
 async function newSwitch(): Promise<AsyncDisposable & { url: string; leadTo(server: TestServer | undefined): void }> {
@@ -39,6 +35,7 @@ async function newSwitch(): Promise<AsyncDisposable & { url: string; leadTo(serv
 }
 
 Deno.test("admin events tail: server replaced by another -> every event once and in order", async () => {
+  await using server = await startServer();
   const room = await newRoom(server, { name: "Spree", timeZone: "Europe/Berlin" });
   const [first, second, third] = await newTimeslots(server, room, { date: "2026-03-09" });
   assert(first && second && third);
@@ -102,6 +99,7 @@ Deno.test("admin events tail: server replaced by another -> every event once and
 });
 
 Deno.test("admin events tail --room: timeslots generated and booked, room closed -> each event in the room's time zone", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server, { timeZone: "Europe/Berlin" });
   const token = await server.token("admin", "admin");
   const { cursor } = await server.ok("listEvents", { token, query: { after: "latest" } });
@@ -124,6 +122,7 @@ Deno.test("admin events tail --room: timeslots generated and booked, room closed
 });
 
 Deno.test("admin events tail: reader closes standard output -> ends with 0 and no cursor", async () => {
+  await using server = await sharedServer();
   const token = await server.token("admin", "admin");
   const { cursor } = await server.ok("listEvents", { token, query: { after: "latest" } });
   const [first, second] = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
@@ -135,6 +134,7 @@ Deno.test("admin events tail: reader closes standard output -> ends with 0 and n
 });
 
 Deno.test("admin events tail: unknown room, or all users without the role admin -> 1 and the problem", async () => {
+  await using server = await sharedServer();
   const unknown = await admin(server, "events tail --room 99999");
   const [title, detail] = ["Refused: Room not found (room_not_found)", "Room not found: there is no room 99999."];
   assert.deepEqual(unknown, { code: 1, stdout: "", stderr: lines(title, detail, "Request REQUEST") });

@@ -3,16 +3,14 @@ import assert from "node:assert/strict";
 import { stripVTControlCharacters } from "node:util";
 import { admin, adminJson, assertFits, lines } from "../support/admin.ts";
 import { newRoom } from "../support/builders.ts";
-import { startServer, type TestServer } from "../support/server.ts";
-
-let server: TestServer;
-Deno.test.beforeAll(async () => void (server = await startServer()));
-Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
+import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 
 /** Creates a room and returns its id. */
-const newRoomId = async (fields: Record<string, unknown> = {}): Promise<number> => (await newRoom(server, fields)).id;
+const newRoomId = async (server: TestServer, fields: Record<string, unknown> = {}): Promise<number> =>
+  (await newRoom(server, fields)).id;
 
 Deno.test("admin rooms create: all options -> room with them, shown as fields", async () => {
+  await using server = await sharedServer();
   const details = "rooms create --type meeting --capacity 8 --hourly-rate 4500 --currency JPY --auto-confirm";
   const texts = ["--name", "Sky Lounge", "--description", "Twelfth floor.", "--time-zone", "Asia/Tokyo"];
   const { stdout, ...ended } = await admin(server, details, ...texts);
@@ -38,6 +36,7 @@ Deno.test("admin rooms create: all options -> room with them, shown as fields", 
 });
 
 Deno.test("admin rooms update: negated, empty and none values -> these fields change, others stay", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server, { description: "Twelfth floor.", autoConfirm: true });
   const changes =
     `rooms update ${room.id} --no-auto-confirm --hourly-rate none --description= --no-active --capacity 9`;
@@ -48,7 +47,8 @@ Deno.test("admin rooms update: negated, empty and none values -> these fields ch
 });
 
 Deno.test("admin rooms deactivate: without a terminal -> 2, with --yes -> room deactivated", async () => {
-  const roomId = await newRoomId();
+  await using server = await sharedServer();
+  const roomId = await newRoomId(server);
   const isActive = async () => (await server.ok("getRoom", { params: { roomId } })).isActive;
   const refusal = "There is no terminal to ask on: give --yes. See deno task admin rooms deactivate --help";
   assert.deepEqual(await admin(server, `rooms deactivate ${roomId}`), { code: 2, stdout: "", stderr: lines(refusal) });
@@ -60,7 +60,8 @@ Deno.test("admin rooms deactivate: without a terminal -> 2, with --yes -> room d
 });
 
 Deno.test("admin rooms deactivate: answers no, then yes -> nothing changes, then room deactivated", async () => {
-  const roomId = await newRoomId();
+  await using server = await sharedServer();
+  const roomId = await newRoomId(server);
   const questions: string[] = [];
   const answering = (answer: boolean) => ({
     ask(question: string) {
@@ -110,12 +111,14 @@ Deno.test("admin rooms list: long and hostile names -> table of at most 80 colum
 });
 
 Deno.test("admin rooms list: name with characters of two columns -> shown in full", async () => {
+  await using server = await sharedServer();
   const name = `会議室東京${crypto.randomUUID().slice(0, 4)}`;
-  const id = await newRoomId({ name });
+  const id = await newRoomId(server, { name });
   assert.match((await admin(server, "rooms list")).stdout, new RegExp(`^ *${id} {2}${name} {2}`, "m"));
 });
 
 Deno.test("admin rooms update: unknown room -> 1 and the problem in sentences", async () => {
+  await using server = await sharedServer();
   const stderr = lines(
     "Refused: Room not found (room_not_found)",
     "Room not found: there is no room 99999.",
@@ -125,6 +128,7 @@ Deno.test("admin rooms update: unknown room -> 1 and the problem in sentences", 
 });
 
 Deno.test("admin rooms create: invalid fields -> 1 and each field, or the problem with --json", async () => {
+  await using server = await sharedServer();
   const command = "rooms create --name Attic --type office --capacity 0 --currency euros";
   const body = { name: "Attic", roomType: "office", capacity: 0, currency: "euros" };
   const token = await server.token("admin", "admin");

@@ -2,18 +2,15 @@
 import assert from "node:assert/strict";
 import { admin, adminJson, anonymous, lines, startAdmin } from "../support/admin.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { sharedServer, type TestServer } from "../support/server.ts";
 
-let server: TestServer;
-Deno.test.beforeAll(async () => void (server = await startServer()));
-Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
-
-async function slotCounts(roomId: number): Promise<{ all: number; starts: number }> {
+async function slotCounts(server: TestServer, roomId: number): Promise<{ all: number; starts: number }> {
   const rows = await server.db.selectFrom("timeslots").select("starts_at").where("room_id", "=", roomId).execute();
   return { all: rows.length, starts: new Set(rows.map(({ starts_at }) => starts_at.getTime())).size };
 }
 
 Deno.test("admin timeslots generate: all options -> timeslots by month, existing ones skipped", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server, { timeZone: "Europe/Berlin" });
   await newTimeslots(server, room, { date: "2027-03-01" });
   const rules =
@@ -80,6 +77,7 @@ function holdingThird(to: string): AsyncDisposable & { url: string; held: Promis
 }
 
 Deno.test("admin timeslots generate: Ctrl-C, then the same command -> 130 and a hint, then each timeslot exists once", async () => {
+  await using server = await sharedServer();
   const { id } = await newRoom(server);
   await using proxy = holdingThird(server.url);
   const command = `timeslots generate --room ${id} --from 2027-01-01 --to 2027-12-31 --duration 60`;
@@ -99,14 +97,15 @@ Deno.test("admin timeslots generate: Ctrl-C, then the same command -> 130 and a 
   });
   // The server finishes the interrupted request.
   await proxy.release();
-  assert.deepEqual(await slotCounts(id), { all: 472 + 248, starts: 720 });
+  assert.deepEqual(await slotCounts(server, id), { all: 472 + 248, starts: 720 });
 
   const again = await adminJson(server, command) as { made: number; skipped: number };
   assert.deepEqual({ made: again.made, skipped: again.skipped }, { made: 365 * 8 - 720, skipped: 720 });
-  assert.deepEqual(await slotCounts(id), { all: 365 * 8, starts: 365 * 8 });
+  assert.deepEqual(await slotCounts(server, id), { all: 365 * 8, starts: 365 * 8 });
 });
 
 Deno.test("admin timeslots generate: unknown room -> 1, the problem and no hint to repeat", async () => {
+  await using server = await sharedServer();
   assert.deepEqual(await admin(server, "timeslots generate --room 99999 --from 2027-01-31 --to 2027-02-01"), {
     code: 1,
     stdout: "",

@@ -44,3 +44,9 @@ Deno.test("test runner: name of an operation -> tests with the name, and all tes
 Deno.test("test runner: name that no test has -> undefined", () => {
   assert.equal(selectByName(files, "creatBooking"), undefined);
 });
+
+Deno.test("test runner: hooks in test files -> none, because they would run for all tests of a shard", async () => {
+  const inShards = (await readTestFiles(["tests"])).filter(({ path }) => !path.startsWith("tests/long/"));
+  const withHooks = inShards.filter(({ text }) => /^Deno\.test\.(before|after)/m.test(text));
+  assert.deepEqual(withHooks.map(({ path }) => path), []);
+});
