@@ -1,11 +1,11 @@
 /**
- * Daylight saving. Working hours hold on the wall clock of the room, on the days of a change too; the length of a
- * timeslot holds in elapsed time. Expected instants are literals, or come from `support/wall_clock_oracle.ts`.
+ * Daylight saving. Working hours follow the wall clock of the room, and timeslots have their length in elapsed time.
+ * Expected instants are literals, or come from `support/wall_clock_oracle.ts`.
  */
 import assert from "node:assert/strict";
 import type { Room, TimeslotsGenerated } from "../../generated/contract.ts";
 import { newRoom } from "../support/builders.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { sharedServer, type TestServer } from "../support/server.ts";
 import {
   daysBetween,
   expectedStarts,
@@ -14,7 +14,7 @@ import {
   withoutOverlaps,
 } from "../support/wall_clock_oracle.ts";
 
-/** Before every change of 2026, so that all timeslots are still to come. */
+/** Before every change of 2026, so that all timeslots are in the future. */
 const newYear = "2026-01-01T00:00:00.000Z";
 
 /** Days of 2026 on which the clocks change, with the days around them. Kolkata's never do. */
@@ -102,8 +102,8 @@ function spans(starts: number[], slotDuration: number): string[] {
   return starts.map((from) => [from, from + slotDuration * 60_000].map((at) => new Date(at).toISOString()).join("/"));
 }
 
-Deno.test("10:00 to 16:00 in New York on the day of the spring change is 14:00Z to 20:00Z", async () => {
-  await using server = await startServer();
+Deno.test("generateTimeslots: 10:00 to 16:00 in New York on the day of the spring change -> 14:00Z to 20:00Z", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server, { timeZone: "America/New_York" });
   const workingHours = { start: "10:00", end: "16:00" };
   await generate(server, room, { startDate: "2026-03-08", endDate: "2026-03-08", slotDuration: 120, workingHours });
@@ -114,16 +114,16 @@ Deno.test("10:00 to 16:00 in New York on the day of the spring change is 14:00Z 
   ]);
 });
 
-Deno.test("a start that the spring change skips moves forward by the gap: 02:30 in New York is 07:30Z", async () => {
-  await using server = await startServer();
+Deno.test("generateTimeslots: a start that the spring change skips, 02:30 in New York -> after the gap, 07:30Z", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server, { timeZone: "America/New_York" });
   const workingHours = { start: "02:30", end: "04:30" };
   await generate(server, room, { startDate: "2026-03-08", endDate: "2026-03-08", slotDuration: 60, workingHours });
   assert.deepEqual(await timeslotsOf(server, room), ["2026-03-08T07:30:00.000Z/2026-03-08T08:30:00.000Z"]);
 });
 
-Deno.test("a start that the autumn change repeats is the first of the two: 01:30 in New York is 05:30Z", async () => {
-  await using server = await startServer();
+Deno.test("generateTimeslots: a start that the autumn change repeats, 01:30 in New York -> the first one, 05:30Z", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server, { timeZone: "America/New_York" });
   const workingHours = { start: "01:30", end: "02:30" };
   await generate(server, room, { startDate: "2026-11-01", endDate: "2026-11-01", slotDuration: 60, workingHours });
@@ -133,8 +133,8 @@ Deno.test("a start that the autumn change repeats is the first of the two: 01:30
   ]);
 });
 
-Deno.test("office hours show the same times on the wall clock before, on and after every change of 2026", async () => {
-  await using server = await startServer({ now: newYear });
+Deno.test("generateTimeslots: office hours around every change of 2026 -> the same times on the wall clock", async () => {
+  await using server = await sharedServer({ now: newYear });
   const hours = ["09:00", "10:30", "13:00", "14:30"];
   for (const { timeZone, startDate, endDate } of changes) {
     const room = await newRoom(server, { timeZone });
@@ -147,8 +147,8 @@ Deno.test("office hours show the same times on the wall clock before, on and aft
 });
 
 for (const { name, ...rule } of rules) {
-  Deno.test(`generateTimeslots makes each timeslot once across every change of 2026: ${name}`, async () => {
-    await using server = await startServer({ now: newYear });
+  Deno.test(`generateTimeslots: ${name}, across every change of 2026 -> each timeslot once`, async () => {
+    await using server = await sharedServer({ now: newYear });
     for (const { timeZone, startDate, endDate } of [...changes, ...midnightChanges]) {
       const room = await newRoom(server, { timeZone });
       const wanted = { timeZone, startDate, endDate, ...rule, daysOfWeek: everyDay, excludedDates: [] };
@@ -160,8 +160,8 @@ for (const { name, ...rule } of rules) {
   });
 }
 
-Deno.test("working hours that a change makes run into those of the next day are made once", async () => {
-  await using server = await startServer();
+Deno.test("generateTimeslots: hours that a change runs into those of the next day -> each timeslot once", async () => {
+  await using server = await sharedServer();
   const timeZone = "America/New_York";
   const room = await newRoom(server, { timeZone });
   // 02:30 on 8 March is skipped and means 07:30Z, but the hours of 8 March open at 03:00, which is 07:00Z.
@@ -174,8 +174,8 @@ Deno.test("working hours that a change makes run into those of the next day are 
 });
 
 for (const [when, table] of [["in the night", changes], ["at midnight", midnightChanges]] as const) {
-  Deno.test(`listFreeTimeslots answers every hour of its day and no other when clocks change ${when}`, async () => {
-    await using server = await startServer({ now: newYear });
+  Deno.test(`listFreeTimeslots: clocks change ${when} -> every hour of the day, and no other`, async () => {
+    await using server = await sharedServer({ now: newYear });
     for (const { timeZone, startDate, change, endDate, hours } of table) {
       const room = await newRoom(server, { timeZone });
       const workingHours = { start: "00:00", end: "24:00" };
@@ -193,10 +193,10 @@ for (const [when, table] of [["in the night", changes], ["at midnight", midnight
   });
 }
 
-Deno.test("listFreeTimeslots and generateTimeslots agree on the days of a zone whose rules were changed lately", async () => {
-  await using server = await startServer({ now: newYear });
-  // British Columbia gives up winter time in 2026. Some copies of the zone database know it, others do not yet: the
-  // server may believe either, but only one of them.
+Deno.test("listFreeTimeslots: a zone with recently changed rules -> the same day as in generateTimeslots", async () => {
+  await using server = await sharedServer({ now: newYear });
+  // British Columbia ends winter time in 2026, which some copies of the zone database do not know yet. The server may use
+  // either rule, but everywhere the same.
   const room = await newRoom(server, { timeZone: "America/Vancouver" });
   const workingHours = { start: "00:00", end: "24:00" };
   await generate(server, room, { startDate: "2026-12-01", endDate: "2026-12-03", slotDuration: 60, workingHours });
@@ -206,14 +206,15 @@ Deno.test("listFreeTimeslots and generateTimeslots agree on the days of a zone w
   assert.deepEqual(timeslots.map(({ startTime, endTime }) => `${startTime}/${endTime}`), all.slice(24, 48));
 });
 
-Deno.test("listBookings counts a day that begins with a repeated hour from the first of the two", async () => {
-  await using server = await startServer({ now: newYear });
+Deno.test("listBookings: a day that begins with a repeated hour -> begins at the first of the two", async () => {
+  await using server = await sharedServer({ now: newYear });
   const timeZone = "Atlantic/Azores";
   const { id: roomId } = await newRoom(server, { timeZone });
   const day = "2026-10-25";
   const workingHours = { start: "00:00", end: "00:30" };
   await generate(server, { id: roomId }, { startDate: day, endDate: day, slotDuration: 30, workingHours });
-  const { id: timeslotId } = await server.db.selectFrom("timeslots").select("id").executeTakeFirstOrThrow();
+  const { id: timeslotId } = await server.db.selectFrom("timeslots").select("id")
+    .where("room_id", "=", roomId).executeTakeFirstOrThrow();
   const token = await server.token("alice");
   const { booking } = await server.ok("createBooking", { token, body: { roomId, timeslotId } });
   assert.equal(booking.timeslot.startTime, "2026-10-25T00:00:00.000Z");

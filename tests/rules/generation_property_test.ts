@@ -1,13 +1,13 @@
 /**
- * Timeslot generation for rules that nobody thought of: fast-check makes up zones, dates, hours and breaks, often on and
- * around days on which the clocks change, and `support/wall_clock_oracle.ts` says what is due. A failure prints the
- * seed, the path and the smallest rules that fail.
+ * Timeslot generation with random zones, dates, hours and breaks, often around days on which the clocks change.
+ * `support/wall_clock_oracle.ts` computes the expected timeslots. A failure prints the seed and the smallest rules.
  */
 import fc from "fast-check";
 import assert from "node:assert/strict";
 import { type GenerationRules, timeslotStarts } from "../../src/timeslots/generation.ts";
 import { newRoom } from "../support/builders.ts";
-import { startServer } from "../support/server.ts";
+import { runs } from "../support/properties.ts";
+import { sharedServer } from "../support/server.ts";
 import {
   daysBetween,
   expectedStarts,
@@ -77,16 +77,16 @@ function rulesOf({ slotDuration, ...wanted }: WantedTimeslots): GenerationRules 
 
 const iso = (instants: number[]) => instants.map((instant) => new Date(instant).toISOString());
 
-Deno.test("timeslotStarts agrees with an independent reading of the rules in every zone", () => {
+Deno.test("timeslotStarts: any rules in any zone -> the same as an independent computation", () => {
   fc.assert(
     fc.property(wantedTimeslots, (wanted) => {
       assert.deepEqual(iso(timeslotStarts(rulesOf(wanted)).map(Number)), iso(expectedStarts(wanted)));
     }),
-    { seed, numRuns: 1_500 },
+    { seed, numRuns: runs(250, 1_500) },
   );
 });
 
-Deno.test("timeslotStarts stays inside working hours and outside breaks, and starts each timeslot once, in order", () => {
+Deno.test("timeslotStarts: any rules -> inside working hours, outside breaks, each once, in order", () => {
   let seen = 0;
   fc.assert(
     fc.property(wantedTimeslots, (wanted) => {
@@ -101,7 +101,7 @@ Deno.test("timeslotStarts stays inside working hours and outside breaks, and sta
       }
       const most = open.map(({ opening, closing }) => Math.max(0, Math.floor((closing - opening) / length)));
       assert(starts.length <= most.reduce((sum, count) => sum + count, 0), "there are more than fit");
-      // Around a change, hours of nearly a whole day can run into those of the next; the database then keeps the first.
+      // Around a change, long hours can run into those of the next day. The database then keeps the first.
       fc.pre(open.every(({ opening }, index) => opening >= (open[index - 1]?.closing ?? opening)));
       starts.forEach((start, index) => {
         const before = starts[index - 1];
@@ -109,9 +109,9 @@ Deno.test("timeslotStarts stays inside working hours and outside breaks, and sta
       });
       seen += starts.length;
     }),
-    { seed: seed + 1, numRuns: 1_500 },
+    { seed: seed + 1, numRuns: runs(250, 1_500) },
   );
-  assert(seen > 5_000, `the rules asked for ${seen} timeslots only`);
+  assert(seen > runs(800, 5_000), `the rules have only ${seen} timeslots`);
 });
 
 const edges: { name: string; workingHours: HoursOfDay; breaks: HoursOfDay[]; hours: string[] }[] = [
@@ -142,7 +142,7 @@ const edges: { name: string; workingHours: HoursOfDay; breaks: HoursOfDay[]; hou
 ];
 
 for (const { name, workingHours, breaks, hours } of edges) {
-  Deno.test(`timeslotStarts keeps out of a break ${name}`, () => {
+  Deno.test(`timeslotStarts: a break ${name} -> no timeslot in it`, () => {
     const day = "2026-06-01";
     const wanted = { timeZone: "UTC", startDate: day, endDate: day, daysOfWeek: everyDay, excludedDates: [] };
     const starts = timeslotStarts(rulesOf({ ...wanted, slotDuration: 60, workingHours, breaks }));
@@ -150,8 +150,8 @@ for (const { name, workingHours, breaks, hours } of edges) {
   });
 }
 
-Deno.test("generateTimeslots writes exactly what is due, and nothing when it is repeated", async () => {
-  await using server = await startServer();
+Deno.test("generateTimeslots: any rules, twice -> exactly the expected timeslots, then none", async () => {
+  await using server = await sharedServer();
   const token = await server.token("admin", "admin");
   await fc.assert(
     fc.asyncProperty(wantedTimeslots, async ({ timeZone, ...wanted }) => {
@@ -171,6 +171,6 @@ Deno.test("generateTimeslots writes exactly what is due, and nothing when it is 
       const again = await server.ok("generateTimeslots", { token, body: { roomId, ...wanted } });
       assert.deepEqual([again.count, again.skipped], [0, due.length]);
     }),
-    { seed: seed + 2, numRuns: 60 },
+    { seed: seed + 2, numRuns: runs(15, 60) },
   );
 });

@@ -1,12 +1,23 @@
-/** Nobody overwrites what they have not seen: `If-Match` on each change of a booking and a room. */
+/** `If-Match` on each change of a booking and a room: nobody overwrites a version that they have not seen. */
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import { operations, Problem, type Room, type Timeslot } from "../../generated/contract.ts";
 import { allRows } from "../contract/example_calls.ts";
-import { confirm, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
-import { type Answer, type Call, type OperationId, send, startServer, type TestServer } from "../support/server.ts";
+import { confirm, missingId, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
+import {
+  type Answer,
+  type Call,
+  type OperationId,
+  send,
+  sharedServer,
+  startServer,
+  type TestServer,
+} from "../support/server.ts";
 
-/** A room with alice's pending booking and timeslots that are free. */
+/** These tests compare whole tables, so they share a database with no others. */
+const ownServer = () => sharedServer({ pool: 10, group: "lost updates" });
+
+/** A room with alice's pending booking, and free timeslots. */
 interface Scene {
   server: TestServer;
   room: Room;
@@ -29,7 +40,7 @@ async function newScene(server: TestServer): Promise<Scene> {
 interface Guarded {
   id: OperationId;
   of: "room" | "booking";
-  /** The change, a different one for each editor where there can be. */
+  /** The change. Each editor sends another one if the operation has parameters for it. */
   call(scene: Scene, editor?: number): Call;
 }
 
@@ -78,7 +89,7 @@ async function tagOf(scene: Scene, of: Guarded["of"], server = scene.server): Pr
   return headers.get("ETag") ?? assert.fail(`the ${of} has no tag`);
 }
 
-/** Somebody else is faster. */
+/** Another editor changes it first. */
 async function overtake(scene: Scene, of: Guarded["of"]): Promise<void> {
   const { server, free } = scene;
   if (of === "room") await server.ok("updateRoom", { ...ofRoom(scene), body: { capacity: 99 } });
@@ -93,14 +104,14 @@ async function outcome(server: TestServer, id: OperationId, call: Call): Promise
   return status < 400 ? String(status) : `${status} ${Problem.parse(body).code}`;
 }
 
-Deno.test("each change that takes If-Match is looked at here", () => {
-  const taking = Object.values(operations).filter(({ takesIfMatch }) => takesIfMatch).map(({ id }) => id);
-  assert.deepEqual(guarded.map(({ id }) => id).sort(), taking.sort());
+Deno.test("If-Match: operations of the contract that take it -> all tested here", () => {
+  const conditional = Object.values(operations).filter(({ takesIfMatch }) => takesIfMatch).map(({ id }) => id);
+  assert.deepEqual(guarded.map(({ id }) => id).sort(), conditional.sort());
 });
 
 for (const { id, of, call } of guarded) {
-  Deno.test(`${id} is done when If-Match has the ${of}'s tag, also among others, or is *`, async (t) => {
-    await using server = await startServer();
+  Deno.test(`${id}: If-Match with the ${of}'s tag, also among others, or * -> done`, async (t) => {
+    await using server = await ownServer();
     const ways: ((tag: string) => string)[] = [
       (tag) => tag,
       (tag) => `"another", ${tag}`,
@@ -119,8 +130,8 @@ for (const { id, of, call } of guarded) {
     }
   });
 
-  Deno.test(`${id} answers 412 and changes nothing when If-Match is stale, weak or no tag at all`, async () => {
-    await using server = await startServer();
+  Deno.test(`${id}: If-Match stale, weak or malformed -> 412, nothing changes`, async () => {
+    await using server = await ownServer();
     const scene = await newScene(server);
     const stale = await tagOf(scene, of);
     await overtake(scene, of);
@@ -136,41 +147,26 @@ for (const { id, of, call } of guarded) {
     assert.equal(await tagOf(scene, of), fresh);
   });
 
-  Deno.test(`${id} says that there is no such ${of}, or that it is another user's, before it looks at If-Match`, async () => {
-    await using server = await startServer();
+  Deno.test(`${id}: any If-Match for a missing ${of} or as another user -> 404 or 403, nothing changes`, async () => {
+    await using server = await ownServer();
     const scene = await newScene(server);
     const mallory = await server.token("mallory");
-    // A user is made by their first request, which is no change of what they ask for.
+    // The first request of a user creates their row.
     await server.ok("getMe", { token: mallory });
     const before = await allRows(server.db);
     const request = call(scene);
     const refusal = operations[id].access === "user" ? "not_booking_owner" : "admin_required";
     for (const ifMatch of ['"stale"', await tagOf(scene, of), "*"]) {
-      const nothing = { ...request, params: { roomId: 999_999, bookingId: 999_999 } };
+      const nothing = { ...request, params: { roomId: missingId, bookingId: missingId } };
       await server.refused(`${of}_not_found`, id, withIfMatch(nothing, ifMatch));
       await server.refused(refusal, id, withIfMatch({ ...request, token: mallory }, ifMatch));
     }
     assert.deepEqual(await allRows(server.db), before);
   });
-
-  Deno.test(`of twenty editors on two servers who send ${id} with one tag at once, one succeeds, the others get 412`, async () => {
-    await using first = await startServer({ pool: 10 });
-    await using second = await startServer({ pool: 10, database: { url: first.databaseUrl } });
-    for (const servers of [[first], [first, second]]) {
-      const scene = await newScene(first);
-      const tag = await tagOf(scene, of);
-      for (const server of servers) assert.equal(await tagOf(scene, of, server), tag);
-      const outcomes = await Promise.all(Array.from({ length: 20 }, (_, editor) => {
-        const server = servers[editor % servers.length] ?? first;
-        return outcome(server, id, withIfMatch(call(scene, editor), tag));
-      }));
-      assert.deepEqual(outcomes.sort(), ["200", ...Array(19).fill("412 precondition_failed")]);
-    }
-  });
 }
 
-Deno.test("a tag of before an admin's confirmation does not let a user cancel, and that of after it does", async () => {
-  await using server = await startServer();
+Deno.test("cancelBooking: tags of before and after an admin's confirmation -> 412, then cancelled", async () => {
+  await using server = await ownServer();
   const scene = await newScene(server);
   const seen = await tagOf(scene, "booking");
   const request = ofBooking(scene, scene.alice);
@@ -181,8 +177,8 @@ Deno.test("a tag of before an admin's confirmation does not let a user cancel, a
   assert.equal(cancelled.booking.status, "cancelled");
 });
 
-Deno.test("a booking's tag of before its room was renamed is stale, too", async () => {
-  await using server = await startServer();
+Deno.test("cancelBooking: tag of before its room was renamed -> 412", async () => {
+  await using server = await ownServer();
   const scene = await newScene(server);
   const seen = await tagOf(scene, "booking");
   await server.ok("updateRoom", { ...ofRoom(scene), body: { name: "Another name" } });
@@ -190,8 +186,8 @@ Deno.test("a booking's tag of before its room was renamed is stale, too", async 
 });
 
 for (const { id, of, call } of guarded.filter((each) => operations[each.id].takesIdempotencyKey)) {
-  Deno.test(`${id} with If-Match and an Idempotency-Key is answered as the first time, whatever the tag is by then`, async () => {
-    await using server = await startServer();
+  Deno.test(`${id}: If-Match and Idempotency-Key sent again with an old tag -> the first answer`, async () => {
+    await using server = await ownServer();
     const scene = await newScene(server);
     const keyed = (key: string, ifMatch: string): Call => {
       return { ...call(scene), headers: { "If-Match": ifMatch, "Idempotency-Key": key } };
@@ -210,7 +206,7 @@ for (const { id, of, call } of guarded.filter((each) => operations[each.id].take
       assert.deepEqual([again.status, again.text], [first.status, first.text]);
       assert.equal(again.headers.get("Idempotency-Replayed"), "true");
       assert.equal(again.headers.get("ETag"), first.headers.get("ETag"));
-      // With another tag it is another request.
+      // Another tag makes it another request.
       await server.refused("idempotency_key_reused", id, keyed(key, '"another"'));
       await server.refused("idempotency_key_reused", id, { ...call(scene), headers: { "Idempotency-Key": key } });
     }
@@ -218,8 +214,27 @@ for (const { id, of, call } of guarded.filter((each) => operations[each.id].take
   });
 }
 
-Deno.test("a booking that is moved with If-Match takes its timeslot, in the feed too, behind the one that left it", async () => {
-  await using server = await startServer();
+Deno.test("If-Match: twenty editors with one tag at once, on one server and on two -> one 200, others 412", async (t) => {
+  await using first = await ownServer();
+  await using second = await startServer({ pool: 10, database: { url: first.databaseUrl } });
+  for (const { id, of, call } of guarded) {
+    await t.step(id, async () => {
+      for (const servers of [[first], [first, second]]) {
+        const scene = await newScene(first);
+        const tag = await tagOf(scene, of);
+        for (const server of servers) assert.equal(await tagOf(scene, of, server), tag);
+        const outcomes = await Promise.all(Array.from({ length: 20 }, (_, editor) => {
+          const server = servers[editor % servers.length] ?? first;
+          return outcome(server, id, withIfMatch(call(scene, editor), tag));
+        }));
+        assert.deepEqual(outcomes.sort(), ["200", ...Array(19).fill("412 precondition_failed")]);
+      }
+    });
+  }
+});
+
+Deno.test("rescheduleBooking: to a timeslot that is cancelled at once -> taken after freed in the feed", async () => {
+  await using server = await ownServer();
   const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09", slotDuration: 15 });
   const [alice, bob] = [await server.token("alice"), await server.token("bob")];
   let moved = 0;

@@ -1,9 +1,9 @@
-/** What comes back of a payment when its booking is cancelled: the tiers of `CANCELLATION_TIERS`, to the millisecond. */
+/** The refund of a cancelled booking by the tiers of `CANCELLATION_TIERS`, to the millisecond. */
 import assert from "node:assert/strict";
 import type { Booking, BookingCancelled, Timeslot } from "../../generated/contract.ts";
 import { startBeside } from "../support/app.ts";
 import { confirm, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
-import { send, startServer, type TestServer } from "../support/server.ts";
+import { send, sharedServer, type TestServer } from "../support/server.ts";
 
 const hour = 3_600_000;
 
@@ -13,7 +13,7 @@ interface Cancellation {
   ahead: number;
 }
 
-/** Books, pays, and cancels `ahead` of the start. */
+/** Books, pays, and cancels `ahead` ms before the start. */
 async function refundOf(server: TestServer, { timeslot, ahead }: Cancellation): Promise<BookingCancelled> {
   server.clock.set("2026-03-02T10:00:00.000Z");
   const { id: bookingId } = await confirm(server, await newBooking(server, "alice", timeslot));
@@ -21,7 +21,7 @@ async function refundOf(server: TestServer, { timeslot, ahead }: Cancellation): 
   return await server.ok("cancelBooking", { token: await server.token("alice"), params: { bookingId } });
 }
 
-Deno.test("the default tiers refund all from 24 hours before the start, half from 12 hours, and nothing later", async (t) => {
+Deno.test("cancelBooking: default tiers -> all until 24 hours before the start, half until 12 hours, then nothing", async (t) => {
   const cases = [
     { ahead: 100 * hour, percent: 100 },
     { ahead: 24 * hour + 1_000, percent: 100 },
@@ -43,7 +43,7 @@ Deno.test("the default tiers refund all from 24 hours before the start, half fro
     50: [30, "partially_refunded"],
     0: [0, "paid"],
   };
-  await using server = await startServer();
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server, { hourlyRate: 59.99 });
   for (const { ahead, percent } of cases) {
     await t.step(`${ahead} ms before: ${percent} %`, async () => {
@@ -55,8 +55,8 @@ Deno.test("the default tiers refund all from 24 hours before the start, half fro
   }
 });
 
-Deno.test("no tier helps at the start and after it: the booking cannot be cancelled", async () => {
-  await using server = await startServer({ env: { CANCELLATION_TIERS: "0:100" } });
+Deno.test("cancelBooking: a tier of 0 hours, at the start and after it -> 400 booking_not_cancellable", async () => {
+  await using server = await sharedServer({ env: { CANCELLATION_TIERS: "0:100" } });
   const { timeslot } = await newRoomWithTimeslot(server);
   const booking = await confirm(server, await newBooking(server, "alice", timeslot));
   const request = { token: await server.token("alice"), params: { bookingId: booking.id } };
@@ -67,16 +67,16 @@ Deno.test("no tier helps at the start and after it: the booking cannot be cancel
   assert.deepEqual(await server.ok("getBooking", request), booking);
 });
 
-Deno.test("a tier of 0 hours holds until the last millisecond", async () => {
-  await using server = await startServer({ env: { CANCELLATION_TIERS: "0:25" } });
+Deno.test("cancelBooking: a tier of 0 hours, a millisecond before the start -> its refund", async () => {
+  await using server = await sharedServer({ env: { CANCELLATION_TIERS: "0:25" } });
   const { timeslot } = await newRoomWithTimeslot(server);
   assert.equal((await refundOf(server, { timeslot, ahead: 1 })).refundAmount, 15);
 });
 
-Deno.test("the server's own tiers hold, with parts of hours and of percents, rounded half up to cents", async (t) => {
+Deno.test("cancelBooking: tiers with fractions of hours and percents -> refund rounded half up to cents", async (t) => {
   const tiers = [{ hours: 48, percent: 100 }, { hours: 24.5, percent: 75.5 }, { hours: 1, percent: 10 }];
-  // The order in which they are written does not matter.
-  await using server = await startServer({ env: { CANCELLATION_TIERS: "1:10,48:100,24.5:75.5" } });
+  // Their order in the variable does not matter.
+  await using server = await sharedServer({ env: { CANCELLATION_TIERS: "1:10,48:100,24.5:75.5" } });
   const steps = [
     { ahead: 48 * hour, tenths: 1_000n },
     { ahead: 48 * hour - 1, tenths: 755n },
@@ -98,8 +98,8 @@ Deno.test("the server's own tiers hold, with parts of hours and of percents, rou
   }
 });
 
-Deno.test("half a cent is refunded as a cent", async (t) => {
-  await using server = await startServer({ env: { CANCELLATION_TIERS: "1:75.5" } });
+Deno.test("cancelBooking: half a cent -> refunded as a cent", async (t) => {
+  await using server = await sharedServer({ env: { CANCELLATION_TIERS: "1:75.5" } });
   const cases = [[1, 0.76], [0.2, 0.15], [0.01, 0.01], [10.2, 7.7], [3, 2.27]] as const;
   for (const [hourlyRate, refund] of cases) {
     await t.step(`75.5 % of ${hourlyRate} are ${refund}`, async () => {
@@ -109,8 +109,8 @@ Deno.test("half a cent is refunded as a cent", async (t) => {
   }
 });
 
-Deno.test("in a currency without fractions prices and refunds are whole", async (t) => {
-  await using server = await startServer({ env: { CANCELLATION_TIERS: "1:50" } });
+Deno.test("cancelBooking: a currency without fractions -> whole prices and refunds", async (t) => {
+  await using server = await sharedServer({ env: { CANCELLATION_TIERS: "1:50" } });
   const cases = [[1_001, 1_001, 501], [1_000.5, 1_001, 501], [999.49, 999, 500], [0.4, 0, 0]] as const;
   for (const [hourlyRate, price, refund] of cases) {
     await t.step(`${hourlyRate} JPY an hour`, async () => {
@@ -121,8 +121,8 @@ Deno.test("in a currency without fractions prices and refunds are whole", async 
   }
 });
 
-Deno.test("the tiers in force when a booking was made stay with it, whatever the server's are when it is cancelled", async () => {
-  await using before = await startServer();
+Deno.test("cancelBooking: tiers of the server changed since the booking -> the tiers of the booking apply", async () => {
+  await using before = await sharedServer();
   const room = await newRoom(before);
   const [first, second] = await newTimeslots(before, room, { date: "2026-03-09" });
   assert(first && second);
@@ -136,7 +136,8 @@ Deno.test("the tiers in force when a booking was made stay with it, whatever the
 
   assert.deepEqual(old.cancellationTiers, [{ hours: 24, percent: 100 }, { hours: 12, percent: 50 }]);
   assert.deepEqual(young.cancellationTiers, [{ hours: 100, percent: 90 }, { hours: 1, percent: 10 }]);
-  // 14 and 15 hours before the starts: half by the old tiers, a tenth by the new ones, each cancelled at the other server.
+  // 14 and 15 hours before the starts: half by the old tiers, a tenth by the new ones. Each is cancelled at the other
+  // server.
   before.clock.set("2026-03-08T19:00:00.000Z");
   const atAfter = await send(after.url, "cancelBooking", { token, params: { bookingId: old.id } });
   assert.equal(JSON.parse(atAfter.text).refundAmount, 30);
@@ -144,8 +145,8 @@ Deno.test("the tiers in force when a booking was made stay with it, whatever the
   assert.equal(refundAmount, 6);
 });
 
-Deno.test("a booking that was moved keeps its tiers and counts their hours to its new start", async () => {
-  await using before = await startServer();
+Deno.test("cancelBooking: a moved booking -> its old tiers, counted to its new start", async () => {
+  await using before = await sharedServer();
   const room = await newRoom(before);
   const [first] = await newTimeslots(before, room, { date: "2026-03-09" });
   const [later] = await newTimeslots(before, room, { date: "2026-03-10" });
@@ -160,13 +161,13 @@ Deno.test("a booking that was moved keeps its tiers and counts their hours to it
   assert.equal((await before.ok("cancelBooking", { token, params: { bookingId } })).refundAmount, 60);
 });
 
-Deno.test("tiers count elapsed hours when the clocks change between the cancellation and the start", async (t) => {
+Deno.test("cancelBooking: clocks change between the cancellation and the start -> tiers count elapsed hours", async (t) => {
   const cases = [
-    // Noon in New York. Wall clocks would say 25 hours and 23 hours at the moment when 24 have to pass.
+    // Noon in New York. 24 elapsed hours earlier the wall clock shows 11:00 and 13:00.
     { date: "2026-03-08", startTime: "2026-03-08T16:00:00.000Z" },
     { date: "2026-11-01", startTime: "2026-11-01T17:00:00.000Z" },
   ];
-  await using server = await startServer();
+  await using server = await sharedServer();
   const room = await newRoom(server, { timeZone: "America/New_York" });
   for (const { date, startTime } of cases) {
     await t.step(date, async () => {

@@ -1,13 +1,13 @@
-/** In Havana clocks go back from 01:00 to 00:00, so the midnight of 2026-11-01 comes twice: at 04:00Z and at 05:00Z. */
+/** In Havana the midnight of 2026-11-01 occurs twice, at 04:00Z and 05:00Z: clocks go back from 01:00 to 00:00. */
 import assert from "node:assert/strict";
 import { newRoom, newTimeslots } from "../support/builders.ts";
-import { startServer } from "../support/server.ts";
+import { sharedServer } from "../support/server.ts";
 
 const timeZone = "America/Havana";
 const allDay = { slotDuration: 30, workingHours: { start: "00:00", end: "24:00" } };
 
-Deno.test("a day on which midnight comes twice has all of its timeslots, and the day before none of them", async () => {
-  await using server = await startServer();
+Deno.test("listFreeTimeslots: a day with two midnights -> all its timeslots, and none of them on the day before", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server, { timeZone });
   const before = await newTimeslots(server, room, { date: "2026-10-31", ...allDay });
   const day = await newTimeslots(server, room, { date: "2026-11-01", ...allDay });
@@ -17,8 +17,8 @@ Deno.test("a day on which midnight comes twice has all of its timeslots, and the
   assert.equal(day.at(-1)?.startTime, "2026-11-02T04:30:00.000Z");
 });
 
-Deno.test("a list of bookings until a day includes both of its midnights, and the next day's list neither", async () => {
-  await using server = await startServer();
+Deno.test("listBookings: until a day with two midnights -> bookings of both, and none from the next day on", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server, { timeZone });
   const day = await newTimeslots(server, room, { date: "2026-11-01", ...allDay });
   const token = await server.token("alice");

@@ -108,6 +108,8 @@ export interface SharedServerOptions {
   /** The domain's time at the start of the test. */
   now?: string;
   env?: Record<string, string>;
+  /** Connections to the database. Races take 10, so that more statements run at the same time. */
+  pool?: number;
   rateLimits?: AppOptions["rateLimits"];
   /** Shares the server only with tests of the same group: for tests that compare whole tables, and need small ones. */
   group?: string;

@@ -1,16 +1,16 @@
-/** Nobody holds more timeslots than they may without paying. */
+/** `MAX_PENDING_BOOKINGS`: how many timeslots a user may hold without paying. */
 import assert from "node:assert/strict";
 import { type Booking, Problem, type Timeslot } from "../../generated/contract.ts";
 import { parseConfig } from "../../src/config.ts";
 import { allRows } from "../contract/example_calls.ts";
 import { confirm, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
 import { checkoutIn, pay } from "../support/sandbox_payments.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { sharedServer, type TestServer } from "../support/server.ts";
 
 const env = { MAX_PENDING_BOOKINGS: "5" };
 const online = { ...env, PAYMENT_PROVIDER: "sandbox" };
 
-/** Free timeslots of an hour that cost 60.00 EUR each, a whole day of them and the next. */
+/** Free timeslots of two whole days, each an hour for 60.00 EUR. */
 async function newHours(server: TestServer, fields: Record<string, unknown> = {}): Promise<Timeslot[]> {
   const room = await newRoom(server, fields);
   const workingHours = { start: "00:00", end: "24:00" };
@@ -18,7 +18,7 @@ async function newHours(server: TestServer, fields: Record<string, unknown> = {}
   return [...first, ...await newTimeslots(server, room, { date: "2026-03-10", workingHours })];
 }
 
-/** Says how booking went: `201`, or `400 too_many_pending_bookings`. */
+/** Calls createBooking. Returns the status and the code: `201`, or `400 too_many_pending_bookings`. */
 async function book(server: TestServer, subject: string, slot: Timeslot | undefined, key?: string): Promise<string> {
   assert(slot !== undefined);
   const { status, body } = await server.call("createBooking", {
@@ -42,10 +42,10 @@ async function pendingOf(server: TestServer, subject: string): Promise<number> {
 
 const tooMany = "400 too_many_pending_bookings";
 
-Deno.test("the sixth booking that waits is refused with too_many_pending_bookings, and takes nothing", async (t) => {
+Deno.test("createBooking: a sixth pending booking -> 400 too_many_pending_bookings, nothing changes", async (t) => {
   for (const settings of [env, online]) {
     await t.step(JSON.stringify(settings), async () => {
-      await using server = await startServer({ env: settings });
+      await using server = await sharedServer({ env: settings, group: "pending bookings" });
       const slots = await newHours(server);
       await bookAll(server, "alice", slots.slice(0, 5));
       const before = await allRows(server.db);
@@ -62,8 +62,8 @@ Deno.test("the sixth booking that waits is refused with too_many_pending_booking
   }
 });
 
-Deno.test("other users are not affected, and each has as many", async () => {
-  await using server = await startServer({ env });
+Deno.test("createBooking: another user has 5 pending bookings -> each user may have 5", async () => {
+  await using server = await sharedServer({ env });
   const slots = await newHours(server);
   for (const subject of ["alice", "bob"]) {
     const own = slots.splice(0, 6);
@@ -72,30 +72,11 @@ Deno.test("other users are not affected, and each has as many", async () => {
   }
 });
 
-for (const isKeyed of [false, true]) {
-  const how = isKeyed ? ", each with an Idempotency-Key" : "";
-  Deno.test(`of forty bookings at once by one user on two servers exactly five are made${how}`, async () => {
-    await using first = await startServer({ env, pool: 10 });
-    await using second = await startServer({ env, pool: 10, database: { url: first.databaseUrl } });
-    // The first round opens the connections, so that the later ones are more at the same moment.
-    for (const subject of ["alice", "bob", "carol", "dave"]) {
-      const slots = (await newHours(first)).slice(0, 40);
-      const outcomes = await Promise.all(slots.map((slot, index) => {
-        return book(index % 2 === 0 ? first : second, subject, slot, isKeyed ? `key-${index}` : undefined);
-      }));
-      assert.deepEqual(outcomes.sort(), [...Array(5).fill("201"), ...Array(35).fill(tooMany)]);
-      assert.equal(await pendingOf(first, subject), 5);
-    }
-    const rows = await first.db.selectFrom("bookings").select("id").execute();
-    assert.equal(rows.length, 20);
-  });
-}
-
-/** How a booking that waited no longer does. */
+/** The ways in which a booking stops being pending. */
 const ends: { name: string; settings: Record<string, string>; end: (server: TestServer, first: Booking) => unknown }[] =
   [
     {
-      name: "is paid",
+      name: "payment",
       settings: online,
       end: async (server, booking) => {
         const request = { token: await server.token("alice"), params: { bookingId: booking.id } };
@@ -104,15 +85,15 @@ const ends: { name: string; settings: Record<string, string>; end: (server: Test
         await pay(server, { booking, checkoutUrl, checkout: checkoutIn(checkoutUrl) });
       },
     },
-    { name: "is confirmed by an admin", settings: env, end: (server, booking) => confirm(server, booking) },
+    { name: "confirmation by an admin", settings: env, end: (server, booking) => confirm(server, booking) },
     {
-      name: "is cancelled by its user",
+      name: "cancellation by its user",
       settings: env,
       end: async (server, { id: bookingId }) =>
         await server.ok("cancelBooking", { token: await server.token("alice"), params: { bookingId } }),
     },
     {
-      name: "is cancelled by an admin",
+      name: "cancellation by an admin",
       settings: env,
       end: async (server, { id: bookingId }) => {
         const token = await server.token("admin", "admin");
@@ -120,7 +101,7 @@ const ends: { name: string; settings: Record<string, string>; end: (server: Test
       },
     },
     {
-      name: "was held for as long as it could be",
+      name: "end of its hold",
       settings: { ...online, HOLD_MINUTES: "15" },
       end: async (server, { holdExpiresAt }) => {
         assert(holdExpiresAt !== null);
@@ -129,15 +110,15 @@ const ends: { name: string; settings: Record<string, string>; end: (server: Test
       },
     },
     {
-      name: "waited until its timeslot started",
+      name: "start of its timeslot",
       settings: env,
       end: (server, { timeslot }) => server.clock.set(timeslot.startTime),
     },
   ];
 
 for (const { name, settings, end } of ends) {
-  Deno.test(`a booking that ${name} makes room for exactly one more`, async () => {
-    await using server = await startServer({ env: settings });
+  Deno.test(`createBooking: ${name} of one of 5 pending bookings -> exactly one more`, async () => {
+    await using server = await sharedServer({ env: settings });
     const slots = await newHours(server);
     const [first, ...others] = slots.splice(0, 5);
     assert(first);
@@ -152,8 +133,8 @@ for (const { name, settings, end } of ends) {
   });
 }
 
-Deno.test("a booking that moves is not another one", async () => {
-  await using server = await startServer({ env });
+Deno.test("rescheduleBooking: 5 pending bookings -> moved, and still 5", async () => {
+  await using server = await sharedServer({ env });
   const slots = await newHours(server);
   const [booking] = await bookAll(server, "alice", slots.splice(0, 5));
   assert(booking);
@@ -165,58 +146,34 @@ Deno.test("a booking that moves is not another one", async () => {
   assert.equal(await book(server, "alice", slots[0]), tooMany);
 });
 
-Deno.test("bookings that are confirmed at once hold nothing, and are made however many wait", async () => {
-  await using server = await startServer({ env });
+Deno.test("createBooking: rooms with autoConfirm -> no limit, and no pending booking", async () => {
+  await using server = await sharedServer({ env });
   const free = await newHours(server, { hourlyRate: null, autoConfirm: true });
   for (const slot of free.slice(0, 7)) assert.equal(await book(server, "alice", slot), "201");
   await bookAll(server, "alice", (await newHours(server)).slice(0, 5));
   assert.equal(await book(server, "alice", free[7]), "201");
 });
 
-Deno.test("a free booking that an admin has to confirm counts", async () => {
-  await using server = await startServer({ env });
+Deno.test("createBooking: 5 free bookings that an admin must confirm -> 400 too_many_pending_bookings", async () => {
+  await using server = await sharedServer({ env });
   const slots = await newHours(server, { hourlyRate: null, autoConfirm: false });
   await bookAll(server, "alice", slots.slice(0, 5));
   assert.equal(await book(server, "alice", slots[5]), tooMany);
 });
 
-Deno.test("a timeslot that is taken is refused as such, also to somebody who may hold no more", async () => {
-  await using server = await startServer({ env });
+Deno.test("createBooking: a taken timeslot and 5 pending bookings -> 400 timeslot_unavailable", async () => {
+  await using server = await sharedServer({ env });
   const slots = await newHours(server);
   await bookAll(server, "alice", slots.slice(0, 5));
   await newBooking(server, "bob", slots[5] ?? assert.fail());
   assert.equal(await book(server, "alice", slots[5]), "400 timeslot_unavailable");
 });
 
-Deno.test("who gives one back while they book another gets it or has too many, and is never told that it is taken", async () => {
-  await using server = await startServer({ env, pool: 10 });
-  const slots = await newHours(server);
-  const token = await server.token("alice");
-  const held = await bookAll(server, "alice", slots.splice(0, 5));
-  for (let round = 0; round < 150; round++) {
-    const oldest = held.shift();
-    const slot = slots.shift();
-    assert(oldest && slot);
-    const [outcome] = await Promise.all([
-      book(server, "alice", slot),
-      server.ok("cancelBooking", { token, params: { bookingId: oldest.id } }),
-    ]);
-    assert(outcome === "201" || outcome === tooMany, `round ${round}: ${outcome}`);
-    if (outcome === tooMany) assert.equal(await book(server, "alice", slot), "201");
-    const { items } = await server.ok("listBookings", { token, query: { status: "pending" } });
-    const newest = items.find(({ timeslotId }) => timeslotId === slot.id);
-    assert(newest !== undefined && items.length === 5);
-    held.push(newest);
-    // What was given back is free again.
-    slots.push(oldest.timeslot);
-  }
-});
-
-Deno.test("MAX_PENDING_BOOKINGS is 5 unless it is set, and 0 for any number", async () => {
+Deno.test("MAX_PENDING_BOOKINGS: unset, 0, 1 -> 5, no limit, 1", async () => {
   assert.equal(parseConfig({}).maxPendingBookings, 5);
   const made: Record<string, number> = { "": 5, "0": 24, "1": 1 };
   for (const [MAX_PENDING_BOOKINGS, count] of Object.entries(made)) {
-    await using server = await startServer({ env: { MAX_PENDING_BOOKINGS } });
+    await using server = await sharedServer({ env: { MAX_PENDING_BOOKINGS } });
     const outcomes: string[] = [];
     for (const slot of (await newHours(server)).slice(0, 24)) outcomes.push(await book(server, "alice", slot));
     assert.deepEqual(outcomes, [...Array(count).fill("201"), ...Array(24 - count).fill(tooMany)]);

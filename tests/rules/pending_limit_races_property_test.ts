@@ -1,0 +1,75 @@
+/** `MAX_PENDING_BOOKINGS` in races: the limit holds for requests at the same moment. */
+import assert from "node:assert/strict";
+import { type Booking, Problem, type Timeslot } from "../../generated/contract.ts";
+import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
+import { runs } from "../support/properties.ts";
+import { sharedServer, startServer, type TestServer } from "../support/server.ts";
+
+const env = { MAX_PENDING_BOOKINGS: "5" };
+
+/** Free timeslots of two whole days, each an hour for 60.00 EUR. */
+async function newHours(server: TestServer): Promise<Timeslot[]> {
+  const room = await newRoom(server);
+  const workingHours = { start: "00:00", end: "24:00" };
+  const first = await newTimeslots(server, room, { date: "2026-03-09", workingHours });
+  return [...first, ...await newTimeslots(server, room, { date: "2026-03-10", workingHours })];
+}
+
+/** Calls createBooking. Returns the status and the code: `201`, or `400 too_many_pending_bookings`. */
+async function book(server: TestServer, token: string, { id, roomId }: Timeslot, key?: string): Promise<string> {
+  const { status, body } = await server.call("createBooking", {
+    token,
+    body: { roomId, timeslotId: id },
+    headers: key === undefined ? {} : { "Idempotency-Key": key },
+  });
+  return status < 400 ? String(status) : `${status} ${Problem.parse(body).code}`;
+}
+
+async function pendingOf(server: TestServer, token: string): Promise<Booking[]> {
+  return (await server.ok("listBookings", { token, query: { status: "pending", limit: 100 } })).items;
+}
+
+const tooMany = "400 too_many_pending_bookings";
+
+for (const isKeyed of [false, true]) {
+  const how = isKeyed ? ", each with an Idempotency-Key" : "";
+  Deno.test(`createBooking: 40 at once by one user on two servers${how} -> five 201, others 400 too_many_pending_bookings`, async () => {
+    await using first = await sharedServer({ env, pool: 10 });
+    await using second = await startServer({ env, pool: 10, database: { url: first.databaseUrl } });
+    // The first round opens the connections, so later rounds start more statements at the same moment.
+    for (const subject of ["alice", "bob", "carol", "dave"].slice(0, runs(2, 4))) {
+      const slots = (await newHours(first)).slice(0, 40);
+      const token = await first.token(subject);
+      const outcomes = await Promise.all(slots.map((slot, index) => {
+        return book(index % 2 === 0 ? first : second, token, slot, isKeyed ? `key-${index}` : undefined);
+      }));
+      assert.deepEqual(outcomes.sort(), [...Array(5).fill("201"), ...Array(35).fill(tooMany)]);
+      assert.equal((await pendingOf(first, token)).length, 5);
+    }
+  });
+}
+
+Deno.test("createBooking: cancelBooking of one of 5 at once -> 201 or 400 too_many_pending_bookings, never timeslot_unavailable", async () => {
+  await using server = await sharedServer({ env, pool: 10 });
+  const slots = await newHours(server);
+  const token = await server.token("alice");
+  const held: Booking[] = [];
+  for (const slot of slots.splice(0, 5)) held.push(await newBooking(server, "alice", slot));
+  for (let round = 0; round < runs(20, 150); round++) {
+    const oldest = held.shift();
+    const slot = slots.shift();
+    assert(oldest && slot);
+    const [outcome] = await Promise.all([
+      book(server, token, slot),
+      server.ok("cancelBooking", { token, params: { bookingId: oldest.id } }),
+    ]);
+    assert(outcome === "201" || outcome === tooMany, `round ${round}: ${outcome}`);
+    if (outcome === tooMany) assert.equal(await book(server, token, slot), "201");
+    const items = await pendingOf(server, token);
+    const newest = items.find(({ timeslotId }) => timeslotId === slot.id);
+    assert(newest !== undefined && items.length === 5);
+    held.push(newest);
+    // The cancelled one's timeslot is free again.
+    slots.push(oldest.timeslot);
+  }
+});
