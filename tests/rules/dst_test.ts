@@ -164,7 +164,7 @@ Deno.test("generateTimeslots: hours that a change runs into those of the next da
   await using server = await sharedServer();
   const timeZone = "America/New_York";
   const room = await newRoom(server, { timeZone });
-  // 02:30 on 8 March is skipped and means 07:30Z, but the hours of 8 March open at 03:00, which is 07:00Z.
+  // The skipped 02:30 of 8 March means 07:30Z, but that day's hours open at 03:00, which is 07:00Z.
   const workingHours = { start: "03:00", end: "02:30" };
   const wanted = { timeZone, startDate: "2026-03-07", endDate: "2026-03-08", slotDuration: 30, workingHours };
   const starts = expectedStarts({ ...wanted, breaks: [], daysOfWeek: everyDay, excludedDates: [] });

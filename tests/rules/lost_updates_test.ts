@@ -30,7 +30,7 @@ interface Scene {
 async function newScene(server: TestServer): Promise<Scene> {
   const room = await newRoom(server);
   const workingHours = { start: "00:00", end: "24:00" };
-  const [slot, ...free] = await newTimeslots(server, room, { date: "2026-03-09", slotDuration: 30, workingHours });
+  const [slot, ...free] = await newTimeslots(server, room, { date: "2026-03-09", workingHours });
   assert(slot !== undefined);
   const { id: bookingId } = await newBooking(server, "alice", slot);
   const [alice, admin] = [await server.token("alice"), await server.token("admin", "admin")];
