@@ -1,4 +1,4 @@
-/** Each variable of the environment: what it means, what it is when not set, and what it must not be. */
+/** Each variable of the environment: its meaning, its default and invalid values. */
 import assert from "node:assert/strict";
 import { type Config, ConfigError, parseConfig } from "../../src/config.ts";
 
@@ -47,22 +47,22 @@ function faultsOf(env: Environment): string[] {
   return [];
 }
 
-Deno.test("an empty environment is the sandbox on the embedded Postgres", () => {
+Deno.test("config: empty environment -> sandbox on the embedded Postgres", () => {
   assert.deepEqual(parseConfig({}), defaults);
 });
 
-Deno.test("variables that are set to nothing, or that are not ours, change nothing", () => {
+Deno.test("config: empty or unknown variables -> defaults", () => {
   const empty = ["HOST", "PORT", "DATABASE_URL", "SANDBOX", "AUTH_JWT_SECRET", "CANCELLATION_TIERS", "PUBLIC_URL"];
   const env = Object.fromEntries([...empty.map((name) => [name, ""]), ["HOME", "/root"], ["PORTS", "1"]]);
   assert.deepEqual(parseConfig(env), defaults);
 });
 
-Deno.test("with DATABASE_URL a server is in production: no sandbox, no demo, no payments that are none", () => {
+Deno.test("config: DATABASE_URL -> production without sandbox, demo data and sandbox payments", () => {
   const expected: Config = { ...defaults, databaseUrl, sandbox: false, demoData: false, paymentProvider: "none" };
   assert.deepEqual(parseConfig(production), { ...expected, auth: { ...defaults.auth, secret } });
 });
 
-const readings: { env: Environment; gives: Partial<Config> }[] = [
+const validSettings: { env: Environment; gives: Partial<Config> }[] = [
   { env: { HOST: "0.0.0.0" }, gives: { host: "0.0.0.0" } },
   { env: { PORT: "0" }, gives: { port: 0 } },
   { env: { PORT: "65535" }, gives: { port: 65_535 } },
@@ -131,23 +131,23 @@ const readings: { env: Environment; gives: Partial<Config> }[] = [
   })),
 ];
 
-for (const { env, gives } of readings) {
+for (const { env, gives } of validSettings) {
   const settings = Object.entries(env).map(([name, value]) => `${name}=${value}`).join(" ");
-  Deno.test(`${settings} is read`, () => assert.deepEqual(parseConfig(env), { ...defaults, ...gives }));
+  Deno.test(`config: ${settings} -> read`, () => assert.deepEqual(parseConfig(env), { ...defaults, ...gives }));
 }
 
 for (const url of ["postgres://u:p@h:5432/d", "postgresql://h/d?prepare=false"]) {
-  Deno.test(`DATABASE_URL=${url} is taken as it is`, () => {
+  Deno.test(`config: DATABASE_URL=${url} -> unchanged`, () => {
     assert.equal(parseConfig({ ...production, DATABASE_URL: url }).databaseUrl, url);
   });
 }
 
-Deno.test("SANDBOX=true makes a sandbox of a server with DATABASE_URL", () => {
+Deno.test("config: DATABASE_URL and SANDBOX=true -> sandbox with demo data", () => {
   const { sandbox, demoData } = parseConfig({ ...production, SANDBOX: "true" });
   assert.deepEqual({ sandbox, demoData }, { sandbox: true, demoData: true });
 });
 
-const refusals: Record<string, string[]> = {
+const invalidValues: Record<string, string[]> = {
   PORT: ["-1", "65536", "1.5", "0x50", "1e3", " 80", "http"],
   DATABASE_POOL: ["0", "1001", "four"],
   DATABASE_URL: ["mysql://h/d", "localhost/d", "POSTGRES", "postgres://u:p#ss@h/d", "postgres://u:%zz@h/d"],
@@ -168,9 +168,9 @@ const refusals: Record<string, string[]> = {
   LOG_LEVEL: ["trace", "INFO"],
 };
 
-for (const [name, values] of Object.entries(refusals)) {
+for (const [name, values] of Object.entries(invalidValues)) {
   for (const value of values) {
-    Deno.test(`${name}=${value} is refused by name`, () => {
+    Deno.test(`config: ${name}=${value} -> refused with the variable's name`, () => {
       const [fault, ...more] = faultsOf({ AUTH_JWT_SECRET: secret, [name]: value });
       assert.match(fault ?? "", new RegExp(`^  ${name}: .`));
       assert.deepEqual(more.filter((line) => !line.includes("not both")), []);
@@ -178,13 +178,13 @@ for (const [name, values] of Object.entries(refusals)) {
   }
 }
 
-Deno.test("all faults are reported together, those between variables too", () => {
+Deno.test("config: several faults, also between variables -> reported together", () => {
   const env = { PORT: "x", LOG_LEVEL: "loud", AUTH_JWT_SECRET: secret, AUTH_JWKS_URL: "https://issuer.example/keys" };
   const named = faultsOf(env).map((fault) => fault.trim().split(":")[0]);
   assert.deepEqual(named, ["PORT", "LOG_LEVEL", "AUTH_JWT_SECRET"]);
 });
 
-Deno.test("a provider's own variables are asked for when it is chosen, together with all other faults", () => {
+Deno.test("config: payment provider without its variables -> reported together with other faults", () => {
   const faults = faultsOf({ ...production, PORT: "x", PAYMENT_PROVIDER: "stripe", STRIPE_WEBHOOK_SECRET: "a b" });
   assert.deepEqual(faults.map((fault) => fault.trim().split(":")[0]), [
     "PORT",
@@ -195,12 +195,12 @@ Deno.test("a provider's own variables are asked for when it is chosen, together 
   assert.deepEqual(faultsOf({ ...production, STRIPE_WEBHOOK_SECRET: "a b" }), []);
 });
 
-Deno.test("payments that take no money are for the sandbox only", () => {
+Deno.test("config: sandbox payments in production -> refused", () => {
   assert.match(faultsOf({ ...production, PAYMENT_PROVIDER: "sandbox" }).join(), /PAYMENT_PROVIDER: .*SANDBOX=true/);
   assert.deepEqual(faultsOf({ ...production, PAYMENT_PROVIDER: "sandbox", SANDBOX: "true" }), []);
 });
 
-Deno.test("DATABASE_URL needs a way to verify tokens, unless nothing is served", () => {
+Deno.test("config: DATABASE_URL without token verification -> refused, unless nothing is served", () => {
   const env = { DATABASE_URL: databaseUrl };
   assert.match(faultsOf(env).join("\n"), /AUTH_JWT_SECRET: .*AUTH_JWKS_URL/);
   assert.deepEqual(faultsOf({ ...env, AUTH_JWKS_URL: "https://issuer.example/keys" }), []);

@@ -6,7 +6,7 @@ import { queueUrl } from "../../src/jobs/queue_url.ts";
 import { newDatabase } from "../support/database.ts";
 
 for (const { query, keeps } of [{ query: "", keeps: true }, { query: "?prepare=false", keeps: false }]) {
-  Deno.test(`DATABASE_URL with "${query}" ${keeps ? "keeps" : "does not keep"} prepared statements`, async () => {
+  Deno.test(`DATABASE_URL: options "${query}" -> ${keeps ? "prepared statements" : "no prepared statements"}`, async () => {
     await using database = await newDatabase();
     const db = connect({ url: database.url + query, pool: 1 });
     try {
@@ -19,7 +19,7 @@ for (const { query, keeps } of [{ query: "", keeps: true }, { query: "?prepare=f
   });
 }
 
-Deno.test("of the options of DATABASE_URL the queue of jobs takes the one for TLS, in words of its own driver", async () => {
+Deno.test("DATABASE_URL: option for TLS -> the same in the syntax of the job queue's driver, others are dropped", async () => {
   const plain = "postgresql://db.example/slots";
   const urls = {
     "postgres://u:p%40ss@db.example:5433/slots?prepare=false": "postgres://u:p%40ss@db.example:5433/slots",
@@ -29,10 +29,10 @@ Deno.test("of the options of DATABASE_URL the queue of jobs takes the one for TL
     [`${plain}?ssl=false`]: plain,
     [`${plain}?sslmode=disable`]: plain,
   };
-  for (const [given, expected] of Object.entries(urls)) assert.equal(await queueUrl(given), expected);
+  for (const [url, expected] of Object.entries(urls)) assert.equal(await queueUrl(url), expected);
 });
 
-Deno.test("a database without TLS is migrated with whatever options do not ask for it", async () => {
+Deno.test("migrate: database without TLS -> works with options that do not require TLS, fails with sslmode=require", async () => {
   await using database = await newDatabase({ migrated: false });
   for (const query of ["?sslmode=prefer", "?ssl=prefer", "?ssl=false"]) {
     await migrate(database.url + query);

@@ -1,4 +1,4 @@
-/** The demo of the sandbox, on a clock that a test moves. */
+/** The demo data of the sandbox. */
 import assert from "node:assert/strict";
 import { parseConfig } from "../../src/config.ts";
 import { fillInDemo, findFreeTimeslot } from "../../src/sandbox/demo.ts";
@@ -8,15 +8,15 @@ import { startServer, type TestServer } from "../support/server.ts";
 const config = parseConfig({});
 const hour = 3_600_000;
 
-/** A server as a sandbox that starts at `now`. */
+/** A sandbox that starts at `now`, with demo data. */
 async function startDemo(now: string): Promise<TestServer> {
   const server = await startServer({ now });
   await fillInDemo({ ...server, config });
   return server;
 }
 
-Deno.test("the timeslot of the printed example can still be booked an hour later", async () => {
-  // Ten seconds before the room in Berlin opens at 09:00.
+Deno.test("demo: printed example an hour later -> its timeslot can still be booked", async () => {
+  // The room in Berlin opens ten seconds later, at 09:00.
   await using server = await startDemo("2026-03-09T07:59:50.000Z");
   const now = server.clock.now();
   const example = await findFreeTimeslot(server.db, now);
@@ -25,7 +25,7 @@ Deno.test("the timeslot of the printed example can still be booked an hour later
   await newBooking(server, "reader", { ...example, startTime: "", endTime: "" });
 });
 
-Deno.test("the printed example is never a timeslot that is taken", async () => {
+Deno.test("demo: example after each of 3 bookings -> another free timeslot", async () => {
   await using server = await startDemo("2026-03-09T07:00:00.000Z");
   const seen = new Set<number>();
   for (let time = 0; time < 3; time++) {
@@ -36,7 +36,7 @@ Deno.test("the printed example is never a timeslot that is taken", async () => {
   }
 });
 
-Deno.test("a sandbox that starts again ten days later has the same rooms, free for fourteen more days", async () => {
+Deno.test("demo: restart ten days later -> same rooms, free timeslots on 14 more days", async () => {
   await using server = await startDemo("2026-03-02T10:00:00.000Z");
   const { items: rooms } = await server.ok("listRooms");
   assert(rooms.length > 0);

@@ -1,4 +1,4 @@
-/** Which migrations run, and what a server makes of those that it does not know. */
+/** Migrations: of a later version, and missing ones. */
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import { connect } from "../../src/database/connect.ts";
@@ -6,7 +6,7 @@ import { migrate } from "../../src/boot/migrate.ts";
 import { isMigrated } from "../../src/database/migrations.ts";
 import { newDatabase } from "../support/database.ts";
 
-Deno.test("a server is started again on a database that a later version has migrated, and leaves it as it is", async () => {
+Deno.test("migrate: database migrated by a later version -> unchanged, counts as migrated", async () => {
   await using database = await newDatabase();
   const db = connect({ url: database.url, pool: 1 });
   try {
@@ -18,7 +18,7 @@ Deno.test("a server is started again on a database that a later version has migr
   }
 });
 
-Deno.test("a database that lacks the last migration, or all of them, is not migrated", async () => {
+Deno.test("isMigrated: last migration or all missing -> false", async () => {
   await using database = await newDatabase();
   const db = connect({ url: database.url, pool: 1 });
   try {

@@ -1,4 +1,4 @@
-/** When the pool of connections is replaced, and when it is not. */
+/** The pool of connections: its replacement, its time limits, and transactions that fail. */
 import assert from "node:assert/strict";
 import { Kysely, sql } from "kysely";
 import postgres from "postgres";
@@ -6,18 +6,17 @@ import { connect, type Database } from "../../src/database/connect.ts";
 import { PoolDialect } from "../../src/database/driver.ts";
 import { isUnavailable } from "../../src/database/failures.ts";
 import { newRoomWithTimeslot } from "../support/builders.ts";
-import { newDatabase } from "../support/database.ts";
-import { startServer } from "../support/server.ts";
+import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 
-Deno.test("a transaction goes on while other statements are refused for too many connections", async () => {
-  await using database = await newDatabase();
-  const admin = postgres(database.url, { max: 1, onnotice: () => {} });
+Deno.test("pool: too many connections -> other statements are refused, the open transaction continues", async () => {
+  const { databaseUrl: url } = await sharedServer();
+  const admin = postgres(url, { max: 1, onnotice: () => {} });
   const role = `limited_${crypto.randomUUID().replaceAll("-", "")}`;
-  const url = new URL(database.url);
-  [url.username, url.password] = [role, "limited"];
+  const limited = new URL(url);
+  [limited.username, limited.password] = [role, "limited"];
   try {
     await admin.unsafe(`create role ${role} login password 'limited' connection limit 2`);
-    const db = connect({ url: url.href, pool: 4 });
+    const db = connect({ url: limited.href, pool: 4 });
     const inTransaction = Promise.withResolvers<void>();
     const others = Promise.withResolvers<void>();
     const transaction = db.transaction().execute(async (trx) => {
@@ -40,10 +39,10 @@ Deno.test("a transaction goes on while other statements are refused for too many
   }
 });
 
-Deno.test("of two transactions that break one after the other only the first has the pool replaced", async () => {
-  await using database = await newDatabase();
+Deno.test("pool: two connections break one after the other -> one new pool", async () => {
+  const { databaseUrl: url } = await sharedServer();
   let opened = 0;
-  const open = () => (opened++, postgres(database.url, { max: 2, onnotice: () => {} }));
+  const open = () => (opened++, postgres(url, { max: 2, onnotice: () => {} }));
   const db = new Kysely<unknown>({ dialect: new PoolDialect(open) });
   assert.equal(opened, 2, "one for statements, one for transactions");
   const breakConnection = sql`select pg_terminate_backend(pg_backend_pid())`;
@@ -63,13 +62,13 @@ Deno.test("of two transactions that break one after the other only the first has
   await db.destroy();
 });
 
-Deno.test("transactions and hundreds of statements at once, on connections that are all new, are not mixed up", async () => {
-  await using database = await newDatabase();
+Deno.test("pool: 250 transactions and 250 statements at once on new connections -> each gets its own result", async () => {
+  const { databaseUrl: url } = await sharedServer();
   const db = new Kysely<unknown>({
-    dialect: new PoolDialect(() => postgres(database.url, { max: 4, onnotice: () => {} })),
+    dialect: new PoolDialect(() => postgres(url, { max: 4, onnotice: () => {} })),
   });
-  const numbers = Array.from({ length: 500 }, (_, index) => index);
-  // Each statement is of its own, so that each has to be described first.
+  const numbers = Array.from({ length: 250 }, (_, index) => index);
+  // All statements differ, so that Postgres has to describe each of them first.
   const ask = (executor: Kysely<unknown>, number: number) =>
     sql<{ n: number }>`select ${number}::integer as n, ${sql.lit(number)} as one`.execute(executor);
   const answers = await Promise.all(numbers.map(async (number) => {
@@ -84,15 +83,15 @@ Deno.test("transactions and hundreds of statements at once, on connections that 
   await db.destroy();
 });
 
-Deno.test("a connection asks for nothing of its own that could break behind everybody's back", async () => {
-  await using database = await newDatabase();
-  const db = connect({ url: database.url, pool: 1 });
+Deno.test("pool: new connection -> no statement of its own, which could fail unnoticed", async () => {
+  const { databaseUrl: url } = await sharedServer();
+  const db = connect({ url, pool: 1 });
   try {
     const { rows } = await sql<{ asked: string }>`
       select string_agg(query, ';') as asked from pg_stat_activity where pid = pg_backend_pid()
     `.execute(db);
     assert.match(rows[0]?.asked ?? "", /^\s+select string_agg/);
-    // What postgres.js would have asked for: how arrays of each type are read.
+    // By default postgres.js queries the types of arrays. Without that, arrays are texts.
     const arrays = await sql<{ list: unknown }>`select array[1, 2] as list`.execute(db);
     assert.deepEqual(arrays.rows, [{ list: "{1,2}" }]);
   } finally {
@@ -100,8 +99,8 @@ Deno.test("a connection asks for nothing of its own that could break behind ever
   }
 });
 
-Deno.test("a transaction has time limits, a statement of its own and a migration have none", async () => {
-  await using database = await newDatabase();
+Deno.test("pool: transaction -> time limits, single statement or migration -> none", async () => {
+  const { databaseUrl: url } = await sharedServer();
   const limitsOf = async (db: Kysely<Database>) => {
     const names = ["idle_in_transaction_session_timeout", "statement_timeout", "lock_timeout"];
     const { rows } = await sql<{ limits: string }>`select ${
@@ -110,61 +109,55 @@ Deno.test("a transaction has time limits, a statement of its own and a migration
       .execute(db);
     return rows[0]?.limits;
   };
-  const db = connect({ url: database.url, pool: 1 });
-  const unlimited = connect({ url: database.url, pool: 1, hasTimeLimits: false });
+  const db = connect({ url, pool: 1 });
+  const unlimited = connect({ url, pool: 1, hasTimeLimits: false });
   try {
     assert.equal(await db.transaction().execute(limitsOf), "10s 30s 5s");
     assert.equal(await limitsOf(db), "0 0 0");
     assert.equal(await unlimited.transaction().execute(limitsOf), "0 0 0");
-    // The connection of the first transaction has none left over.
+    // Limits do not stay on the connection, so they are set for each transaction.
     assert.equal(await db.transaction().execute(limitsOf), "10s 30s 5s");
   } finally {
     await Promise.all([db.destroy(), unlimited.destroy()]);
   }
 });
 
-Deno.test("a change that does not get its lock within 5 seconds is refused as unavailable, and leaves nothing behind", async () => {
-  await using server = await startServer();
-  const { timeslot: { id: timeslotId, roomId } } = await newRoomWithTimeslot(server);
-  const call = {
-    token: await server.token("alice"),
-    body: { roomId, timeslotId },
-    headers: { "Idempotency-Key": "1" },
-  };
-  const held = Promise.withResolvers<void>();
-  const begun = Promise.withResolvers<void>();
-  const holder = server.db.transaction().execute(async (trx) => {
-    // It waits for longer than a transaction may.
-    await sql`set local idle_in_transaction_session_timeout = 0`.execute(trx);
-    await trx.selectFrom("timeslots").select("id").where("id", "=", timeslotId).forUpdate().execute();
-    begun.resolve();
-    await held.promise;
-  });
-  await begun.promise;
-  await server.refused("service_unavailable", "createBooking", call);
-  held.resolve();
-  await holder;
-  await server.ok("createBooking", call);
-});
-
-Deno.test("a change that loses to others each time it is tried is refused as unavailable, and leaves nothing behind", async () => {
-  await using server = await startServer();
-  const { db } = server;
-  const { timeslot: { id: timeslotId, roomId } } = await newRoomWithTimeslot(server);
-  const token = await server.token("alice");
-  const body = { roomId, timeslotId };
-  // In the place of rivals that are always faster.
+/** Makes each insert of a booking fail with this error of Postgres. Counts the inserts. */
+async function failBookings(
+  { db }: TestServer,
+  error: string,
+): Promise<{ attempts(): Promise<number>; end(): Promise<void> }> {
   await sql`create sequence attempts`.execute(db);
-  await sql`create function lose() returns trigger language plpgsql as $$
-    begin perform nextval('attempts'); raise exception 'lost' using errcode = 'serialization_failure'; end $$`.execute(
-    db,
-  );
-  await sql`create trigger lose before insert on bookings for each row execute function lose()`.execute(db);
-  for (const headers of [{}, { "Idempotency-Key": "1" }]) {
-    await server.refused("service_unavailable", "createBooking", { token, body, headers });
-  }
-  const { rows } = await sql<{ attempts: string }>`select last_value as attempts from attempts`.execute(db);
-  assert.equal(Number(rows[0]?.attempts), 20);
-  await sql`drop trigger lose on bookings`.execute(db);
-  await server.ok("createBooking", { token, body, headers: { "Idempotency-Key": "1" } });
-});
+  await sql`create function fail() returns trigger language plpgsql as $$
+    begin perform nextval('attempts'); raise exception 'failed' using errcode = ${sql.lit(error)}; end $$`.execute(db);
+  await sql`create trigger fail before insert on bookings for each row execute function fail()`.execute(db);
+  return {
+    async attempts() {
+      const { rows } = await sql<{ attempts: string }>`select last_value as attempts from attempts`.execute(db);
+      return Number(rows[0]?.attempts);
+    },
+    end: async () => void await sql`drop trigger fail on bookings`.execute(db),
+  };
+}
+
+for (
+  const { name, error, attemptsPerRequest } of [
+    { name: "conflict in each of 10 attempts", error: "serialization_failure", attemptsPerRequest: 10 },
+    // tests/long/lock_timeout_test.ts waits for a real lock.
+    { name: "lock timeout", error: "lock_not_available", attemptsPerRequest: 1 },
+  ]
+) {
+  Deno.test(`createBooking: ${name} -> 503 service_unavailable, nothing is stored`, async () => {
+    await using server = await startServer();
+    const { timeslot: { id: timeslotId, roomId } } = await newRoomWithTimeslot(server);
+    const token = await server.token("alice");
+    const body = { roomId, timeslotId };
+    const failing = await failBookings(server, error);
+    for (const headers of [{}, { "Idempotency-Key": "1" }]) {
+      await server.refused("service_unavailable", "createBooking", { token, body, headers });
+    }
+    assert.equal(await failing.attempts(), 2 * attemptsPerRequest);
+    await failing.end();
+    await server.ok("createBooking", { token, body, headers: { "Idempotency-Key": "1" } });
+  });
+}

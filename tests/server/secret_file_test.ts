@@ -1,9 +1,9 @@
-/** The files with secrets in the folder of the sandbox. */
+/** Files with secrets in the folder of the sandbox. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { readOrMakeSecret } from "../../src/boot/secret_file.ts";
 
-Deno.test("a secret that several make at once is the same for all, and whole", async () => {
+Deno.test("secret file: created 20 times at once -> one complete secret for all", async () => {
   const directory = await Deno.makeTempDir();
   try {
     const made = await Promise.all(Array.from({ length: 20 }, () => readOrMakeSecret(join(directory, "secret"))));

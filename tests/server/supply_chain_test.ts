@@ -1,11 +1,11 @@
-/** What is installed is what was reviewed: exact versions, with checksums, and nothing new by itself. */
+/** Packages and images have exact versions, so that only reviewed versions are installed. */
 import assert from "node:assert/strict";
 import { parse } from "yaml";
 import { object } from "../contract/document.ts";
 
 const read = (path: string) => Deno.readTextFile(new URL(`../../${path}`, import.meta.url));
 
-Deno.test("every package is imported in an exact version, which the lock file has with a checksum", async () => {
+Deno.test("supply chain: packages of deno.json -> exact versions, with checksums in the lock file", async () => {
   const { imports, lock } = JSON.parse(await read("deno.json"));
   const { npm, specifiers } = JSON.parse(await read("deno.lock"));
   assert.deepEqual(lock, { path: "deno.lock", frozen: true });
@@ -20,7 +20,7 @@ Deno.test("every package is imported in an exact version, which the lock file ha
   for (const [name, { integrity }] of locked) assert.match(integrity ?? "", /^sha512-/, name);
 });
 
-Deno.test("the images of the Dockerfile and of the compose file have exact tags", async () => {
+Deno.test("supply chain: images of Dockerfile and compose file -> exact tags", async () => {
   const dockerfile = await read("Dockerfile");
   for (const [, image] of dockerfile.matchAll(/^FROM (\S+)/gm)) assert.match(image ?? "", /:.*\d+\.\d+\.\d+/);
   const services = object(object(parse(await read("scripts/deploy/compose.yaml"))).services);
