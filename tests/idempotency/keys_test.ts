@@ -1,10 +1,10 @@
-/** Which texts are keys, which answers are stored, for how long, and that nobody can read them. */
+/** The form of keys, the answers that are stored, their lifetime and their secrecy. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { sql } from "kysely";
 import type { ProblemCode, Timeslot } from "../../generated/contract.ts";
-import { newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
-import { type Call, type OperationId, startServer, type TestServer } from "../support/server.ts";
+import { missingId, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
+import { type Call, type OperationId, sharedServer, startServer, type TestServer } from "../support/server.ts";
 import {
   age,
   assertDone,
@@ -21,8 +21,8 @@ async function bookingCall(server: TestServer, subject: string, { id, roomId }: 
   return { token: await server.token(subject), body: { roomId, timeslotId: id } };
 }
 
-Deno.test("a key is 1 to 255 visible ASCII characters; another one is refused as validation_failed in the header", async (t) => {
-  await using server = await startServer();
+Deno.test("Idempotency-Key: not 1 to 255 visible ASCII characters -> validation_failed in the header", async (t) => {
+  const server = await sharedServer();
   const call = { token: await server.token("alice") };
   const wrong = { "": "empty", "two words": "a space", "tab\there": "a tab", "schlüssel": "no ASCII", a: "256 long" };
   for (const [text, name] of Object.entries(wrong)) {
@@ -34,7 +34,7 @@ Deno.test("a key is 1 to 255 visible ASCII characters; another one is refused as
       assert.deepEqual([error?.in, error?.path.toLowerCase()], ["header", "idempotency-key"]);
     });
   }
-  assert.equal(await countKeys(server.db), 0);
+  assert.equal(await countKeys(server.db, server.subject("alice")), 0);
 
   const everyCharacter = Array.from({ length: 0x7e - 0x20 }, (_, index) => String.fromCharCode(0x21 + index)).join("");
   for (const key of ["x", "x".repeat(255), everyCharacter, crypto.randomUUID()]) {
@@ -42,7 +42,7 @@ Deno.test("a key is 1 to 255 visible ASCII characters; another one is refused as
     assertDone(first);
     assertReplayed(first, await sendWithKey(server, "createSocketTicket", call, key));
   }
-  // Capital letters are others.
+  // Keys are case-sensitive.
   assertDone(await sendWithKey(server, "createSocketTicket", call, "X"));
 });
 
@@ -50,8 +50,8 @@ interface Refused {
   code: ProblemCode;
   id: OperationId;
   call: Call;
-  /** Makes the reason go away. */
-  relieve: () => Promise<unknown>;
+  /** Removes the reason. */
+  cure: () => Promise<unknown>;
 }
 
 async function newRefusals(server: TestServer): Promise<Refused[]> {
@@ -71,48 +71,49 @@ async function newRefusals(server: TestServer): Promise<Refused[]> {
       code: "precondition_failed",
       id: "rescheduleBooking",
       call: { token: bob, params, body: { newTimeslotId: next.id }, headers: { "If-Match": '"old"' } },
-      relieve: () => Promise.resolve(),
+      cure: () => Promise.resolve(),
     },
     {
       code: "booking_not_found",
       id: "cancelBooking",
-      call: { token: bob, params: { bookingId: 1_000_000 } },
-      relieve: () => Promise.resolve(),
+      call: { token: bob, params: { bookingId: missingId } },
+      cure: () => Promise.resolve(),
     },
     {
       code: "timeslot_unavailable",
       id: "createBooking",
       call: await bookingCall(server, "alice", timeslot),
-      relieve: () => server.ok("cancelBooking", { token: bob, params }),
+      cure: () => server.ok("cancelBooking", { token: bob, params }),
     },
     {
       code: "invalid_status_transition",
       id: "updateBookingStatus",
       call: { token: admin, params, body: { status: "confirmed" } },
-      relieve: () =>
+      cure: () =>
         sql`update bookings set status = 'pending', cancellation_reason = null, cancelled_at = null`.execute(server.db),
     },
     {
       code: "not_booking_owner",
       id: "cancelBooking",
       call: { token: alice, params },
-      relieve: () => setOwner.execute(server.db),
+      cure: () => setOwner.execute(server.db),
     },
   ];
 }
 
-Deno.test("a refusal is replayed with the requestId of then, also when its reason is gone, and has changed nothing", async () => {
+Deno.test("Idempotency-Key: refused request is sent again after its reason is gone -> same refusal with its first requestId", async () => {
+  // The test compares all rows.
   await using server = await startServer();
-  for (const { code, id, call, relieve } of await newRefusals(server)) {
+  for (const { code, id, call, cure } of await newRefusals(server)) {
     const key = newKey();
-    // The first request of a user makes them known.
+    // The first request of a user inserts a row.
     await server.ok("getMe", { token: call.token ?? "" });
     const untouched = await everythingElse(server.db);
     const first = await sendWithKey(server, id, call, key);
     const problem = assertRefused(first, code);
     assert.deepEqual([first.isReplay, first.headers.get("X-Request-Id")], [false, problem.requestId]);
     assert.deepEqual(await everythingElse(server.db), untouched, code);
-    await relieve();
+    await cure();
     const before = await everything(server.db);
     const second = await sendWithKey(server, id, call, key);
     assertReplayed(first, second);
@@ -121,31 +122,31 @@ Deno.test("a refusal is replayed with the requestId of then, also when its reaso
   }
 });
 
-Deno.test("what was not dealt with is not stored: the same key is free for another request", async (t) => {
-  await using server = await startServer();
+Deno.test("Idempotency-Key: request is rejected before its execution -> key is free for another request", async (t) => {
+  const server = await sharedServer();
   const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
   const [alice, admin] = [await server.token("alice"), await server.token("admin", "admin")];
   const cases: Record<string, { id?: OperationId; call: Call; code: ProblemCode }> = {
-    "a body that is not valid": { call: { token: alice, body: { roomId: 0 } }, code: "validation_failed" },
-    "a body that is no JSON": { call: { token: alice, body: "{" }, code: "malformed_json" },
-    "a path that is not valid": {
+    "an invalid body": { call: { token: alice, body: { roomId: 0 } }, code: "validation_failed" },
+    "a body without JSON": { call: { token: alice, body: "{" }, code: "malformed_json" },
+    "an invalid path": {
       id: "cancelBooking",
       call: { token: alice, params: { bookingId: "x" } },
       code: "validation_failed",
     },
-    "what is found to be not valid later": {
+    "a value that the handler rejects": {
       id: "setSandboxClock",
       call: { token: admin, body: { now: "9999-12-31T00:00:00Z" } },
       code: "validation_failed",
     },
     "no token": { call: { body: {} }, code: "token_missing" },
-    "a token that is none": { call: { token: "x", body: {} }, code: "token_invalid" },
-    "what is for admins": { id: "createRoom", call: { token: alice, body: {} }, code: "admin_required" },
+    "a malformed token": { call: { token: "x", body: {} }, code: "token_invalid" },
+    "an operation for admins": { id: "createRoom", call: { token: alice, body: {} }, code: "admin_required" },
     "a body of another type": {
       call: { token: alice, body: "{}", headers: { "Content-Type": "text/plain" } },
       code: "unsupported_media_type",
     },
-    "a body that is too large": { call: { token: alice, body: " ".repeat(2_000_000) }, code: "body_too_large" },
+    "a body above the limit": { call: { token: alice, body: " ".repeat(2_000_000) }, code: "body_too_large" },
   };
   for (const [name, { id = "createBooking", call, code }] of Object.entries(cases)) {
     await t.step(name, async () => {
@@ -161,13 +162,14 @@ Deno.test("what was not dealt with is not stored: the same key is free for anoth
   }
 });
 
-Deno.test("a failure of ours is not stored: the request is done when it is sent again", async () => {
+Deno.test("Idempotency-Key: internal_error -> nothing is stored, and the request succeeds when sent again", async () => {
+  // The test breaks tables and compares all rows.
   await using server = await startServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const [call, key] = [await bookingCall(server, "alice", timeslot), newKey()];
   await server.ok("getMe", { token: call.token ?? "" });
   const untouched = await everything(server.db);
-  // Also when it is the answer that cannot be stored.
+  // The second table stores the answer.
   for (const table of ["bookings", "idempotency_keys"]) {
     const broken = sql.table(table);
     await sql`alter table ${broken} add constraint broken check (false) not valid`.execute(server.db);
@@ -178,8 +180,8 @@ Deno.test("a failure of ours is not stored: the request is done when it is sent 
   assertDone(await sendWithKey(server, "createBooking", call, key));
 });
 
-Deno.test("an answer is replayed for 24 hours, whatever the domain's clock says, and then the key is a new one", async () => {
-  await using server = await startServer();
+Deno.test("Idempotency-Key: any domain clock -> answer is replayed for 24 hours, then the key is free", async () => {
+  const server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const [key, ticket] = [newKey(), { token: await server.token("alice") }];
   const first = await sendWithKey(server, "createSocketTicket", ticket, key);
@@ -188,7 +190,7 @@ Deno.test("an answer is replayed for 24 hours, whatever the domain's clock says,
   await age(server.db, "23 hours 59 minutes");
   await server.sweep();
   assertReplayed(first, await sendWithKey(server, "createSocketTicket", ticket, key));
-  // A replay does not make it last longer.
+  // A replay does not extend the lifetime.
   await age(server.db, "1 minute");
   const second = await sendWithKey(server, "createSocketTicket", ticket, key);
   assertDone(second);
@@ -199,28 +201,29 @@ Deno.test("an answer is replayed for 24 hours, whatever the domain's clock says,
   assertDone(await sendWithKey(server, "createBooking", await bookingCall(server, "alice", timeslot), key));
 });
 
-Deno.test("a sweep removes the keys of a day ago, however many, and no others", async () => {
-  await using server = await startServer();
+Deno.test("sweep: 2,500 keys older than a day -> all of them removed, and no others", async () => {
+  const server = await sharedServer();
+  const subject = server.subject("alice");
   const call = { token: await server.token("alice") };
   assertDone(await sendWithKey(server, "createSocketTicket", call, newKey()));
   await sql`
     insert into idempotency_keys
     select user_id, 'old ' || n, request_hash, status, answer, pending_until, created_at
-    from idempotency_keys, generate_series(1, 2500) n
+    from idempotency_keys join users on users.id = user_id, generate_series(1, 2500) n where subject = ${subject}
   `.execute(server.db);
   await age(server.db, "23 hours 59 minutes");
   const young = newKey();
   const answer = await sendWithKey(server, "createSocketTicket", call, young);
   await server.sweep();
-  assert.equal(await countKeys(server.db), 2_502);
+  assert.equal(await countKeys(server.db, subject), 2_502);
   await age(server.db, "1 minute");
   await server.sweep();
-  assert.equal(await countKeys(server.db), 1);
+  assert.equal(await countKeys(server.db, subject), 1);
   assertReplayed(answer, await sendWithKey(server, "createSocketTicket", call, young));
 });
 
-Deno.test("neither a key nor a stored answer can be read in the database or the log", async () => {
-  await using server = await startServer({ env: { PAYMENT_PROVIDER: "sandbox" } });
+Deno.test("Idempotency-Key: keys and stored answers -> unreadable in the database and the log", async () => {
+  const server = await sharedServer({ env: { PAYMENT_PROVIDER: "sandbox" } });
   const { timeslot } = await newRoomWithTimeslot(server);
   const key = () => crypto.randomUUID();
   const admin = { token: await server.token("admin", "admin") };
@@ -243,7 +246,9 @@ Deno.test("neither a key nor a stored answer can be read in the database or the 
   const [apiKey, checkoutUrl, , ticket] = found;
   assert(found.every((secret) => secret !== undefined) && apiKey && checkoutUrl && ticket);
 
-  const rows = await server.db.selectFrom("idempotency_keys").selectAll().execute();
+  const subjects = ["admin", "alice", "bob"].map((name) => server.subject(name));
+  const rows = await server.db.selectFrom("idempotency_keys").selectAll("idempotency_keys")
+    .innerJoin("users", "users.id", "idempotency_keys.user_id").where("subject", "in", subjects).execute();
   assert.equal(rows.length, requests.length);
   const stored = Buffer.concat(
     rows.flatMap(({ answer, ...row }) => [Buffer.from(JSON.stringify(row)), answer ?? Buffer.of()]),
@@ -258,20 +263,22 @@ Deno.test("neither a key nor a stored answer can be read in the database or the 
     assert(!elsewhere.includes(secret), secret);
     assert(!elsewhere.includes(Buffer.from(secret).toString("hex")), secret);
   }
-  // What is the same is not seen to be the same.
+  // Equal keys and answers do not look equal.
   for (const column of ["key_hash", "answer"] as const) {
     assert.equal(new Set(rows.map((row) => String(row[column]))).size, rows.length, column);
   }
 });
 
-Deno.test("an answer that is put under another key, or was changed, is not given", async () => {
-  await using server = await startServer();
+Deno.test("Idempotency-Key: stored answer belongs to another key or was changed -> internal_error", async () => {
+  const server = await sharedServer();
   const call = { token: await server.token("alice") };
   const [one, two] = [newKey(), newKey()];
   await sendWithKey(server, "createSocketTicket", call, one);
   await sendWithKey(server, "createSocketTicket", call, two);
-  await sql`update idempotency_keys k set answer = o.answer from idempotency_keys o where o.key_hash <> k.key_hash`
-    .execute(server.db);
+  await sql`
+    update idempotency_keys k set answer = o.answer from idempotency_keys o join users on users.id = o.user_id
+    where k.user_id = o.user_id and o.key_hash <> k.key_hash and subject = ${server.subject("alice")}
+  `.execute(server.db);
   for (const key of [one, two]) {
     assertRefused(await sendWithKey(server, "createSocketTicket", call, key), "internal_error");
   }

@@ -1,12 +1,13 @@
 /**
- * Requests that ask the payment provider after their change is committed. Until that is done the key is still running.
- * tests/long/idempotency_crash_points_test.ts kills a server meanwhile.
+ * Requests that ask the payment provider after their commit. Their keys are in progress until the provider has answered.
+ * tests/long/idempotency_crash_points_test.ts kills a server in that time.
  */
 import assert from "node:assert/strict";
 import type { Booking, BookingCreated, Operations } from "../../generated/contract.ts";
 import { newRoomWithTimeslot } from "../support/builders.ts";
 import type { Call, TestServer } from "../support/server.ts";
-import { newHeldBooking, startWorld, type World } from "../payments/world.ts";
+import type { StripeSession, StripeStandIn } from "../support/stripe_stand_in.ts";
+import { newHeldBooking, sharedWorld, startWorld, type World } from "../payments/world.ts";
 import {
   age,
   assertDone,
@@ -20,10 +21,10 @@ import {
 } from "./keyed_requests.ts";
 
 const sessions = /POST \/v1\/checkout\/sessions$/;
-/** What a request may take for what is done outside of its transaction. */
+/** Limit of the work after the commit of a request. */
 const timeLimit = "15 seconds";
 
-// That answers are as the contract has them is tested elsewhere.
+// Other tests validate answers against the contract.
 const created = ({ text }: Sent): BookingCreated => JSON.parse(text);
 const checkoutOf = ({ text }: Sent): Operations["createCheckout"]["answer"]["body"] => JSON.parse(text);
 
@@ -32,33 +33,37 @@ async function newCall(server: TestServer): Promise<Call> {
   return { token: await server.token("alice"), body: { roomId, timeslotId } };
 }
 
+/** Sessions of a booking at Stripe. */
+function sessionsOf({ sessions }: StripeStandIn, bookingId: number | undefined): StripeSession[] {
+  return [...sessions.values()].filter((session) => session.client_reference_id === String(bookingId));
+}
+
 async function bookingsOf(server: TestServer, { token }: Call): Promise<Booking[]> {
   return (await server.ok("listBookings", { token: token ?? "" })).items;
 }
 
-/** Sends a request whose provider is asked and does not answer before `stripe.release()`. */
-async function sendIntoWait(
+/** Sends a request and waits until Stripe is asked. Stripe answers after `stripe.release()`. */
+async function sendUntilAsked(
   { server, stripe }: World,
   id: "createBooking" | "createCheckout",
   call: Call,
   key: string,
-  kind: "slow" | "drip" = "slow",
 ): Promise<{ first: Promise<Sent> }> {
-  stripe.fault = { kind, on: sessions, times: 1 };
+  stripe.fault = { kind: "slow", on: sessions, times: 1 };
   const asked = stripe.nextRequest(sessions);
   const first = sendWithKey(server, id, call, key);
-  // An answer that comes instead says why.
+  // An early answer gives the reason.
   const early = await Promise.race([asked.then(() => undefined), first]);
   assert(early === undefined, early?.text);
   return { first };
 }
 
-Deno.test("a booking whose provider is being asked is still running, and is then replayed with its checkoutUrl", async () => {
-  await using world = await startWorld();
+Deno.test("createBooking: same key while Stripe is asked -> idempotency_in_progress, then replayed with its checkoutUrl", async () => {
+  const world = await sharedWorld();
   const { server, stripe } = world;
   const [call, key] = [await newCall(server), newKey()];
-  const { first } = await sendIntoWait(world, "createBooking", call, key);
-  // The booking is there for everyone, and its key is not free.
+  const { first } = await sendUntilAsked(world, "createBooking", call, key);
+  // The booking is committed, and its key is in use.
   const [booking] = await bookingsOf(server, call);
   for (let time = 0; time < 3; time++) assertInProgress(await sendWithKey(server, "createBooking", call, key));
   const other = { ...call, body: { ...call.body as object, notes: "another" } };
@@ -67,20 +72,20 @@ Deno.test("a booking whose provider is being asked is still running, and is then
   const done = await first;
   assertDone(done);
   assert.equal(created(done).booking.id, booking?.id);
-  assert.equal(created(done).checkoutUrl, [...stripe.sessions.values()][0]?.url);
+  assert.equal(created(done).checkoutUrl, sessionsOf(stripe, booking?.id)[0]?.url);
   assertReplayed(done, await sendWithKey(server, "createBooking", call, key));
   await age(server.db, timeLimit);
   assertReplayed(done, await sendWithKey(server, "createBooking", call, key));
   assert.equal((await bookingsOf(server, call)).length, 1);
-  assert.equal(stripe.sessions.size, 1);
+  assert.equal(sessionsOf(stripe, booking?.id).length, 1);
 });
 
-Deno.test("a checkout whose provider is being asked is still running, and is then replayed", async () => {
-  await using world = await startWorld();
+Deno.test("createCheckout: same key while Stripe is asked -> idempotency_in_progress, then replayed", async () => {
+  const world = await sharedWorld();
   const { server, stripe } = world;
   const { booking } = await newHeldBooking(world);
   const [call, key] = [{ token: await server.token("alice"), params: { bookingId: booking.id } }, newKey()];
-  const { first } = await sendIntoWait(world, "createCheckout", call, key);
+  const { first } = await sendUntilAsked(world, "createCheckout", call, key);
   for (let time = 0; time < 3; time++) assertInProgress(await sendWithKey(server, "createCheckout", call, key));
   stripe.release();
   const done = await first;
@@ -88,11 +93,11 @@ Deno.test("a checkout whose provider is being asked is still running, and is the
   assertReplayed(done, await sendWithKey(server, "createCheckout", call, key));
   await age(server.db, timeLimit);
   assertReplayed(done, await sendWithKey(server, "createCheckout", call, key));
-  assert.equal(stripe.sessions.size, 2);
+  assert.equal(sessionsOf(stripe, booking.id).length, 2);
 });
 
-Deno.test("a booking whose provider fails is replayed without a checkoutUrl", async () => {
-  await using world = await startWorld();
+Deno.test("createBooking: Stripe fails -> replayed without a checkoutUrl", async () => {
+  const world = await sharedWorld();
   const { server, stripe } = world;
   const [call, key] = [await newCall(server), newKey()];
   stripe.fault = { kind: "close", on: sessions };
@@ -104,8 +109,8 @@ Deno.test("a booking whose provider fails is replayed without a checkoutUrl", as
   assert.equal((await bookingsOf(server, call)).length, 1);
 });
 
-Deno.test("a checkout whose provider fails is not stored, and works when it is sent again with its key", async () => {
-  await using world = await startWorld();
+Deno.test("createCheckout: Stripe fails -> not stored, succeeds when sent again with its key", async () => {
+  const world = await sharedWorld();
   const { server, stripe } = world;
   const { booking } = await newHeldBooking(world);
   const [call, key] = [{ token: await server.token("alice"), params: { bookingId: booking.id } }, newKey()];
@@ -114,7 +119,7 @@ Deno.test("a checkout whose provider fails is not stored, and works when it is s
     const failed = await sendWithKey(server, "createCheckout", call, key);
     assert.equal(failed.status, 503);
     assertRefused(failed, "payment_provider_unavailable");
-    assert.equal(await countKeys(server.db), 0);
+    assert.equal(await countKeys(server.db, server.subject("alice")), 0);
   }
   stripe.fault = undefined;
   const done = await sendWithKey(server, "createCheckout", call, key);
@@ -122,8 +127,8 @@ Deno.test("a checkout whose provider fails is not stored, and works when it is s
   assertReplayed(done, await sendWithKey(server, "createCheckout", call, key));
 });
 
-Deno.test("a checkout that the provider refuses is replayed as the refusal of then", async () => {
-  await using world = await startWorld();
+Deno.test("createCheckout: Stripe refuses -> same refusal is replayed", async () => {
+  const world = await sharedWorld();
   const { server, stripe } = world;
   const { booking } = await newHeldBooking(world);
   const [call, key] = [{ token: await server.token("alice"), params: { bookingId: booking.id } }, newKey()];
@@ -135,11 +140,11 @@ Deno.test("a checkout that the provider refuses is replayed as the refusal of th
   assertReplayed(refused, await sendWithKey(server, "createCheckout", call, key));
 });
 
-Deno.test("an answer that was replayed because its request took too long stays the answer when that ends after all", async () => {
-  await using world = await startWorld();
+Deno.test("createBooking: replayed after the time limit, then the first request ends -> same answer is replayed", async () => {
+  const world = await sharedWorld();
   const { server, stripe } = world;
   const [call, key] = [await newCall(server), newKey()];
-  const { first } = await sendIntoWait(world, "createBooking", call, key);
+  const { first } = await sendUntilAsked(world, "createBooking", call, key);
   await age(server.db, timeLimit);
   const replay = await sendWithKey(server, "createBooking", call, key);
   assert.deepEqual([replay.status, replay.isReplay, created(replay).checkoutUrl], [201, true, null]);
@@ -149,51 +154,56 @@ Deno.test("an answer that was replayed because its request took too long stays t
   assert.equal((await bookingsOf(server, call)).length, 1);
 });
 
-interface Overtaken extends AsyncDisposable {
+interface OvertakenRequests extends AsyncDisposable {
   call: Call;
   key: string;
-  /** Two servers on one database, each with a provider of its own, which is asked by its request. */
-  worlds: [World, World];
-  /** The requests for a checkout, of which the second was sent when the time of the first was over. */
+  bookingId: number;
+  /** The server of the first request. */
+  world: World;
+  /** A server on the same database with an account of its own, for the second request. */
+  other: World;
+  /** Requests for a checkout. The second was sent after the time limit of the first. */
   first: Promise<Sent>;
   second: Promise<Sent>;
 }
 
-async function newOvertaken(kind: "slow" | "drip"): Promise<Overtaken> {
-  await using stack = new AsyncDisposableStack();
-  const world = stack.use(await startWorld());
-  const other = stack.use(await startWorld({ database: { url: world.server.databaseUrl } }));
-  const { booking } = await newHeldBooking(world);
-  const [call, key] = [{ token: await world.server.token("alice"), params: { bookingId: booking.id } }, newKey()];
-  const { first } = await sendIntoWait(world, "createCheckout", call, key, kind);
+async function newOvertakenRequests(): Promise<OvertakenRequests> {
+  const world = await sharedWorld();
+  const other = await startWorld({ database: { url: world.server.databaseUrl } });
+  const { booking: { id: bookingId } } = await newHeldBooking(world);
+  const [call, key] = [{ token: await world.server.token("alice"), params: { bookingId } }, newKey()];
+  const { first } = await sendUntilAsked(world, "createCheckout", call, key);
   await age(world.server.db, timeLimit);
-  const { first: second } = await sendIntoWait(other, "createCheckout", call, key);
-  const whole = stack.move();
-  return { call, key, worlds: [world, other], first, second, [Symbol.asyncDispose]: () => whole.disposeAsync() };
+  const { first: second } = await sendUntilAsked(other, "createCheckout", call, key);
+  const dispose = () => other[Symbol.asyncDispose]();
+  return { call, key, bookingId, world, other, first, second, [Symbol.asyncDispose]: dispose };
 }
 
-Deno.test("a checkout that took too long does not put its answer in the place of the one that was done anew", async () => {
-  await using overtaken = await newOvertaken("slow");
-  const { call, key, worlds: [world, other], first, second } = overtaken;
+Deno.test("createCheckout: first request ends late, after a second with its key started -> answer of the second is replayed", async () => {
+  await using requests = await newOvertakenRequests();
+  const { call, key, bookingId, world, other, first, second } = requests;
   world.stripe.release();
   await first;
   other.stripe.release();
-  const stands = await second;
-  assertDone(stands);
+  const done = await second;
+  assertDone(done);
   const replay = await sendWithKey(other.server, "createCheckout", call, key);
-  assertReplayed(stands, replay);
-  // That of the other is closed.
-  const open = await world.server.db.selectFrom("checkouts").select("reference").where("closed_at", "is", null)
-    .execute();
+  assertReplayed(done, replay);
+  // The checkout of the first is closed.
+  const open = await world.server.db.selectFrom("checkouts").select("reference").where("booking_id", "=", bookingId)
+    .where("closed_at", "is", null).execute();
   assert.deepEqual(open.map(({ reference }) => reference), [checkoutOf(replay).checkoutUrl?.split("/").at(-1)]);
 });
 
-Deno.test("a checkout that took too long and fails does not forget the one that was done anew", async () => {
-  await using overtaken = await newOvertaken("drip");
-  const { call, key, worlds: [, other], first, second } = overtaken;
+Deno.test("createCheckout: first request fails late, after a second with its key started -> answer of the second is replayed", async () => {
+  await using requests = await newOvertakenRequests();
+  const { call, key, world, other, first, second } = requests;
+  // The retry fails as well.
+  world.stripe.fault = { kind: "close", on: sessions };
+  world.stripe.drop();
   assertRefused(await first, "payment_provider_unavailable");
   other.stripe.release();
-  const stands = await second;
-  assertDone(stands);
-  assertReplayed(stands, await sendWithKey(other.server, "createCheckout", call, key));
+  const done = await second;
+  assertDone(done);
+  assertReplayed(done, await sendWithKey(other.server, "createCheckout", call, key));
 });

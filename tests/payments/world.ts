@@ -4,7 +4,14 @@ import { sql } from "kysely";
 import type { Booking, Operations, Room, Timeslot } from "../../generated/contract.ts";
 import type { Webhook } from "../../src/payments/provider.ts";
 import { newRoomWithTimeslot } from "../support/builders.ts";
-import { type Answer, sharedServer, startServer, type TestServer, type TestServerOptions } from "../support/server.ts";
+import {
+  type Answer,
+  type SharedServer,
+  sharedServer,
+  startServer,
+  type TestServer,
+  type TestServerOptions,
+} from "../support/server.ts";
 import { startStripe, type StripePayment, type StripeRequest, type StripeStandIn } from "../support/stripe_stand_in.ts";
 
 /** The start of a world's clock. */
@@ -43,7 +50,7 @@ Deno.test.afterAll(async () => {
  * The world that the tests of a shard share, prepared for one test as `sharedServer` is. Sessions, payments and refunds of
  * earlier tests are still there.
  */
-export async function sharedWorld(): Promise<World> {
+export async function sharedWorld(): Promise<World & { server: SharedServer }> {
   const stripe = await (sharedStripe ??= startStripe());
   stripe.fault = undefined;
   return { server: await sharedServer({ env: stripe.env }), stripe };

@@ -75,6 +75,8 @@ export interface StripeStandIn extends AsyncDisposable {
   nextRequest(on: RegExp): Promise<StripeRequest>;
   /** Answers the requests that `slow` held, as if they had just arrived. */
   release(): void;
+  /** Closes the connections of the requests that `slow` held. */
+  drop(): void;
   /**
    * A person pays an open session. With `delayed` the money arrives later, or never. Stripe itself never takes another amount
    * or currency than the session's.
@@ -115,7 +117,7 @@ export async function startStripe(): Promise<StripeStandIn> {
   const account = new StripeAccount();
   const requests: StripeRequest[] = [];
   const kept = new Map<string, Answer & { request: string }>();
-  const held: (() => void)[] = [];
+  const held: { request: StripeRequest; response: ServerResponse }[] = [];
   const awaited: { on: RegExp; resolve: (request: StripeRequest) => void }[] = [];
 
   function checkHeaders({ method, headers }: StripeRequest): void {
@@ -187,7 +189,7 @@ export async function startStripe(): Promise<StripeStandIn> {
     if (fault === undefined) return send(response, answer(request));
     switch (fault.kind) {
       case "slow":
-        held.push(() => send(response, answer(request)));
+        held.push({ request, response });
         return;
       case "close":
         incoming.socket.destroy();
@@ -268,7 +270,11 @@ export async function startStripe(): Promise<StripeStandIn> {
     },
 
     release() {
-      for (const answerNow of held.splice(0)) answerNow();
+      for (const { request, response } of held.splice(0)) send(response, answer(request));
+    },
+
+    drop() {
+      for (const { response } of held.splice(0)) response.destroy();
     },
 
     pay: (sessionId, options) => account.pay(sessionId, options),
