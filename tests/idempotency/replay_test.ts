@@ -1,11 +1,11 @@
-/** What is sent again with the same key is answered the same, byte for byte, and is not done again. Made from the contract. */
+/** Requests sent again with their key get the same bytes and change nothing. Built from the contract. */
 import assert from "node:assert/strict";
 import { operations } from "../../generated/contract.ts";
 import { contractOperations, exampleOperations, type JsonObject } from "../contract/document.ts";
 import { exampleCall, type Ids, newExampleRows } from "../contract/example_calls.ts";
 import { newApiKey } from "../support/api_keys.ts";
-import { newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
-import { type Call, type OperationId, startServer, type TestServer } from "../support/server.ts";
+import { missingId, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
+import { type Call, type OperationId, sharedServer, startServer, type TestServer } from "../support/server.ts";
 import {
   assertDone,
   assertRefused,
@@ -19,38 +19,17 @@ import {
   sendWithKey,
 } from "./keyed_requests.ts";
 
-/** With a payment provider, so that there is a checkout to create. */
-const startTill = () => startServer({ env: { PAYMENT_PROVIDER: "sandbox" } });
+/** `createCheckout` needs a payment provider. */
+const env = { PAYMENT_PROVIDER: "sandbox" };
 
-Deno.test("every POST and PUT takes an Idempotency-Key, but the provider's webhook, which has events of its own", () => {
+Deno.test("Idempotency-Key: contract -> taken by every POST and PUT but receivePaymentEvent", () => {
   for (const { operationId, method } of contractOperations) {
     const expected = ["POST", "PUT"].includes(method) && operationId !== "receivePaymentEvent";
     assert.equal(operations[operationId].takesIdempotencyKey, expected, operationId);
   }
 });
 
-Deno.test("a request that is sent again with its key gets the same bytes, and changes nothing", async (t) => {
-  await using server = await startTill();
-  for (const operation of keyedOperations) {
-    const id = operation.operationId;
-    await t.step(id, async () => {
-      const call = await exampleOf(server, operation, await newExampleRows(server));
-      const key = newKey();
-      const first = await sendWithKey(server, id, call, key);
-      assertDone(first);
-      assert.equal(first.headers.has("ETag"), operations[id].hasEntityTag);
-      const before = await everything(server.db);
-      for (let time = 0; time < 2; time++) {
-        const again = await sendWithKey(server, id, call, key);
-        assertReplayed(first, again);
-        assert.notEqual(again.headers.get("X-Request-Id"), first.headers.get("X-Request-Id"));
-      }
-      assert.deepEqual(await everything(server.db), before);
-    });
-  }
-});
-
-/** Another valid body for each operation that takes one. */
+/** Another valid body for each operation with a body. */
 const otherBodies: Partial<Record<OperationId, JsonObject>> = {
   createBooking: { notes: "another one" },
   rescheduleBooking: { newTimeslotId: 1 },
@@ -62,7 +41,7 @@ const otherBodies: Partial<Record<OperationId, JsonObject>> = {
   setSandboxClock: { now: "2028-03-09T08:00:00Z" },
 };
 
-/** The same call with something else in it, where there is a body or a path to change; and another operation. */
+/** Calls with another body, path or `If-Match`, and a call of another operation. */
 function otherRequests(id: OperationId, { params, body, ...call }: Call, ids: Ids): [OperationId, Call][] {
   const others: [OperationId, Call][] = [];
   if (body !== undefined) {
@@ -72,7 +51,7 @@ function otherRequests(id: OperationId, { params, body, ...call }: Call, ids: Id
     others.push([id, { ...call, params: params ?? {}, body: { ...body as JsonObject, ...other } }]);
   }
   const [name] = Object.keys(params ?? {});
-  if (name !== undefined) others.push([id, { ...call, params: { [name]: 1_000_000 }, body }]);
+  if (name !== undefined) others.push([id, { ...call, params: { [name]: missingId }, body }]);
   if (operations[id].takesIfMatch) {
     others.push([id, { ...call, params: params ?? {}, body, headers: { "If-Match": "*" } }]);
   }
@@ -84,8 +63,9 @@ function otherRequests(id: OperationId, { params, body, ...call }: Call, ids: Id
   return others;
 }
 
-Deno.test("another body, path, If-Match or operation under a used key is refused, and the answer of then stays", async (t) => {
-  await using server = await startTill();
+Deno.test("keyed operations: key used again -> same answer for the same request, 422 for another, no change", async (t) => {
+  // The test compares all rows.
+  await using server = await startServer({ env });
   for (const operation of keyedOperations) {
     const id = operation.operationId;
     await t.step(id, async () => {
@@ -94,20 +74,28 @@ Deno.test("another body, path, If-Match or operation under a used key is refused
       const key = newKey();
       const first = await sendWithKey(server, id, call, key);
       assertDone(first);
+      assert.equal(first.headers.has("ETag"), operations[id].hasEntityTag);
       const before = await everything(server.db);
+      const assertSame = async () => {
+        const replay = await sendWithKey(server, id, call, key);
+        assertReplayed(first, replay);
+        assert.notEqual(replay.headers.get("X-Request-Id"), first.headers.get("X-Request-Id"));
+      };
+      await assertSame();
+      await assertSame();
       for (const [other, request] of otherRequests(id, call, ids)) {
         const answer = await sendWithKey(server, other, request, key);
         assertRefused(answer, "idempotency_key_reused");
         assert.deepEqual([answer.status, answer.isReplay], [422, false]);
       }
-      assertReplayed(first, await sendWithKey(server, id, call, key));
+      await assertSame();
       assert.deepEqual(await everything(server.db), before);
     });
   }
 });
 
-Deno.test("a key is one's own: the same of another user, or of an API key, is another key", async () => {
-  await using server = await startServer();
+Deno.test("Idempotency-Key: same key of another user or of an API key -> another key", async () => {
+  const server = await sharedServer();
   const [room, key] = [await newRoom(server), newKey()];
   const slots = await newTimeslots(server, room, { date: "2026-03-09" });
   const { key: apiKey } = await newApiKey(server);
@@ -121,13 +109,13 @@ Deno.test("a key is one's own: the same of another user, or of an API key, is an
     assert(first);
     assertReplayed(first, await sendWithKey(server, "createBooking", call, key));
   }
-  // Also a request that is the same to the letter.
+  // The body is the same as well.
   const rival = { token: await server.token("carol"), body: bookings[0]?.body };
   assertRefused(await sendWithKey(server, "createBooking", rival, key), "timeslot_unavailable");
 });
 
-Deno.test("GET and DELETE ignore the header, also a key that is none", async (t) => {
-  await using server = await startServer();
+Deno.test("Idempotency-Key: GET or DELETE, valid or malformed key -> ignored", async (t) => {
+  const server = await sharedServer();
   for (const operation of exampleOperations) {
     const { operationId: id, method } = operation;
     if (method !== "GET" && method !== "DELETE") continue;
@@ -140,23 +128,23 @@ Deno.test("GET and DELETE ignore the header, also a key that is none", async (t)
         : { ...await exampleOf(server, operation, ids), ...example };
       for (const key of ["key", "no key at all", "x".repeat(256)]) {
         const answer = await sendWithKey(server, id, call, key);
-        // What is deleted is not there the second time.
+        // The second DELETE finds nothing.
         assert(answer.status < 400 || method === "DELETE" && key !== "key", answer.text);
         assert(!answer.isReplay);
       }
     });
   }
-  assert.equal(await countKeys(server.db), 0);
+  assert.equal(await countKeys(server.db, server.subject("alice"), server.subject("admin")), 0);
 });
 
-interface Changed {
+interface ChangedCall {
   id: OperationId;
   call: Call;
-  /** What happens after it was done. */
+  /** Changes the resource after the call. */
   change: () => Promise<unknown>;
 }
 
-async function newChanges(server: TestServer): Promise<Changed[]> {
+async function newChanges(server: TestServer): Promise<ChangedCall[]> {
   const { room, timeslot } = await newRoomWithTimeslot(server);
   const [first, second] = await newTimeslots(server, room, { date: "2026-03-10" });
   assert(first && second);
@@ -192,7 +180,8 @@ async function newChanges(server: TestServer): Promise<Changed[]> {
   ];
 }
 
-Deno.test("the answer of then is replayed although things have changed since, and changes nothing now", async () => {
+Deno.test("Idempotency-Key: resource has changed since -> first answer is replayed, no change", async () => {
+  // The test compares all rows.
   await using server = await startServer();
   for (const { id, call, change } of await newChanges(server)) {
     const request = id === "cancelBooking" ? { ...call, params: { bookingId: await lastOfBob(server) } } : call;
@@ -213,15 +202,15 @@ async function lastOfBob(server: TestServer): Promise<number> {
   return last.id;
 }
 
-Deno.test("a change based on an ETag is replayed although the tag is an old one by then", async () => {
-  await using server = await startServer();
+Deno.test("Idempotency-Key: If-Match is outdated after the change -> replayed", async () => {
+  const server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const { id: bookingId } = await newBooking(server, "alice", timeslot);
   const call = { token: await server.token("alice"), params: { bookingId } };
   const tag = (await server.call("getBooking", call)).headers.get("ETag") ?? "";
-  const [based, key] = [{ ...call, headers: { "If-Match": tag } }, newKey()];
-  const first = await sendWithKey(server, "cancelBooking", based, key);
+  const [conditional, key] = [{ ...call, headers: { "If-Match": tag } }, newKey()];
+  const first = await sendWithKey(server, "cancelBooking", conditional, key);
   assertDone(first);
-  assertReplayed(first, await sendWithKey(server, "cancelBooking", based, key));
-  assertRefused(await sendWithKey(server, "cancelBooking", based, newKey()), "precondition_failed");
+  assertReplayed(first, await sendWithKey(server, "cancelBooking", conditional, key));
+  assertRefused(await sendWithKey(server, "cancelBooking", conditional, newKey()), "precondition_failed");
 });

@@ -1,4 +1,4 @@
-/** The same key while its request is still running: one is done, and the others are told so at once. */
+/** Requests with the same key at the same time: one is executed, and the others are answered 409 at once. */
 import assert from "node:assert/strict";
 import type { Kysely, Transaction } from "kysely";
 import type { Booking, Room, Timeslot } from "../../generated/contract.ts";
@@ -8,7 +8,7 @@ import { newExampleRows } from "../contract/example_calls.ts";
 import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
 import { untilWaiting } from "../support/database.ts";
 import { eventually } from "../support/process.ts";
-import { type Call, type OperationId, startServer, type TestServer } from "../support/server.ts";
+import { type Call, type OperationId, sharedServer, startServer, type TestServer } from "../support/server.ts";
 import {
   assertDone,
   assertInProgress,
@@ -27,19 +27,22 @@ interface Pair extends AsyncDisposable {
   slots: Timeslot[];
 }
 
-/** Two servers on one database. */
-async function newPair(): Promise<Pair> {
-  await using stack = new AsyncDisposableStack();
-  const env = { PAYMENT_PROVIDER: "sandbox" };
-  const first = stack.use(await startServer({ pool: 10, env }));
-  const second = stack.use(await startServer({ pool: 10, env, database: { url: first.databaseUrl } }));
-  const room = await newRoom(first);
-  const slots = await newTimeslots(first, room, { date: "2026-03-09", slotDuration: 15 });
-  const whole = stack.move();
-  return { servers: [first, second], room, slots, [Symbol.asyncDispose]: () => whole.disposeAsync() };
+const env = { PAYMENT_PROVIDER: "sandbox" };
+
+async function newRoomAndSlots(server: TestServer): Promise<{ room: Room; slots: Timeslot[] }> {
+  const room = await newRoom(server);
+  return { room, slots: await newTimeslots(server, room, { date: "2026-03-09", slotDuration: 15 }) };
 }
 
-/** Sends a request `count` times at once, by turns to each server. */
+/** The shared server, and another one on its database. */
+async function newPair(): Promise<Pair> {
+  const first = await sharedServer({ env });
+  const second = await startServer({ pool: 10, env, database: { url: first.databaseUrl } });
+  const dispose = () => second[Symbol.asyncDispose]();
+  return { servers: [first, second], ...await newRoomAndSlots(first), [Symbol.asyncDispose]: dispose };
+}
+
+/** Sends a request `count` times at once, half of them to each server. */
 function sendAtOnce(
   { servers }: Pair,
   id: OperationId,
@@ -50,7 +53,7 @@ function sendAtOnce(
   );
 }
 
-/** Fails unless one of the answers is that of the request that was done, and the others replay it or tell to wait. */
+/** Returns the answer of the executed request. Fails unless all others replay it or are `idempotency_in_progress`. */
 function assertDoneOnce(answers: Sent[]): Sent {
   const [done, ...doneAgain] = answers.filter(({ status, isReplay }) => status < 400 && !isReplay);
   assert(done, answers.map(({ text }) => text).join("\n"));
@@ -62,9 +65,9 @@ function assertDoneOnce(answers: Sent[]): Sent {
   return done;
 }
 
-Deno.test("a booking that is sent fifty times at once with one key, to two servers, is made once", async () => {
+Deno.test("createBooking: 50 requests with one key at once to two servers -> one booking", async () => {
   await using pair = await newPair();
-  const { servers: [server], slots } = pair;
+  const { servers: [server], room, slots } = pair;
   const token = await server.token("alice");
   const ids: number[] = [];
   for (const { id: timeslotId, roomId } of slots.slice(0, 8)) {
@@ -74,14 +77,15 @@ Deno.test("a booking that is sent fifty times at once with one key, to two serve
     assertReplayed(done, await sendWithKey(server, "createBooking", call, key));
     ids.push(JSON.parse(done.text).booking.id);
   }
-  const bookings = await server.db.selectFrom("bookings").select("id").orderBy("id").execute();
+  const bookings = await server.db.selectFrom("bookings").select("id").where("room_id", "=", room.id).orderBy("id")
+    .execute();
   assert.deepEqual(bookings.map(({ id }) => id), ids);
   const events = await server.db.selectFrom("booking_events").select("booking_id").where("type", "=", "created")
-    .execute();
+    .where("booking_id", "in", ids).execute();
   assert.equal(events.length, ids.length);
 });
 
-Deno.test("every operation that takes a key is done once when it is sent twenty times at once", async (t) => {
+Deno.test("keyed operations: 20 requests with one key at once -> executed once", async (t) => {
   await using pair = await newPair();
   const { servers: [server] } = pair;
   assert(exampleOperations.length > keyedOperations.length && keyedOperations.length > 0);
@@ -98,8 +102,8 @@ Deno.test("every operation that takes a key is done once when it is sent twenty 
   }
 });
 
-/** Locks rows until it is let go of. */
-async function hold(
+/** Locks rows until `release()`. */
+async function lockRows(
   db: Kysely<Database>,
   lock: (trx: Transaction<Database>) => Promise<unknown>,
 ): Promise<{ release: () => Promise<void> }> {
@@ -118,13 +122,13 @@ async function hold(
   };
 }
 
-interface Held {
+interface BlockedCall {
   id: OperationId;
   call: Call;
   lock: (trx: Transaction<Database>) => Promise<unknown>;
 }
 
-async function newHeldRequests({ servers: [server], room, slots: [booked, free, next] }: Pair): Promise<Held[]> {
+async function newBlockedCalls({ servers: [server], room, slots: [booked, free, next] }: Pair): Promise<BlockedCall[]> {
   assert(booked && free && next);
   const booking: Booking = await newBooking(server, "alice", booked);
   const [token, admin] = [await server.token("alice"), await server.token("admin", "admin")];
@@ -149,17 +153,17 @@ async function newHeldRequests({ servers: [server], room, slots: [booked, free, 
   ];
 }
 
-Deno.test("while a request is in the middle, its key is answered 409 at once by every server, and then replayed", async (t) => {
+Deno.test("Idempotency-Key: same key while its request runs -> idempotency_in_progress at once from each server, then replayed", async (t) => {
   await using pair = await newPair();
   const { servers: [server, other] } = pair;
   await using holder = connect({ url: server.databaseUrl, pool: 1 });
-  for (const { id, call, lock } of await newHeldRequests(pair)) {
+  for (const { id, call, lock } of await newBlockedCalls(pair)) {
     await t.step(id, async () => {
       const key = newKey();
-      const { release } = await hold(holder, lock);
+      const { release } = await lockRows(holder, lock);
       const first = sendWithKey(server, id, call, key);
       await untilWaiting(server.db, 1);
-      // They are answered while the first one still waits.
+      // The first one still waits.
       assertInProgress(await sendWithKey(server, id, call, key));
       assertInProgress(await sendWithKey(other, id, call, key));
       await release();
@@ -171,12 +175,12 @@ Deno.test("while a request is in the middle, its key is answered 409 at once by 
   }
 });
 
-Deno.test("other keys of the same caller, and the same key of other callers, do not wait for one that is running", async () => {
-  await using pair = await newPair();
-  const { servers: [server], slots: [held] } = pair;
+Deno.test("Idempotency-Key: another key or another caller while a request runs -> answered at once", async () => {
+  const server = await sharedServer({ env });
+  const { slots: [held] } = await newRoomAndSlots(server);
   assert(held);
   await using holder = connect({ url: server.databaseUrl, pool: 1 });
-  const { release } = await hold(
+  const { release } = await lockRows(
     holder,
     (trx) => trx.selectFrom("timeslots").select("id").where("id", "=", held.id).forUpdate().execute(),
   );
@@ -190,12 +194,12 @@ Deno.test("other keys of the same caller, and the same key of other callers, do 
   assertDone(await first);
 });
 
-Deno.test("a refusal that was found out behind a rival is replayed by every server", async () => {
+Deno.test("createBooking: refused after it waited for a rival -> refusal is replayed by each server", async () => {
   await using pair = await newPair();
   const { servers: [server, other], slots: [slot] } = pair;
   assert(slot);
   await using holder = connect({ url: server.databaseUrl, pool: 1 });
-  const { release } = await hold(
+  const { release } = await lockRows(
     holder,
     (trx) => trx.selectFrom("timeslots").select("id").where("id", "=", slot.id).forUpdate().execute(),
   );
@@ -213,12 +217,12 @@ Deno.test("a refusal that was found out behind a rival is replayed by every serv
   }
 });
 
-Deno.test("a client that hangs up in the middle finds its booking made once when it asks again", async () => {
-  await using pair = await newPair();
-  const { servers: [server], slots: [slot] } = pair;
+Deno.test("createBooking: client disconnects while it runs -> the same key returns its only booking", async () => {
+  const server = await sharedServer({ env });
+  const { slots: [slot] } = await newRoomAndSlots(server);
   assert(slot);
   await using holder = connect({ url: server.databaseUrl, pool: 1 });
-  const { release } = await hold(
+  const { release } = await lockRows(
     holder,
     (trx) => trx.selectFrom("timeslots").select("id").where("id", "=", slot.id).forUpdate().execute(),
   );
