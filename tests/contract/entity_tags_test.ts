@@ -1,17 +1,28 @@
-/** Entity tags and what may be kept of an answer. Generated from the contract, so that a new operation cannot escape it. */
+/** Entity tags and caching of answers. Generated from the contract, so that it covers new operations. */
 import assert from "node:assert/strict";
 import { operations } from "../../generated/contract.ts";
 import { newRoom } from "../support/builders.ts";
-import { type Answer, type OperationId, startServer, type TestServer } from "../support/server.ts";
+import { type Answer, type OperationId, type SharedServer, sharedServer, type TestServer } from "../support/server.ts";
 import { type ContractOperation, contractOperations, exampleOperations } from "./document.ts";
-import { type ExampleCall, exampleCall, type Ids, newExampleRows, pathOf } from "./example_calls.ts";
+import {
+  contractServer,
+  type ExampleCall,
+  exampleCall,
+  type Ids,
+  newExampleRows,
+  pathOf,
+  tokenFor,
+} from "./example_calls.ts";
 
 const conditional = exampleOperations.filter(({ operationId }) => operations[operationId].isConditional);
-const tagForm = /^"[\x21\x23-\x7e]+"$/;
+const tagPattern = /^"[\x21\x23-\x7e]+"$/;
 
 const accessOf = ({ operationId }: ContractOperation) => operations[operationId].access;
 
-/** The example call, on the day of the example rows. */
+/** A server with few rooms, so that lists have each of them on the first page. */
+const startTagServer = (): Promise<SharedServer> => sharedServer({ group: "entity tags" });
+
+/** Returns the example call, on the day of the example rows. */
 function conditionalCall(operation: ContractOperation, ids: Ids): ExampleCall {
   const call = exampleCall(operation, ids);
   const day = Object.keys(call.query).filter((name) => ["date", "from", "to"].includes(name))
@@ -19,65 +30,59 @@ function conditionalCall(operation: ContractOperation, ids: Ids): ExampleCall {
   return { ...call, query: { ...call.query, ...Object.fromEntries(day) } };
 }
 
-/** A token of who sees the example rows: nobody, alice or an admin. */
-async function tokenFor(server: TestServer, operation: ContractOperation): Promise<{ token?: string }> {
-  const access = accessOf(operation);
-  if (access === "public") return {};
-  return { token: access === "admin" ? await server.token("admin", "admin") : await server.token("alice") };
-}
-
-interface Asked {
+interface Reader {
   operation: ContractOperation;
-  /** Asks, with an `If-None-Match` if one is given. */
-  ask(ifNoneMatch?: string): Promise<Answer>;
+  /** Sends the request, with `If-None-Match` if it is given. */
+  read(ifNoneMatch?: string): Promise<Answer>;
 }
 
-/** Each of the conditional operations, aimed at the example rows. */
-async function askedOf(server: TestServer, ids: Ids): Promise<Asked[]> {
+/** Returns a reader of the example rows for each conditional operation. */
+async function readersOf(server: TestServer, ids: Ids): Promise<Reader[]> {
   return await Promise.all(conditional.map(async (operation) => {
     const call = { ...conditionalCall(operation, ids), ...await tokenFor(server, operation) };
-    const ask = (ifNoneMatch?: string) => {
+    const read = (ifNoneMatch?: string) => {
       const headers: Record<string, string> = ifNoneMatch === undefined ? {} : { "If-None-Match": ifNoneMatch };
       return server.call(operation.operationId, { ...call, headers });
     };
-    return { operation, ask };
+    return { operation, read };
   }));
 }
 
-function tagOf({ status, headers }: Answer, what: string): string {
-  assert(status < 300, `${what} answered ${status}`);
+function tagOf({ status, headers }: Answer, source: string): string {
+  assert(status < 300, `${source} answered ${status}`);
   const tag = headers.get("ETag") ?? "";
-  assert.match(tag, tagForm, what);
+  assert.match(tag, tagPattern, source);
   return tag;
 }
 
-/** What the contract says may be kept of an operation's answer. */
-const kept = (operation: ContractOperation) => accessOf(operation) === "public" ? "no-cache" : "private, no-cache";
+/** Cache-Control of an operation's answer. */
+const cacheControlOf = (operation: ContractOperation) =>
+  accessOf(operation) === "public" ? "no-cache" : "private, no-cache";
 
-Deno.test("the contract has entity tags for rooms, free timeslots and bookings", () => {
+Deno.test("entity tags: operations of the contract with one -> rooms, free timeslots and bookings", () => {
   const tagged = Object.values(operations).filter(({ hasEntityTag }) => hasEntityTag).map(({ id }) => id);
-  const read = [
+  const reads = [
     ...["listRooms", "listAvailableRooms", "getRoom", "listFreeTimeslots"],
     ...["listBookings", "getBooking", "listAllBookings"],
   ];
-  assert.deepEqual(conditional.map(({ operationId }) => operationId), read);
-  assert.deepEqual(tagged.sort(), [...read, "createRoom", "updateRoom", "updateBookingStatus"].sort());
+  assert.deepEqual(conditional.map(({ operationId }) => operationId), reads);
+  assert.deepEqual(tagged.sort(), [...reads, "createRoom", "updateRoom", "updateBookingStatus"].sort());
 });
 
-Deno.test("who has what is answered already gets a 304 without a body, and with the headers of the 200", async (t) => {
-  await using server = await startServer();
-  for (const { operation, ask } of await askedOf(server, await newExampleRows(server))) {
+Deno.test("entity tags: If-None-Match of the current answer -> 304 without a body, with the headers of the 200", async (t) => {
+  await using server = await startTagServer();
+  for (const { operation, read } of await readersOf(server, await newExampleRows(server))) {
     await t.step(operation.operationId, async () => {
-      const first = await ask();
+      const first = await read();
       const tag = tagOf(first, operation.operationId);
-      assert.equal(first.headers.get("Cache-Control"), kept(operation));
+      assert.equal(first.headers.get("Cache-Control"), cacheControlOf(operation));
       const known = [tag, `W/${tag}`, `"another", ${tag}`, `${tag},"another"`, `"another" , W/${tag}`, "*", " * "];
       for (const ifNoneMatch of known) {
         // `call` fails when a 304 has a body.
-        const { status, headers } = await ask(ifNoneMatch);
+        const { status, headers } = await read(ifNoneMatch);
         assert.equal(status, 304, ifNoneMatch);
         assert.equal(headers.get("ETag"), tag);
-        assert.equal(headers.get("Cache-Control"), kept(operation));
+        assert.equal(headers.get("Cache-Control"), cacheControlOf(operation));
         assert((headers.get("X-Request-Id") ?? "").length > 0);
         assert.equal(headers.get("Content-Type"), null);
       }
@@ -91,7 +96,7 @@ Deno.test("who has what is answered already gets a 304 without a body, and with 
         '"*"',
       ];
       for (const ifNoneMatch of unknown) {
-        const { status, body, headers } = await ask(ifNoneMatch);
+        const { status, body, headers } = await read(ifNoneMatch);
         assert.equal(status, 200, ifNoneMatch);
         assert.deepEqual(body, first.body);
         assert.equal(headers.get("ETag"), tag);
@@ -100,11 +105,11 @@ Deno.test("who has what is answered already gets a 304 without a body, and with 
   }
 });
 
-Deno.test("HEAD answers 200 and 304 with the entity tag of GET", async () => {
-  await using server = await startServer();
+Deno.test("entity tags: HEAD -> 200 and 304 with the tag of GET", async () => {
+  await using server = await startTagServer();
   const ids = await newExampleRows(server);
-  for (const { operation, ask } of await askedOf(server, ids)) {
-    const tag = tagOf(await ask(), operation.operationId);
+  for (const { operation, read } of await readersOf(server, ids)) {
+    const tag = tagOf(await read(), operation.operationId);
     const { token } = await tokenFor(server, operation);
     const url = `${server.url}${pathOf(operation, conditionalCall(operation, ids))}`;
     for (const [ifNoneMatch, expected] of [[tag, 304], ["*", 304], ['"another"', 200]] as const) {
@@ -114,7 +119,7 @@ Deno.test("HEAD answers 200 and 304 with the entity tag of GET", async () => {
       assert.equal(await response.text(), "");
       const { status } = response;
       const [etag, cacheControl] = [response.headers.get("ETag"), response.headers.get("Cache-Control")];
-      assert.deepEqual([status, etag, cacheControl], [expected, tag, kept(operation)], operation.operationId);
+      assert.deepEqual([status, etag, cacheControl], [expected, tag, cacheControlOf(operation)], operation.operationId);
     }
   }
 });
@@ -132,7 +137,7 @@ const cancelBooking: Change = async (server, { bookingId }) => {
   return await server.ok("cancelBooking", { token: await server.token("alice"), params: { bookingId } });
 };
 
-/** What changes an answer, for each of the conditional operations. */
+/** Changes that alter an answer, for each conditional operation. */
 const shown: Partial<Record<OperationId, Record<string, Change>>> = {
   listRooms: { "a room is renamed": renameRoom, "a room is made": (server) => newRoom(server) },
   listAvailableRooms: {
@@ -148,10 +153,10 @@ const shown: Partial<Record<OperationId, Record<string, Change>>> = {
   },
   listBookings: { "a room is renamed": renameRoom, "one is cancelled": cancelBooking },
   getBooking: { "its room is renamed": renameRoom, "it is cancelled": cancelBooking },
-  listAllBookings: { "one is cancelled": cancelBooking, "somebody books": bookFreeTimeslot },
+  listAllBookings: { "one is cancelled": cancelBooking, "a timeslot is booked": bookFreeTimeslot },
 };
 
-/** What none of them shows of the example rows. */
+/** A change that alters none of these answers. */
 const hidden: Change = async (server) => {
   await server.ok("createApiKey", {
     token: await server.token("admin", "admin"),
@@ -162,39 +167,39 @@ const hidden: Change = async (server) => {
 for (const operation of conditional) {
   const id = operation.operationId;
   const changes = Object.entries(shown[id] ?? {});
-  Deno.test(`${id} answers 200 with another tag after a change of what it shows, and 304 after another change`, async (t) => {
-    assert(changes.length > 0, `what does ${id} show?`);
-    await using server = await startServer();
+  Deno.test(`${id}: change of its answer -> 200 with another tag, any other change -> 304`, async (t) => {
+    assert(changes.length > 0, `no change is listed for ${id}`);
+    await using server = await startTagServer();
     for (const [name, change] of changes) {
       await t.step(name, async () => {
         const ids = await newExampleRows(server);
-        const asked = (await askedOf(server, ids)).find((each) => each.operation === operation);
-        assert(asked !== undefined);
-        const before = await asked.ask();
+        const reader = (await readersOf(server, ids)).find((each) => each.operation === operation);
+        assert(reader !== undefined);
+        const before = await reader.read();
         const tag = tagOf(before, id);
         await hidden(server, ids);
-        assert.equal((await asked.ask(tag)).status, 304);
+        assert.equal((await reader.read(tag)).status, 304);
         await change(server, ids);
-        const after = await asked.ask(tag);
+        const after = await reader.read(tag);
         assert.equal(after.status, 200);
         assert.notDeepEqual(after.body, before.body);
         const newTag = tagOf(after, id);
         assert.notEqual(newTag, tag);
-        assert.equal((await asked.ask(newTag)).status, 304);
+        assert.equal((await reader.read(newTag)).status, 304);
       });
     }
   });
 }
 
-/** Where what a change has answered is read afterwards. */
-const readers: Partial<Record<OperationId, { id: OperationId; param: string }>> = {
+/** Operations that read the answer of a change again. */
+const rereads: Partial<Record<OperationId, { id: OperationId; param: string }>> = {
   createRoom: { id: "getRoom", param: "roomId" },
   updateRoom: { id: "getRoom", param: "roomId" },
   updateBookingStatus: { id: "getBooking", param: "bookingId" },
 };
 
-Deno.test("a change that answers a tag answers the one of the GET afterwards", async (t) => {
-  await using server = await startServer();
+Deno.test("entity tags: change with a tag in its answer -> the tag of the next GET", async (t) => {
+  await using server = await startTagServer();
   const token = await server.token("admin", "admin");
   const changes = exampleOperations.filter(({ operationId: id }) =>
     operations[id].hasEntityTag && !operations[id].isConditional
@@ -205,9 +210,9 @@ Deno.test("a change that answers a tag answers the one of the GET afterwards", a
       const changed = await server.call(operation.operationId, { ...call, token });
       const tag = tagOf(changed, operation.operationId);
       assert.equal(changed.headers.get("Cache-Control"), "private, no-cache");
-      const reader = readers[operation.operationId];
-      assert(reader !== undefined, `where is what ${operation.operationId} changes read?`);
-      // All of them answer what they have changed, with its id.
+      const reader = rereads[operation.operationId];
+      assert(reader !== undefined, `no operation is listed that reads the answer of ${operation.operationId}`);
+      // The answer of each change has the id.
       const { id } = changed.body as { id: number };
       const request = { token, params: { [reader.param]: id } };
       assert.equal(tagOf(await server.call(reader.id, request), reader.id), tag);
@@ -216,15 +221,15 @@ Deno.test("a change that answers a tag answers the one of the GET afterwards", a
   }
 });
 
-Deno.test("what has no entity tag may not be stored, nor may a refusal", async () => {
-  await using server = await startServer();
+Deno.test("caching: answer without an entity tag, or a problem -> no-store", async () => {
+  await using server = await contractServer();
   for (const operation of exampleOperations) {
     const id = operation.operationId;
     const call = exampleCall(operation, await newExampleRows(server));
     const answer = await server.call(id, { ...call, ...await tokenFor(server, operation) });
-    const mayBeKept = operations[id].hasEntityTag && answer.status < 400;
-    assert.equal(answer.headers.get("Cache-Control"), mayBeKept ? kept(operation) : "no-store", id);
-    assert.equal(answer.headers.has("ETag"), mayBeKept, id);
+    const isTagged = operations[id].hasEntityTag && answer.status < 400;
+    assert.equal(answer.headers.get("Cache-Control"), isTagged ? cacheControlOf(operation) : "no-store", id);
+    assert.equal(answer.headers.has("ETag"), isTagged, id);
   }
   for (const { operationId: id } of contractOperations) {
     const { status, headers } = await server.call(id, { query: { nonsense: 1 }, params: { roomId: "x" } });
@@ -239,14 +244,14 @@ Deno.test("what has no entity tag may not be stored, nor may a refusal", async (
   }
 });
 
-Deno.test("If-None-Match opens nothing: no token, a wrong role, another user's or nothing at all stay refused", async () => {
-  await using server = await startServer();
+Deno.test("entity tags: If-None-Match by a caller who may not read, or of a missing row -> 401, 403 or 404", async () => {
+  await using server = await contractServer();
   const ids = await newExampleRows(server);
   const mallory = await server.token("mallory");
-  for (const { operation, ask } of await askedOf(server, ids)) {
+  for (const { operation, read } of await readersOf(server, ids)) {
     const id = operation.operationId;
     const call = conditionalCall(operation, ids);
-    for (const ifNoneMatch of ["*", tagOf(await ask(), id)]) {
+    for (const ifNoneMatch of ["*", tagOf(await read(), id)]) {
       const request = { ...call, headers: { "If-None-Match": ifNoneMatch } };
       if (accessOf(operation) !== "public") {
         await server.refused("token_missing", id, request);
@@ -256,8 +261,8 @@ Deno.test("If-None-Match opens nothing: no token, a wrong role, another user's o
       const names = Object.keys(call.params);
       if (names.includes("bookingId")) await server.refused("not_booking_owner", id, { ...request, token: mallory });
       if (names.length === 0) continue;
-      const nothing = { ...request, params: Object.fromEntries(names.map((name) => [name, Number.MAX_SAFE_INTEGER])) };
-      const { status } = await server.call(id, { ...nothing, ...await tokenFor(server, operation) });
+      const missing = { ...request, params: Object.fromEntries(names.map((name) => [name, Number.MAX_SAFE_INTEGER])) };
+      const { status } = await server.call(id, { ...missing, ...await tokenFor(server, operation) });
       assert.equal(status, 404, id);
     }
   }
