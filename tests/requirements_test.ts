@@ -1,9 +1,9 @@
-/** The eight cases of the requirements, as written there. */
+/** The eight cases of the requirements. */
 import assert from "node:assert/strict";
 import { newBooking, newRoom, newRoomWithTimeslot } from "./support/builders.ts";
-import { startServer } from "./support/server.ts";
+import { sharedServer, startServer } from "./support/server.ts";
 
-Deno.test("listing rooms answers items and total", async () => {
+Deno.test("listRooms: one room -> items and total", async () => {
   await using server = await startServer();
   await newRoom(server);
   const body = await server.ok("listRooms");
@@ -11,15 +11,15 @@ Deno.test("listing rooms answers items and total", async () => {
   assert.equal(body.total, 1);
 });
 
-Deno.test("timeslots of tomorrow can be listed", async () => {
-  await using server = await startServer();
+Deno.test("listFreeTimeslots: date of tomorrow -> timeslots", async () => {
+  await using server = await sharedServer();
   const { id: roomId } = await newRoom(server);
   const body = await server.ok("listFreeTimeslots", { params: { roomId }, query: { date: "2026-03-03" } });
   assert("timeslots" in body);
 });
 
-Deno.test("an authenticated user creates a pending booking", async () => {
-  await using server = await startServer();
+Deno.test("createBooking: token of a user -> 201, booking is pending", async () => {
+  await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server);
   const body = { timeslotId: timeslot.id, roomId: room.id, notes: "Test booking" };
   const answer = await server.call("createBooking", { token: await server.token("alice"), body });
@@ -28,37 +28,37 @@ Deno.test("an authenticated user creates a pending booking", async () => {
   assert.equal(booking.status, "pending");
 });
 
-Deno.test("creating a booking without a token answers 401", async () => {
-  await using server = await startServer();
+Deno.test("createBooking: no token -> 401", async () => {
+  await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server);
   const answer = await server.call("createBooking", { body: { timeslotId: timeslot.id, roomId: room.id } });
   assert.equal(answer.status, 401);
 });
 
-Deno.test("a user cancels their own booking", async () => {
-  await using server = await startServer();
+Deno.test("cancelBooking: own booking -> cancelled", async () => {
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const { id: bookingId } = await newBooking(server, "alice", timeslot);
   const { booking } = await server.ok("cancelBooking", { token: await server.token("alice"), params: { bookingId } });
   assert.equal(booking.status, "cancelled");
 });
 
-Deno.test("a user cannot cancel another user's booking", async () => {
-  await using server = await startServer();
+Deno.test("cancelBooking: booking of another user -> 403", async () => {
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const { id: bookingId } = await newBooking(server, "bob", timeslot);
   const answer = await server.call("cancelBooking", { token: await server.token("alice"), params: { bookingId } });
   assert.equal(answer.status, 403);
 });
 
-Deno.test("an admin lists all bookings", async () => {
-  await using server = await startServer();
+Deno.test("listAllBookings: token of an admin -> items", async () => {
+  await using server = await sharedServer();
   const body = await server.ok("listAllBookings", { token: await server.token("admin", "admin") });
   assert("items" in body);
 });
 
-Deno.test("an admin generates timeslots from tomorrow to next week", async () => {
-  await using server = await startServer();
+Deno.test("generateTimeslots: tomorrow to next week, token of an admin -> 201 with a count", async () => {
+  await using server = await sharedServer();
   const { id: roomId } = await newRoom(server);
   const answer = await server.call("generateTimeslots", {
     token: await server.token("admin", "admin"),

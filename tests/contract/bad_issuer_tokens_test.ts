@@ -1,4 +1,4 @@
-/** Bad tokens where an issuer publishes the keys (`AUTH_JWKS_URL`), which everybody can read. */
+/** Bad tokens for a server with the published keys of an issuer (`AUTH_JWKS_URL`). Attackers can read these keys. */
 import assert from "node:assert/strict";
 import { exportJWK, exportSPKI, generateKeyPair, importJWK, type JWTHeaderParameters, SignJWT } from "jose";
 import pLimit from "p-limit";
@@ -9,7 +9,7 @@ import { assertAll, assertNothingChanges, assertUnauthorized } from "./refusals.
 
 const limit = pLimit(8);
 
-Deno.test("with an issuer's keys no token passes but one signed with the key, and in the way, that it names", async () => {
+Deno.test("issuer: token not signed with the key and algorithm that it names -> 401 token_invalid", async () => {
   const [rsa, ec, ed, own] = await Promise.all([
     generateKeyPair("RS256", { extractable: true }),
     generateKeyPair("ES256", { extractable: true }),
@@ -21,9 +21,9 @@ Deno.test("with an issuer's keys no token passes but one signed with the key, an
     { ...await exportJWK(ec.publicKey), alg: "ES256", kid: "ec", use: "sig" },
     { ...await exportJWK(ed.publicKey), alg: "EdDSA", kid: "ed", use: "sig" },
   ];
-  let fetched = 0;
+  let keyRequests = 0;
   await using issuer = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => {
-    fetched++;
+    keyRequests++;
     return Response.json({ keys });
   });
   const env = { AUTH_JWT_SECRET: "", AUTH_JWKS_URL: `http://127.0.0.1:${issuer.addr.port}/keys` };
@@ -42,7 +42,7 @@ Deno.test("with an issuer's keys no token passes but one signed with the key, an
   const pem = await exportSPKI(rsa.publicKey);
   const der = Uint8Array.fromBase64(pem.replaceAll(/-----.*-----|\s/g, ""));
   const modulus = Uint8Array.fromBase64(keys[0]?.n ?? "", { alphabet: "base64url" });
-  /** What everybody can read, taken for a secret. */
+  /** Public texts that the server must not use as a secret. */
   const published: [string, string | Uint8Array<ArrayBuffer>][] = [
     ["PEM", pem],
     ["PEM with a line end", `${pem}\n`],
@@ -85,7 +85,7 @@ Deno.test("with an issuer's keys no token passes but one signed with the key, an
     }
   }
   for (const [name, [kid]] of Object.entries(kidTricks)) {
-    // A `kid` is a text, which some of these are not.
+    // Some of these are not text, which the type requires.
     bad[`a kid that is ${name}`] = await sign(own.privateKey, { alg: "RS256", kid: kid as string });
   }
   await assertNothingChanges(server, () =>
@@ -99,5 +99,5 @@ Deno.test("with an issuer's keys no token passes but one signed with the key, an
       ),
     ));
   for (const token of Object.values(good)) await server.ok("getMe", { token });
-  assert(fetched <= 2, `ids that it does not have made us ask the issuer ${fetched} times`);
+  assert(keyRequests <= 2, `unknown key ids caused ${keyRequests} requests to the issuer`);
 });

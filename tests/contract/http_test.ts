@@ -1,20 +1,20 @@
-/** What holds for every request, whichever operation it reaches: routes, methods, request ids, failures and the log. */
+/** Routes, methods, request ids, failures and the log, for every request. */
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import { Problem } from "../../generated/contract.ts";
-import { newRoomWithTimeslot } from "../support/builders.ts";
-import { type Call, startServer, type TestServer } from "../support/server.ts";
+import { missingId, newRoomWithTimeslot } from "../support/builders.ts";
+import { type Call, sharedServer, startServer, type TestServer } from "../support/server.ts";
 import { contractOperations, httpOperations } from "./document.ts";
-import { exampleCall, newExampleRows, pathOf } from "./example_calls.ts";
+import { contractServer, exampleCall, newExampleRows, pathOf } from "./example_calls.ts";
 
-/** Served beside the contract's operations. */
+/** Routes beside the operations of the contract. */
 const docs = ["/", "/docs", "/docs/scalar.js", "/openapi.yaml", "/openapi.json"];
 const contractPaths = [...new Set(contractOperations.map((operation) => operation.path))];
 
-/** The path with a number in the place of each parameter. */
+/** Replaces each parameter of a path with a number. */
 const concrete = (path: string): string => path.replaceAll(/\{\w+\}/g, "1");
 
-/** The methods that the contract gives to a concrete path. HEAD comes with GET. */
+/** Returns the methods of a concrete path. GET includes HEAD. */
 function methodsAt(path: string): string[] {
   if (docs.includes(path)) return ["GET", "HEAD"];
   const methods = contractOperations
@@ -31,14 +31,14 @@ async function problemOf(response: Response): Promise<Problem> {
   return problem;
 }
 
-/** The log's entries of one request. */
+/** Returns the log entries of one request. */
 function logOf({ logged }: TestServer, requestId: string | null): Record<string, unknown>[] {
-  return logged.map((line): Record<string, unknown> => JSON.parse(line))
+  return logged.map((entry): Record<string, unknown> => JSON.parse(entry))
     .filter((entry) => entry.requestId === requestId);
 }
 
-Deno.test("an unknown path answers 404 route_not_found", async () => {
-  await using server = await startServer();
+Deno.test("routes: unknown path -> 404 route_not_found", async () => {
+  await using server = await sharedServer();
   const paths = [
     "/nowhere",
     "/api/v1",
@@ -58,16 +58,16 @@ Deno.test("an unknown path answers 404 route_not_found", async () => {
   }
 });
 
-Deno.test("a path that is only like one of ours answers 404", async () => {
-  await using server = await startServer();
+Deno.test("routes: path similar to a known one -> 404 route_not_found", async () => {
+  await using server = await sharedServer();
   for (const path of ["/openapiXyaml", "/docs/scalarXjs", "/healthz/", "//healthz", "/api/v1/bookings/rooms/1/"]) {
     const { code } = await problemOf(await fetch(server.url + path));
     assert.equal(code, "route_not_found", path);
   }
 });
 
-Deno.test("a method that a path does not have answers 405 and Allow names those that it has", async () => {
-  await using server = await startServer();
+Deno.test("routes: method that a path does not have -> 405, Allow has its methods", async () => {
+  await using server = await sharedServer();
   for (const path of [...contractPaths.map(concrete), ...docs]) {
     const allowed = methodsAt(path);
     for (const method of ["GET", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"]) {
@@ -80,8 +80,8 @@ Deno.test("a method that a path does not have answers 405 and Allow names those 
   }
 });
 
-Deno.test("HEAD answers as GET does, without the body", async () => {
-  await using server = await startServer();
+Deno.test("routes: HEAD -> status and type of GET, no body", async () => {
+  await using server = await contractServer();
   const ids = await newExampleRows(server);
   const token = await server.token("admin", "admin");
   const targets = httpOperations.filter((operation) => operation.method === "GET").map((operation) => {
@@ -102,18 +102,18 @@ Deno.test("HEAD answers as GET does, without the body", async () => {
   assert.equal(refused.status, 401);
 });
 
-Deno.test("a request id is taken over when it is sane, else made, and is in the header, the problem and the log", async (t) => {
-  await using server = await startServer();
-  const sane = ["a", "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11", "trace_id=42", "x".repeat(255)];
-  const insane = [undefined, "", "two words", "<script>", '"', "a\tb", "x".repeat(256), "caf\u00e9"];
+Deno.test("request id: valid -> kept, missing or invalid -> a new one, in header, problem and log", async (t) => {
+  await using server = await sharedServer();
+  const valid = ["a", "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11", "trace_id=42", "x".repeat(255)];
+  const invalid = [undefined, "", "two words", "<script>", '"', "a\tb", "x".repeat(256), "caf\u00e9"];
   const made: string[] = [];
-  for (const given of [...sane, ...insane]) {
-    await t.step(`${given?.slice(0, 40)}`, async () => {
-      const headers: Record<string, string> = given === undefined ? {} : { "X-Request-Id": given };
+  for (const sent of [...valid, ...invalid]) {
+    await t.step(`${sent?.slice(0, 40)}`, async () => {
+      const headers: Record<string, string> = sent === undefined ? {} : { "X-Request-Id": sent };
       const response = await fetch(`${server.url}/nowhere`, { headers });
       const { requestId } = await problemOf(response);
-      if (given !== undefined && sane.includes(given)) {
-        assert.equal(requestId, given);
+      if (sent !== undefined && valid.includes(sent)) {
+        assert.equal(requestId, sent);
       } else {
         assert.match(requestId, /^[0-9a-f-]{36}$/);
         made.push(requestId);
@@ -121,10 +121,10 @@ Deno.test("a request id is taken over when it is sane, else made, and is in the 
       assert.equal(logOf(server, requestId).length, 1);
     });
   }
-  assert.equal(new Set(made).size, insane.length);
+  assert.equal(new Set(made).size, invalid.length);
 });
 
-Deno.test("a failure answers 500 without a word about it, and is in the log with the request's id", async (t) => {
+Deno.test("failures: answer that breaks the contract, statement that fails -> 500 without details, logged with the request id", async (t) => {
   await using server = await startServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const secret = "a note that nobody else may read";
@@ -162,8 +162,8 @@ Deno.test("a failure answers 500 without a word about it, and is in the log with
   });
 });
 
-Deno.test("each request is one line in the log, with nothing that is the caller's own business", async () => {
-  await using server = await startServer();
+Deno.test("log: any request -> one entry, without tokens, notes or paths", async () => {
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const secret = "a note that nobody else may read";
   const token = await server.token("alice");
@@ -178,7 +178,7 @@ Deno.test("each request is one line in the log, with nothing that is the caller'
   const create = (call: Call) => server.call("createBooking", { token, body, ...call });
   const cases: [() => Promise<{ headers: Headers }>, Record<string, unknown>][] = [
     [() => server.call("listRooms"), { method: "GET", route: rooms, status: 200 }],
-    [() => get(`${rooms}/99?${token}`), { method: "GET", route: `${rooms}/{roomId}`, status: 400 }],
+    [() => get(`${rooms}/${missingId}?${token}`), { method: "GET", route: `${rooms}/{roomId}`, status: 400 }],
     [() => create({}), { ...post, status: 201, userId }],
     [() => create({ body: { ...body, [secret]: 1 } }), { ...post, status: 400, userId }],
     [() => create({ body: `{"notes":"${secret}` }), { ...post, status: 400, userId }],

@@ -28,19 +28,19 @@ function sign(
   return new SignJWT(claims).setProtectedHeader({ alg, ...(kid === undefined ? {} : { kid }) }).sign(privateKey);
 }
 
-/** A token signed as with a shared secret, `secret`. */
+/** Signs a token with a shared secret. */
 function signWithSecret(secret: string, kid: string): Promise<string> {
   return sign(good, { alg: "HS256", kid, privateKey: new TextEncoder().encode(secret) });
 }
 
-/** An issuer that answers what `reply` says, and the configuration that trusts it. */
+/** Starts an issuer that answers with `reply`. Returns it with the configuration of a server that trusts it. */
 function startIssuer(reply: () => Response): { env: Record<string, string>; stop(): Promise<void> } {
   const http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, reply);
   const env = { AUTH_JWT_SECRET: "", AUTH_JWKS_URL: `http://127.0.0.1:${http.addr.port}/jwks.json` };
   return { env, stop: () => http.shutdown() };
 }
 
-Deno.test("a token signed with a published key of the issuer is accepted, any other is refused", async (t) => {
+Deno.test("issuer: token signed with a published key -> accepted, any other token -> 401", async (t) => {
   const [rsa, ec] = [await newKey("RS256", "rsa"), await newKey("ES256", "ec")];
   const keys = [await published(rsa), await published(ec)];
   const issuer = startIssuer(() => Response.json({ keys }));
@@ -66,14 +66,14 @@ Deno.test("a token signed with a published key of the issuer is accepted, any ot
     "a known key and no exp": await sign({ sub: good.sub }, rsa),
   };
   for (const [name, token] of Object.entries(refused)) {
-    await t.step(`token_invalid for ${name}`, async () => {
+    await t.step(`${name}: token_invalid`, async () => {
       await server.refused("token_invalid", "getMe", { token });
     });
   }
   await issuer.stop();
 });
 
-Deno.test("a token whose issuer cannot be asked for its keys is answered 503 service_unavailable", async (t) => {
+Deno.test("issuer: keys cannot be fetched -> 503 service_unavailable with Retry-After", async (t) => {
   const key = await newKey("RS256", "rsa");
   const token = await sign(good, key);
   let reply = () => new Response("no", { status: 500 });
@@ -85,16 +85,16 @@ Deno.test("a token whose issuer cannot be asked for its keys is answered 503 ser
     assert(Number(headers.get("Retry-After")) > 0);
   };
 
-  await t.step("it fails", assertUnavailable);
+  await t.step("answers 500", assertUnavailable);
   reply = () => new Response("<html>", { headers: { "Content-Type": "text/html" } });
-  await t.step("it answers something else", assertUnavailable);
+  await t.step("answers HTML", assertUnavailable);
   reply = () => Response.json({ keys: "none" });
-  await t.step("it answers no key set", assertUnavailable);
+  await t.step("answers no key set", assertUnavailable);
   await issuer.stop();
-  await t.step("it is down", assertUnavailable);
+  await t.step("is down", assertUnavailable);
 });
 
-Deno.test("an issuer that goes down or comes back is noticed without a restart", async () => {
+Deno.test("issuer: first down, then up, then down -> 503, then known and new tokens accepted", async () => {
   const key = await newKey("RS256", "rsa");
   const keys = [await published(key)];
   let reply = () => new Response("no", { status: 503 });
@@ -105,6 +105,6 @@ Deno.test("an issuer that goes down or comes back is noticed without a restart",
   reply = () => Response.json({ keys });
   await server.ok("getMe", { token: await sign(good, key) });
   await issuer.stop();
-  // The keys that were fetched still serve for tokens never seen before.
+  // The fetched keys also verify tokens that the server has not seen.
   await server.ok("getMe", { token: await sign({ ...good, sub: "bob" }, key) });
 });
