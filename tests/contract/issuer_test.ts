@@ -17,6 +17,10 @@ async function newKey(alg: string, kid: string): Promise<IssuerKey> {
   return { alg, kid, ...await generateKeyPair(alg, { extractable: true }) };
 }
 
+let rsaKey: Promise<IssuerKey> | undefined;
+/** The RSA key of the tests. Generating one takes long. */
+const sharedRsaKey = (): Promise<IssuerKey> => rsaKey ??= newKey("RS256", "rsa");
+
 async function published({ alg, kid, publicKey }: IssuerKey): Promise<Record<string, unknown>> {
   return { ...await exportJWK(publicKey), alg, kid, use: "sig" };
 }
@@ -41,7 +45,7 @@ function startIssuer(reply: () => Response): { env: Record<string, string>; stop
 }
 
 Deno.test("issuer: token signed with a published key -> accepted, any other token -> 401", async (t) => {
-  const [rsa, ec] = [await newKey("RS256", "rsa"), await newKey("ES256", "ec")];
+  const [rsa, ec] = [await sharedRsaKey(), await newKey("ES256", "ec")];
   const keys = [await published(rsa), await published(ec)];
   const issuer = startIssuer(() => Response.json({ keys }));
   await using server = await startServer({ env: issuer.env });
@@ -74,7 +78,7 @@ Deno.test("issuer: token signed with a published key -> accepted, any other toke
 });
 
 Deno.test("issuer: keys cannot be fetched -> 503 service_unavailable with Retry-After", async (t) => {
-  const key = await newKey("RS256", "rsa");
+  const key = await sharedRsaKey();
   const token = await sign(good, key);
   let reply = () => new Response("no", { status: 500 });
   const issuer = startIssuer(() => reply());
@@ -95,7 +99,7 @@ Deno.test("issuer: keys cannot be fetched -> 503 service_unavailable with Retry-
 });
 
 Deno.test("issuer: first down, then up, then down -> 503, then known and new tokens accepted", async () => {
-  const key = await newKey("RS256", "rsa");
+  const key = await sharedRsaKey();
   const keys = [await published(key)];
   let reply = () => new Response("no", { status: 503 });
   const issuer = startIssuer(() => reply());

@@ -1,4 +1,4 @@
-/** What callers see while the database cannot be reached, and that the server recovers when it can. */
+/** Outages of the database: answers during one, and recovery after it. */
 import assert from "node:assert/strict";
 import { type AddressInfo, connect as connectTo, createServer, type Socket } from "node:net";
 import { operations, Problem } from "../../generated/contract.ts";
@@ -10,18 +10,18 @@ import { isSandboxPayments } from "../../src/payments/sandbox.ts";
 import { createLog } from "../../src/log.ts";
 import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
 import { eventually } from "../support/process.ts";
-import { startServer } from "../support/server.ts";
-import { newDatabase, nowhere } from "../support/database.ts";
+import { sharedServer } from "../support/server.ts";
+import { nowhere } from "../support/database.ts";
 import { contractOperations } from "./document.ts";
 import { exampleCall, pathOf } from "./example_calls.ts";
 import { toFeedEvent } from "../../src/subscriptions/feed_event.ts";
 
 interface Client extends AsyncDisposable {
-  /** Sends a request as an admin. Fails when the answer is waited for as long as an attempt to connect may last. */
+  /** Sends a request as an admin. Fails after 9 seconds, before an attempt to connect ends. */
   request(path: string, init?: { method: string; body?: string }): Promise<Response>;
 }
 
-/** An app on the database behind `url`, and whoever uses it. */
+/** An app on the database of `url`, with an admin as its client. */
 async function newClient(url: string): Promise<Client> {
   const app = await newApp(url);
   const token = await mintToken(app.config.auth, { subject: "admin", role: "admin", lifetimeSeconds: 3_600 });
@@ -31,14 +31,14 @@ async function newClient(url: string): Promise<Client> {
       const request = new Request(new URL(path, "http://localhost"), { headers, ...init });
       return withinSeconds(9, Promise.resolve(app.fetch(request)));
     },
-    // A statement that is left over holds it up for 5 seconds.
+    // A statement that still runs delays it by 5 seconds.
     [Symbol.asyncDispose]: () => withinSeconds(4.5, Promise.resolve(app[Symbol.asyncDispose]())),
   };
 }
 
 async function withinSeconds<T>(seconds: number, promise: Promise<T>): Promise<T> {
   const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Error(`nothing came within ${seconds} seconds`)), seconds * 1_000);
+  const timer = setTimeout(() => reject(new Error(`no answer within ${seconds} seconds`)), seconds * 1_000);
   return await Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
@@ -48,17 +48,17 @@ async function assertUnavailable(response: Response): Promise<void> {
   assert(Number(response.headers.get("Retry-After")) > 0);
 }
 
-/** The line between a server and its database. While it is cut, what is under way breaks and nothing gets through. */
-interface Line extends AsyncDisposable {
+/** A proxy between a server and its database. While it is cut, it resets all connections. */
+interface Proxy extends AsyncDisposable {
   url: string;
   isCut: boolean;
 }
 
-async function newLine(databaseUrl: string): Promise<Line> {
+async function newProxy(databaseUrl: string): Promise<Proxy> {
   const { hostname, port } = new URL(databaseUrl);
   const open = new Set<Socket>();
-  const proxy = createServer((client) => {
-    if (line.isCut) {
+  const listener = createServer((client) => {
+    if (proxy.isCut) {
       client.resetAndDestroy();
       return;
     }
@@ -66,7 +66,7 @@ async function newLine(databaseUrl: string): Promise<Line> {
     const hangUp = () => [client, server].forEach((end) => end.destroy());
     const pass = (from: Socket, to: Socket) => {
       open.add(from);
-      from.on("data", (bytes) => line.isCut ? hangUp() : to.write(bytes));
+      from.on("data", (bytes) => proxy.isCut ? hangUp() : to.write(bytes));
       from.on("error", hangUp);
       from.on("close", () => {
         open.delete(from);
@@ -76,21 +76,21 @@ async function newLine(databaseUrl: string): Promise<Line> {
     pass(client, server);
     pass(server, client);
   });
-  await new Promise<void>((listening) => proxy.listen(0, "127.0.0.1", listening));
+  await new Promise<void>((listening) => listener.listen(0, "127.0.0.1", listening));
   const url = new URL(databaseUrl);
-  url.host = `127.0.0.1:${(proxy.address() as AddressInfo).port}`;
-  const line: Line = {
+  url.host = `127.0.0.1:${(listener.address() as AddressInfo).port}`;
+  const proxy: Proxy = {
     url: url.href,
     isCut: false,
     async [Symbol.asyncDispose]() {
       open.forEach((socket) => socket.destroy());
-      await new Promise((closed) => proxy.close(closed));
+      await new Promise((closed) => listener.close(closed));
     },
   };
-  return line;
+  return proxy;
 }
 
-Deno.test("while the database is gone, whatever needs it answers 503 at once and says when to try again", async () => {
+Deno.test("outage: no database, each operation that needs it -> 503 service_unavailable with Retry-After, at once", async () => {
   await using app = await newClient(nowhere);
   const ids = { roomId: 1, bookingId: 1, timeslotId: 1, newTimeslotId: 1 };
   for (const operation of contractOperations.filter((each) => each.operationId !== "receivePaymentEvent")) {
@@ -104,7 +104,7 @@ Deno.test("while the database is gone, whatever needs it answers 503 at once and
   }
 });
 
-Deno.test("while the database is gone a payment event answers 503, so that the provider sends it again", async () => {
+Deno.test("receivePaymentEvent: no database -> 503, so that the provider retries", async () => {
   await using app = await newApp(nowhere);
   assert(isSandboxPayments(app.payments));
   const webhook = await app.payments.sign({ id: "event", type: "failed", checkout: crypto.randomUUID() });
@@ -114,64 +114,64 @@ Deno.test("while the database is gone a payment event answers 503, so that the p
 
 const rooms = "/api/v1/bookings/rooms";
 
-Deno.test("a request whose connection to the database breaks answers 503, and the next ones are served", async () => {
-  await using database = await newDatabase();
-  await using line = await newLine(database.url);
-  await using app = await newClient(line.url);
+Deno.test("outage: connection breaks during a request -> 503, next requests are served", async () => {
+  await using server = await sharedServer();
+  await using proxy = await newProxy(server.databaseUrl);
+  await using app = await newClient(proxy.url);
   assert.equal((await app.request(rooms)).status, 200);
   for (let outage = 0; outage < 3; outage++) {
-    line.isCut = true;
+    proxy.isCut = true;
     await assertUnavailable(await app.request(rooms));
-    line.isCut = false;
+    proxy.isCut = false;
     for (let index = 0; index < 5; index++) assert.equal((await app.request(rooms)).status, 200);
   }
 });
 
-Deno.test("requests that came while the database was gone leave nothing behind that keeps later ones waiting", async () => {
-  await using database = await newDatabase();
-  await using line = await newLine(database.url);
-  await using app = await newClient(line.url);
+Deno.test("outage: 20 requests during it -> 503, as many requests after it are served", async () => {
+  await using server = await sharedServer();
+  await using proxy = await newProxy(server.databaseUrl);
+  await using app = await newClient(proxy.url);
   const many = () => Promise.all(Array.from({ length: 20 }, () => app.request(rooms)));
-  line.isCut = true;
+  proxy.isCut = true;
   for (const response of await many()) await assertUnavailable(response);
-  line.isCut = false;
+  proxy.isCut = false;
   for (let index = 0; index < 5; index++) assert.equal((await app.request(rooms)).status, 200);
   for (const response of await many()) assert.equal(response.status, 200);
 });
 
-Deno.test("the feed of events goes on behind the last event that it told when the database is back", async () => {
-  await using server = await startServer();
-  await using line = await newLine(server.databaseUrl);
-  const db = connect({ url: line.url, pool: 2 });
+Deno.test("feed: database gone and back three times -> resumes after the last event, none missing or twice", async () => {
+  await using server = await sharedServer();
+  await using proxy = await newProxy(server.databaseUrl);
+  const db = connect({ url: proxy.url, pool: 2 });
   const logged: string[] = [];
   const feed = new EventFeed({
     db,
-    url: line.url,
+    url: proxy.url,
     log: createLog("debug", (text) => logged.push(text)),
     render: toFeedEvent,
   });
   const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
   await server.settled();
   await feed.start();
-  const told: number[] = [];
+  const heard: number[] = [];
   const stop = feed.listen({ about: "bookings" }, (event) => {
     const { data } = JSON.parse(event.frame);
-    if ("booking" in data) told.push(data.booking.id);
+    if ("booking" in data) heard.push(data.booking.id);
   });
   const made: number[] = [];
   for (const slot of slots.slice(0, 3)) {
     made.push((await newBooking(server, "alice", slot)).id);
-    await eventually(() => Promise.resolve(told.length === made.length));
-    line.isCut = true;
-    // Booked behind its back; asked to look, it finds no database.
+    await eventually(() => Promise.resolve(heard.length === made.length));
+    proxy.isCut = true;
+    // The feed gets the hint of this booking, and finds no database.
     made.push((await newBooking(server, "bob", slots.at(-made.length) ?? slot)).id);
     feed.announce();
     const outages = () => logged.filter((text) => text.includes("feed cannot be read")).length;
     await eventually(() => Promise.resolve(outages() === (made.length / 2)));
-    line.isCut = false;
-    await eventually(() => Promise.resolve(told.length === made.length));
+    proxy.isCut = false;
+    await eventually(() => Promise.resolve(heard.length === made.length));
   }
-  assert.deepEqual(told, made);
+  assert.deepEqual(heard, made);
   stop();
   await feed.close();
   await db.destroy();
