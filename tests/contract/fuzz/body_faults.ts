@@ -8,7 +8,7 @@ import { brokenJson, hugeJson, oddJson, oddTexts } from "./texts.ts";
 import { boundaryValue, type Place, placesIn } from "./values.ts";
 
 const sizeLimit = 65_536;
-const marker = "the place of what no value of JavaScript can hold";
+const marker = "replaced by JSON that no value of JavaScript can hold";
 
 const media = ({ operation }: Draft) => operation.requestBody?.content["application/json"];
 
@@ -17,9 +17,9 @@ function places(draft: Draft): Place[] {
   return draft.value === undefined || schema === undefined ? [] : placesIn(draft.value, schema);
 }
 
-/** The body with JSON of any kind at one place. */
+/** Returns the body with any JSON at one place. */
 function withJson({ value = null }: Draft, at: string[], json: string): string {
-  // A function, since `$&` and the like in a text would mean something to `replace`.
+  // A function, because `replace` interprets `$&` in a text.
   return JSON.stringify(replaced(value, { at, value: marker })).replace(JSON.stringify(marker), () => json);
 }
 
@@ -75,9 +75,9 @@ function inBytes(random: Random, text: string): Uint8Array<ArrayBuffer> {
 const hasBody = ({ operation }: Draft) => operation.requestBody !== undefined;
 const hasObject = (draft: Draft) => objectsIn(draft).length > 0;
 
-/** For an operation that takes none. */
+/** For an operation without a body. */
 export const unaskedBody: Fault = {
-  name: "a body that nobody asked for",
+  name: "an undeclared body",
   applies: (draft) => !hasBody(draft),
   apply(draft, random) {
     draft.body = random.chance(0.5) ? random.pick(oddJson) : inBytes(random, '{"nonsense":1}');
@@ -112,7 +112,7 @@ export const bodyFaults: Fault[] = [
     },
   },
   {
-    name: "a field without measure",
+    name: "a huge field",
     weight: 0.3,
     applies: hasBody,
     apply(draft, random) {
@@ -133,7 +133,7 @@ export const bodyFaults: Fault[] = [
     },
   },
   {
-    name: "a field that nobody knows",
+    name: "an unknown field",
     applies: hasObject,
     apply(draft, random) {
       const { at } = random.pick(objectsIn(draft));
@@ -160,7 +160,7 @@ export const bodyFaults: Fault[] = [
     },
   },
   {
-    name: "JSON that breaks off",
+    name: "JSON cut off",
     weight: 0.5,
     applies: hasBody,
     apply(draft, random) {
@@ -185,7 +185,7 @@ export const bodyFaults: Fault[] = [
     },
   },
   {
-    name: "a body that is said to be encoded",
+    name: "a Content-Encoding",
     weight: 0.3,
     applies: hasBody,
     apply(draft, random) {

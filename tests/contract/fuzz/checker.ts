@@ -51,7 +51,7 @@ export class AnswerChecker {
     const requestId = headers.get("X-Request-Id");
     if (answerer === "http") {
       if (httpRefusals.includes(status) && requestId === null && body.length === 0) return undefined;
-      return `${status} is no refusal of HTTP itself`;
+      return `${status} is no refusal of the runtime`;
     }
     if (status >= 500) return `${status}: the server failed`;
     if (requestId === null) return `${status} without X-Request-Id`;
@@ -59,7 +59,7 @@ export class AnswerChecker {
     if (promised !== undefined && !headers.has(promised)) return `${status} without ${promised}`;
     const declared = typeof answerer === "string" ? this.ownRefusal(answerer, status) : this.find(answerer, status);
     if (declared === undefined) {
-      return `${status} is not declared${typeof answerer === "string" ? `, ${answerer} was due` : ""}`;
+      return `${status} is not declared${typeof answerer === "string" ? `, ${answerer} was expected` : ""}`;
     }
     return this.faultInHeaders(declared, headers) ?? this.faultInBody(method, declared, answer);
   }

@@ -33,7 +33,7 @@ export interface Draft {
   origin: string;
 }
 
-/** Where the contract puts a parameter: path, query or header. */
+/** Returns the place of a parameter: path, query or header. */
 export function placeOf({ in: place }: Parameter): Parameter["in"] {
   return place;
 }
@@ -94,9 +94,9 @@ export function validDraft(random: Random, operation: ContractOperation): Draft 
   };
   for (const parameter of operation.parameters) {
     if (parameter.required !== true && !random.chance(0.35)) continue;
-    const given = validParameter(random, operation, parameter);
-    const text = typeof given === "object" ? JSON.stringify(given) : String(given);
-    // An empty part of a path is another path.
+    const value = validParameter(random, operation, parameter);
+    const text = typeof value === "object" ? JSON.stringify(value) : String(value);
+    // An empty segment makes another path.
     setParameter(draft, parameter, placeOf(parameter) === "path" && text === "" ? "1" : text);
   }
   return draft;

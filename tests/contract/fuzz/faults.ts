@@ -45,7 +45,7 @@ const parameterFaults: Fault[] = [
     },
   },
   {
-    name: "a parameter without measure",
+    name: "a huge parameter",
     weight: 0.1,
     applies: hasParameters,
     apply(draft, random) {
@@ -72,7 +72,7 @@ const parameterFaults: Fault[] = [
     },
   },
   {
-    name: "a parameter that nobody knows",
+    name: "an unknown parameter",
     weight: 0.4,
     applies: anywhere,
     apply(draft, random) {
@@ -257,7 +257,7 @@ const httpFaults: Fault[] = [
     },
   },
   {
-    name: "a wish for another protocol",
+    name: "an Upgrade to another protocol",
     applies: anywhere,
     apply(draft, random) {
       draft.headers.push(["Upgrade", random.pick(["websocket", "h2c", "WebSocket, x", "nonsense"])]);

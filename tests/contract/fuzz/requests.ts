@@ -14,7 +14,7 @@ export interface FuzzRequest {
   faults: string[];
   method: string;
   target: string;
-  /** The characters up to U+00FF are bytes. */
+  /** Each character up to U+00FF is one byte. */
   headers: [name: string, value: string][];
   caller: CallerName;
   body: Uint8Array<ArrayBuffer> | undefined;
@@ -49,7 +49,7 @@ function applyFaults(random: Random, draft: Draft): string[] {
 function targetOf({ operation, origin, segments, query }: Draft): string {
   const path = operation.path.replaceAll(/\{(\w+)\}/g, (_, name) => segments.get(name) ?? "");
   const search = query.map(([name, value]) =>
-    `${name}=${holdingBack.includes(name) && heldBack(decoded(value)) ? "0" : value}`
+    `${name}=${delays.includes(name) && isDelay(decoded(value)) ? "0" : value}`
   );
   return origin + path + (search.length === 0 ? "" : `?${search.join("&")}`);
 }
@@ -72,12 +72,12 @@ function parametersIn(parts: string[]): number {
 
 /** The operation that answers, if the path is read literally. */
 function reached(method: string, path: string): Answerer {
-  const given = path.split("/");
+  const segments = path.split("/");
   const here = templates.filter(({ parts }) =>
-    parts.length === given.length &&
-    parts.every((part, index) => part.startsWith("{") ? given[index] !== "" : part === given[index])
+    parts.length === segments.length &&
+    parts.every((part, index) => part.startsWith("{") ? segments[index] !== "" : part === segments[index])
   );
-  // HEAD comes with GET.
+  // GET includes HEAD.
   const found = here.find(({ operation }) => operation.method === (method === "HEAD" ? "GET" : method));
   return found?.operation ?? (here.length > 0 ? "method_not_allowed" : "route_not_found");
 }
@@ -183,6 +183,6 @@ export function describe(request: FuzzRequest): string {
     ...sent.map(([name, value]) => `-H ${quoted(`${name}: ${value}`)}`),
     ...(isChunked ? [`-H 'Transfer-Encoding: chunked'`] : []),
     ...(body === undefined ? [] : [`--data-binary ${quoted(new TextDecoder().decode(body))}`]),
-    notes.length === 0 ? "# as the contract has it" : `# ${notes.join(", ")}`,
+    notes.length === 0 ? "# no fault" : `# ${notes.join(", ")}`,
   ].join(" ");
 }

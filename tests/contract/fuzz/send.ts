@@ -104,8 +104,10 @@ function parseAnswer(bytes: Uint8Array<ArrayBuffer>): Answer {
   const end = text.indexOf("\r\n\r\n");
   const headers = new Headers();
   if (end === -1) return { status: 0, headers, body: bytes };
-  const [first = "", ...lines] = text.slice(0, end).split("\r\n");
-  for (const line of lines) headers.append(line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim());
+  const [first = "", ...fields] = text.slice(0, end).split("\r\n");
+  for (const field of fields) {
+    headers.append(field.slice(0, field.indexOf(":")), field.slice(field.indexOf(":") + 1).trim());
+  }
   const status = Number(first.split(" ")[1]);
   const body = bytes.subarray(end + 4);
   return { status, headers, body: headers.get("Transfer-Encoding") === "chunked" ? joined(body) : body };

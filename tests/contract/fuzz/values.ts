@@ -101,7 +101,7 @@ function validObject(random: Random, schema: AnySchema, example: Json | undefine
   );
 }
 
-/** A value for a parameter or field of this name. */
+/** Returns a value for a parameter or field of this name. */
 export function validField(
   random: Random,
   { name, schema, example }: { name: string; schema: AnySchema; example?: Json | undefined },
