@@ -40,6 +40,7 @@ interface WrittenOperation {
   security: { bearer?: string[]; apiKey?: string[]; ticket?: string[] }[];
   tags: string[];
   "x-rate-limit": string;
+  "x-concurrency-limit"?: string;
   parameters?: Parameter[];
   requestBody?: { content: { "application/json": { schema: Schema; example: JsonObject } } };
 }

@@ -12,6 +12,7 @@ import {
   getThing,
   oneOf,
   requestSchema,
+  withConcurrencyLimit,
   withHeader,
   without,
   withParameter,
@@ -51,6 +52,11 @@ const refused: [string, RegExp, (at: At) => void][] = [
   ["an If-Match whose failure the operation hides", /precondition_failed/, withHeader("If-Match")],
   ["an operation without a rate limit", /GET \/things\/\{thingId\}.*x-rate-limit/, without(getThing, "x-rate-limit")],
   ["an unknown rate limit", /POST \/things.*x-rate-limit/, (at) => at(createThing)["x-rate-limit"] = "often"],
+  ["an unknown concurrency limit", /GET \/things.*x-concurrency-limit.*heavy/, withConcurrencyLimit("light")],
+  ["a concurrency limit whose 503 the operation hides", /GET \/things.*service_unavailable/, (at) => {
+    withConcurrencyLimit("heavy")(at);
+    delete at(`${getThing} responses`)["503"];
+  }],
   ["an operation without summary", /GET \/things\/\{thingId\}.*summary/, without(getThing, "summary")],
   ["an operationId that comes twice", /getThing.*twice/, (at) => at(createThing).operationId = "getThing"],
   ["an operation that hides what it can answer", /token_missing/, without(`${createThing} responses`, "401")],
@@ -176,9 +182,13 @@ for (const [name, message, change] of refused) {
 }
 
 interface Generated {
+  concurrencyLimits: unknown;
   operations: Record<
     string,
-    { route: { request: { query: z.ZodType; body?: { content: Record<string, { schema: z.ZodType }> } } } }
+    {
+      concurrencyLimit: string;
+      route: { request: { query: z.ZodType; body?: { content: Record<string, { schema: z.ZodType }> } } };
+    }
   >;
 }
 
@@ -243,6 +253,13 @@ Deno.test("generate: query parameter of a type -> decoded from text, default app
       for (const [sent, decoded] of values) assert.deepEqual(decode(sent), decoded, `from ${JSON.stringify(sent)}`);
     });
   }
+});
+
+Deno.test("generate: operation with a concurrency limit -> its class, operation without -> none", async () => {
+  const { operations, concurrencyLimits } = await load(withConcurrencyLimit("heavy"));
+  assert.deepEqual(concurrencyLimits, { heavy: { running: 1, queued: 2 } });
+  assert.equal(operations.getThing?.concurrencyLimit, "heavy");
+  assert.equal(operations.createThing?.concurrencyLimit, "none");
 });
 
 Deno.test("generate: anyOf -> union, selected by the type of the value", async () => {

@@ -1,9 +1,9 @@
 /**
- * Texts that have broken other programs, by what they try to get out of. A header that one of them forges is `Set-Cookie` or
- * `X-Injected`; a statement that one of them gets to run drops, adds or changes rows, or sleeps for {@link sleepSeconds}.
+ * Texts that have broken other programs, by the kind of attack. The header that some of them forge is `Set-Cookie` or
+ * `X-Injected`. The statements in them drop, add or change rows, or sleep for {@link sleepSeconds}.
  */
 
-/** Longer than any honest statement takes, so that a sleep shows in how long a statement took. */
+/** Longer than any statement of the server takes, so that a sleep is visible in the time of a statement. */
 export const sleepSeconds = 60;
 
 const byKind: Record<string, string[]> = {
@@ -12,7 +12,7 @@ const byKind: Record<string, string[]> = {
     "''",
     '"',
     "`",
-    // Not a backslash alone: after an object with that name, V8 15.0 reads the name `"` as one, in JSON.parse.
+    // Not only a backslash: V8 15.0 then parses the name `"` of another object as a backslash.
     "x\\",
     "\\'",
     "\\'; drop table bookings; --",
@@ -114,7 +114,7 @@ const byKind: Record<string, string[]> = {
     ";a=b",
   ],
   "a property of every object": ["__proto__", "constructor", "prototype", "toString", "hasOwnProperty", "then"],
-  "what a text may hold": [
+  "characters that are hard to store": [
     "a\0b",
     "\ud800",
     "x\udc00x",

@@ -1,4 +1,4 @@
-/** Sends hostile texts to the places that the contract has for a value, and looks at what every answer must be. */
+/** Sends hostile texts in every place for a value, and checks each answer. */
 import assert from "node:assert/strict";
 import { operations, Problem } from "../../generated/contract.ts";
 import { newTimeslots } from "../support/builders.ts";
@@ -7,24 +7,24 @@ import { child, type ContractOperation, type Json, type Schema } from "./documen
 import { exampleCall, type Ids, newExampleRows, pathOf } from "./example_calls.ts";
 import { freeTextFields, type Placed, replaced } from "./faults.ts";
 
-/** Where that which an operation stores is read again, and what its id is called there. */
+/** Operations that read a stored row again, with the name of its id. */
 export const readers: Partial<Record<OperationId, { id: OperationId; name: string }>> = {
   createBooking: { id: "getBooking", name: "bookingId" },
   createRoom: { id: "getRoom", name: "roomId" },
   updateRoom: { id: "getRoom", name: "roomId" },
 };
 
-/** An operation, with rows that are there for it to change. */
+/** An operation, with rows for it to change. */
 export interface Subject {
   server: TestServer;
   operation: ContractOperation;
   ids: Ids;
   token: string | undefined;
-  /** Timeslots that can be booked one after the other. */
+  /** Ids of bookable timeslots. */
   free: number[];
-  /** Ids of what it has made or changed. */
+  /** Ids of rows that it made or changed. */
   kept: Set<number>;
-  /** How often it has. */
+  /** The number of requests that made or changed a row. */
   accepted: number;
 }
 
@@ -48,21 +48,32 @@ export async function newSubject(server: TestServer, operation: ContractOperatio
 export const valueAt = (json: Json | undefined, at: string[]): Json | undefined =>
   at.reduce<Json | undefined>((value, key) => child(value, key), json);
 
-export function assertUnforged({ headers }: { headers: Headers }, what: string): void {
-  const forged = [...headers].filter(([name, value]) => /set-cookie|injected/i.test(`${name}: ${value}`));
-  assert.deepEqual(forged, [], what);
+const forgedHeaders = (headers: Headers): string[] =>
+  [...headers].map((entry) => entry.join(": ")).filter((header) => /set-cookie|injected/i.test(header));
+
+export function assertUnforged({ headers }: { headers: Headers }, message: string): void {
+  assert.deepEqual(forgedHeaders(headers), [], message);
 }
 
-/** What an operation answers, which `call` has held against the contract. */
-export async function answerOf(subject: Subject, call: Call): Promise<Answer & { resource: Json; what: string }> {
+interface SubjectAnswer extends Answer {
+  /** The row in the answer, or all of the answer. */
+  resource: Json;
+  /** Describes the request and the answer, for failures. It is slow for long texts. */
+  describe(): string;
+}
+
+/** Sends a call, and checks its answer against the contract. */
+export async function answerOf(subject: Subject, call: Call): Promise<SubjectAnswer> {
   const { server, operation: { operationId }, token } = subject;
   const answer = await server.call(operationId, { ...(token === undefined ? {} : { token }), ...call });
-  // It came as JSON.
+  // `call` parsed it from JSON.
   const body = answer.body as Json;
-  const what = `${operationId} was sent ${JSON.stringify(call).slice(0, 500)}: ${JSON.stringify(body).slice(0, 500)}`;
-  assert(answer.status < 500, what);
-  assertUnforged(answer, what);
-  assert.match(answer.headers.get("X-Request-Id") ?? "", /^[\w=-]+$/, what);
+  const describe = () =>
+    `${operationId} was sent ${JSON.stringify(call).slice(0, 500)}: ${JSON.stringify(body).slice(0, 500)}`;
+  const hasId = /^[\w=-]+$/.test(answer.headers.get("X-Request-Id") ?? "");
+  if (answer.status >= 500 || forgedHeaders(answer.headers).length > 0 || !hasId) {
+    assert.fail(`failure, forged header or no request id: ${Deno.inspect(answer.headers)} ${describe()}`);
+  }
   const resource = [body, ...Object.values(body ?? {})].find((each) => child(each, "id") !== undefined) ?? body;
   if (answer.status < 300 && readers[operationId] !== undefined) {
     subject.kept.add(Number(child(resource, "id")));
@@ -70,19 +81,20 @@ export async function answerOf(subject: Subject, call: Call): Promise<Answer & {
     const next = subject.free.pop();
     if (next !== undefined) subject.ids.timeslotId = next;
   }
-  return { ...answer, resource, what };
+  return { ...answer, resource, describe };
 }
 
-/** Fails unless the call is refused and exactly these places are named. */
-export async function assertRefused(subject: Subject, call: Call, named?: string[]): Promise<void> {
-  const { body, what } = await answerOf(subject, call);
+/** Fails unless the call is answered `validation_failed`, with exactly these places. */
+export async function assertRefused(subject: Subject, call: Call, places?: string[]): Promise<void> {
+  const { body, describe } = await answerOf(subject, call);
   const { code, errors = [] } = Problem.parse(body);
-  assert.equal(code, "validation_failed", what);
-  if (named === undefined) return;
-  assert.deepEqual(errors.map((error) => `${error.in}.${error.path}`).sort(), named.toSorted(), what);
+  if (code !== "validation_failed") assert.fail(describe());
+  if (places === undefined) return;
+  const named = errors.map((error) => `${error.in}.${error.path}`);
+  assert.deepEqual(named.sort(), places.toSorted(), subject.operation.operationId);
 }
 
-/** Sends `text` in all fields of a body that are bound to something, as the name of one, and in all that are free. */
+/** Sends `text` in all bound fields of a body, and as the name of a field. Then sends it in all free fields. */
 export async function sendInBody(subject: Subject, text: string): Promise<void> {
   const { operation: { operationId, requestBody }, operation, ids } = subject;
   if (requestBody === undefined) return;
@@ -94,7 +106,7 @@ export async function sendInBody(subject: Subject, text: string): Promise<void> 
   const { free, bound, closed } = placesOf(requestBody.content["application/json"].schema);
   const wrong = [...bound, ...closed.map((at) => [...at, text])];
   const body = wrong.reduce<Json>((json, at) => replaced(json, { at, value: text }), example.body ?? {});
-  // Reading stops at these, so that only the first of them is named.
+  // The server stops at the first of these, and names only that one.
   const isNamed = isStorable(text) && text !== "__proto__";
   await assertRefused(subject, { ...example, body }, isNamed ? wrong.map((at) => `body.${at.join(".")}`) : undefined);
   await sendInFree(subject, free.map(({ at, schema }) => ({ at, value: valueFor(schema, text) })));
@@ -106,7 +118,7 @@ function valueFor({ additionalProperties }: Schema, text: string): Json {
     : text;
 }
 
-/** Sends all of `places`, and if some are named as wrong the others again. Those that are taken must come back as they are. */
+/** Sends all of `places`, and without the refused ones again. Accepted values must be returned unchanged. */
 async function sendInFree(subject: Subject, places: Placed[]): Promise<void> {
   const { server, operation: { operationId }, operation, ids, token } = subject;
   if (places.length === 0) return;
@@ -120,15 +132,15 @@ async function sendInFree(subject: Subject, places: Placed[]): Promise<void> {
     if (others.length < places.length) await sendInFree(subject, others);
     return;
   }
-  const told = [answer.resource];
+  const stored = [answer.resource];
   const reader = readers[operationId];
   if (reader !== undefined) {
     const params = { [reader.name]: child(answer.resource, "id") };
-    // It comes as JSON.
-    told.push(await server.ok(reader.id, { params, ...(token === undefined ? {} : { token }) }) as Json);
+    // `ok` parsed it from JSON.
+    stored.push(await server.ok(reader.id, { params, ...(token === undefined ? {} : { token }) }) as Json);
   }
-  for (const json of told) {
-    for (const { at, value } of places) assert.deepEqual(valueAt(json, at), value, answer.what);
+  for (const json of stored) {
+    for (const { at, value } of places) assert.deepEqual(valueAt(json, at), value, `${operationId} ${at.join(".")}`);
   }
 }
 
@@ -140,7 +152,7 @@ export async function sendInParameters(subject: Subject, text: string): Promise<
     const kind: string = place;
     const isFree = freeTextFields(schema).length > 0;
     if (kind === "header") await sendInHeaders(subject, { [name]: text });
-    // What cannot be written in UTF-8 cannot be sent in a path.
+    // A path cannot hold text that is not UTF-8.
     else if (kind === "path" && text.isWellFormed()) {
       const call = { ...example, params: { ...example.params, [name]: text } };
       if (isFree) assert((await answerOf(subject, call)).status >= 400);
@@ -169,29 +181,29 @@ export async function sendInHeaders(subject: Subject, headers: Record<string, st
       headers: { "Content-Type": "application/json", ...headers },
       body: example.body === undefined ? "" : JSON.stringify(example.body),
     });
-    const what = `${operation.operationId} was sent ${Deno.inspect(headers).slice(0, 500)}: ${answer.text}`;
-    assert(answer.status < 500, what);
-    assertUnforged(answer, what);
-    // The runtime refuses some requests by itself, with a status alone.
+    const message = `${operation.operationId} was sent ${Deno.inspect(headers).slice(0, 500)}: ${answer.text}`;
+    assert(answer.status < 500, message);
+    assertUnforged(answer, message);
+    // The runtime refuses some requests itself, with a status and no body.
     if (answer.status >= 400 && answer.text !== "") Problem.parse(JSON.parse(answer.text));
     return;
   }
-  const { headers: answered, what } = await answerOf(subject, { ...example, headers });
-  const [given = "", id = ""] = [headers["X-Request-Id"]?.trim(), answered.get("X-Request-Id") ?? undefined];
-  if (/^[\w=-]{1,255}$/.test(given)) assert.equal(id, given, what);
-  else assert.match(id, /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/, what);
+  const { headers: answered } = await answerOf(subject, { ...example, headers });
+  const [sent = "", id = ""] = [headers["X-Request-Id"]?.trim(), answered.get("X-Request-Id") ?? undefined];
+  if (/^[\w=-]{1,255}$/.test(sent)) assert.equal(id, sent, operation.operationId);
+  else assert.match(id, /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/, operation.operationId);
 }
 
-/** Whether Postgres can keep it in a text. */
+/** Whether Postgres can store it as text. */
 export function isStorable(text: string): boolean {
   return text.isWellFormed() && !text.includes("\0");
 }
 
-/** Places of a body, by what may stand there. */
+/** Places of a body, by the values that they accept. */
 export interface Places {
   /** Texts of any kind, and objects of any properties. */
   free: { at: string[]; schema: Schema }[];
-  /** Values of a type, a pattern or a list, none of which is a hostile text. */
+  /** Values of a type, a pattern or a list. No hostile text is valid there. */
   bound: string[][];
   /** Objects that have only the properties that the contract declares. */
   closed: string[][];
@@ -210,7 +222,7 @@ export function placesOf(schema: Schema, at: string[] = []): Places {
   };
 }
 
-/** A request as its bytes are, for what `fetch` would change or refuse to send. */
+/** Sends a request byte by byte, if `fetch` would change or refuse it. */
 export async function rawRequest(
   { url }: { url: string },
   { method = "GET", target, headers = {}, body = "" }: {
@@ -222,19 +234,19 @@ export async function rawRequest(
 ): Promise<{ status: number; headers: Headers; text: string }> {
   const { hostname, port, host } = new URL(url);
   const bytes = new TextEncoder().encode(body);
-  const lines = Object.entries({ Host: host, "Content-Length": bytes.length, ...headers })
+  const fields = Object.entries({ Host: host, "Content-Length": bytes.length, ...headers })
     .map(([name, value]) => `${name}: ${value}\r\n`);
   const connection = await Deno.connect({ hostname, port: Number(port) });
-  const head = new TextEncoder().encode(`${method} ${target} HTTP/1.1\r\n${lines.join("")}\r\n`);
+  const head = new TextEncoder().encode(`${method} ${target} HTTP/1.1\r\n${fields.join("")}\r\n`);
   await ReadableStream.from([head, bytes]).pipeTo(connection.writable, { preventClose: true });
-  // Read as far as it goes only: a header with an empty line in it is the end of one request and the start of another.
+  // Reads one answer only. A header with an empty line ends the request, and the rest is another request.
   let answer = "";
   for await (const chunk of connection.readable.pipeThrough(new TextDecoderStream())) {
     answer += chunk;
     const end = answer.indexOf("\r\n\r\n");
     if (end < 0) continue;
-    const [statusLine = "", ...fields] = answer.slice(0, end).split("\r\n");
-    const headers = new Headers(fields.map((field): [string, string] => {
+    const [statusLine = "", ...lines] = answer.slice(0, end).split("\r\n");
+    const headers = new Headers(lines.map((field): [string, string] => {
       const colon = field.indexOf(":");
       return [field.slice(0, colon), field.slice(colon + 1)];
     }));

@@ -5,6 +5,7 @@ import { type JsonObject, object } from "./document.ts";
 
 const base = `
 x-rate-limits: { public: { quota: 9, windowSeconds: 60 }, user: { quota: 5, windowSeconds: 60 } }
+x-concurrency-limits: { heavy: { running: 1, queued: 2 } }
 paths:
   /things/{thingId}:
     parameters:
@@ -119,6 +120,11 @@ export function withSchema(schema: JsonObject): (at: At) => void {
 /** Gives `getThing` one query parameter, `size`. */
 export function withParameter(parameter: JsonObject): (at: At) => void {
   return (at) => at(getThing).parameters = [{ name: "size", in: "query", description: "How large.", ...parameter }];
+}
+
+/** Gives `getThing` the limit of a class. */
+export function withConcurrencyLimit(name: string): (at: At) => void {
+  return (at) => at(getThing)["x-concurrency-limit"] = name;
 }
 
 /** Gives `getThing` one header. */
