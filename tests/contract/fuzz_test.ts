@@ -200,8 +200,8 @@ Deno.test("fuzz checker: problem of the contract -> accepted, changed in one thi
   const refused = (answer: Answer) => checker.faultOf("GET", ["route_not_found"], answer);
   assert.equal(refused(answerOf(404, type, unrouted)), undefined);
   assert.match(refused(answerOf(404, type, { ...unrouted, code: "room_not_found" })) ?? "", /is not declared/);
-  assert.match(refused(answerOf(200, type, unrouted)) ?? "", /200 is not declared, route_not_found was due/);
-  assert.match(checker.faultOf("GET", ["http"], answerOf(400, type, body)) ?? "", /no refusal of HTTP itself/);
+  assert.match(refused(answerOf(200, type, unrouted)) ?? "", /200 is not declared, route_not_found was expected/);
+  assert.match(checker.faultOf("GET", ["http"], answerOf(400, type, body)) ?? "", /no refusal of the runtime/);
 });
 
 Deno.test("fuzz checker: declared header wrong or missing, or a body where none is declared -> its fault", () => {

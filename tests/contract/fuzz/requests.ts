@@ -27,8 +27,8 @@ export interface FuzzRequest {
 }
 
 /** Parameters that delay an answer by so many seconds. The fuzz sends 0 for valid values, and invalid values unchanged. */
-const holdingBack = ["wait"];
-const heldBack = (text: string) => /^-?\d+$/.test(text) && Number(text) > 0 && Number(text) <= 30;
+const delays = ["wait"];
+const isDelay = (text: string) => /^-?\d+$/.test(text) && Number(text) > 0 && Number(text) <= 30;
 
 /** Applies no fault to every fourth request, and one or sometimes two to the others. */
 function applyFaults(random: Random, draft: Draft): string[] {
