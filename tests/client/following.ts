@@ -163,6 +163,11 @@ export class WatchedSocket extends WebSocket {
   }
 }
 
+// Runs for all tests of a shard, and costs nothing there.
+Deno.test.beforeEach(() => {
+  WatchedSocket.all = [];
+});
+
 /** Waits until all sockets are closed. */
 export async function untilAllEnded(): Promise<void> {
   await Promise.all(WatchedSocket.all.map(({ ended }) => ended));

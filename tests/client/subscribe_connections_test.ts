@@ -18,10 +18,6 @@ import { startProxy } from "./proxy.ts";
 const heartbeatMs = 20_000;
 const ticketMs = 10_000;
 
-Deno.test.beforeEach(() => {
-  WatchedSocket.all = [];
-});
-
 Deno.test("subscribe: connections cut after a random number of bytes -> each event once, in order", async () => {
   await using server = await sharedServer();
   await using proxy = await startProxy([server.url]);

@@ -19,10 +19,6 @@ import { startProxy } from "./proxy.ts";
 
 const { auth } = parseConfig({ AUTH_JWT_SECRET: testSecret });
 
-Deno.test.beforeEach(() => {
-  WatchedSocket.all = [];
-});
-
 for (
   const [condition, options, code] of [
     ["another user", { userId: 1 }, "forbidden"],
