@@ -1,106 +1,22 @@
-/** Requests with the same key at the same time: one is executed, and the others are answered 409 at once. */
+/** The same key while its request runs, and requests that do not wait for it. */
 import assert from "node:assert/strict";
 import type { Kysely, Transaction } from "kysely";
-import type { Booking, Room, Timeslot } from "../../generated/contract.ts";
+import type { Booking } from "../../generated/contract.ts";
 import { connect, type Database } from "../../src/database/connect.ts";
-import { exampleOperations } from "../contract/document.ts";
-import { newExampleRows } from "../contract/example_calls.ts";
-import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
+import { newBooking } from "../support/builders.ts";
 import { untilWaiting } from "../support/database.ts";
 import { eventually } from "../support/process.ts";
-import { type Call, type OperationId, sharedServer, startServer, type TestServer } from "../support/server.ts";
+import { type Call, type OperationId, sharedServer } from "../support/server.ts";
 import {
   assertDone,
   assertInProgress,
   assertRefused,
   assertReplayed,
-  exampleOf,
-  keyedOperations,
   newKey,
   sendWithKey,
   type Sent,
 } from "./keyed_requests.ts";
-
-interface Pair extends AsyncDisposable {
-  servers: [TestServer, TestServer];
-  room: Room;
-  slots: Timeslot[];
-}
-
-const env = { PAYMENT_PROVIDER: "sandbox" };
-
-async function newRoomAndSlots(server: TestServer): Promise<{ room: Room; slots: Timeslot[] }> {
-  const room = await newRoom(server);
-  return { room, slots: await newTimeslots(server, room, { date: "2026-03-09", slotDuration: 15 }) };
-}
-
-/** The shared server, and another one on its database. */
-async function newPair(): Promise<Pair> {
-  const first = await sharedServer({ env });
-  const second = await startServer({ pool: 10, env, database: { url: first.databaseUrl } });
-  const dispose = () => second[Symbol.asyncDispose]();
-  return { servers: [first, second], ...await newRoomAndSlots(first), [Symbol.asyncDispose]: dispose };
-}
-
-/** Sends a request `count` times at once, half of them to each server. */
-function sendAtOnce(
-  { servers }: Pair,
-  id: OperationId,
-  { call, key, count }: { call: Call; key: string; count: number },
-): Promise<Sent[]> {
-  return Promise.all(
-    Array.from({ length: count }, (_, index) => sendWithKey(servers[index % 2] ?? servers[0], id, call, key)),
-  );
-}
-
-/** Returns the answer of the executed request. Fails unless all others replay it or are `idempotency_in_progress`. */
-function assertDoneOnce(answers: Sent[]): Sent {
-  const [done, ...doneAgain] = answers.filter(({ status, isReplay }) => status < 400 && !isReplay);
-  assert(done, answers.map(({ text }) => text).join("\n"));
-  assert.deepEqual(doneAgain.map(({ text }) => text), []);
-  for (const answer of answers) {
-    if (answer.isReplay) assertReplayed(done, answer);
-    else if (answer !== done) assertInProgress(answer);
-  }
-  return done;
-}
-
-Deno.test("createBooking: 50 requests with one key at once to two servers -> one booking", async () => {
-  await using pair = await newPair();
-  const { servers: [server], room, slots } = pair;
-  const token = await server.token("alice");
-  const ids: number[] = [];
-  for (const { id: timeslotId, roomId } of slots.slice(0, 8)) {
-    const call = { token, body: { roomId, timeslotId } };
-    const key = newKey();
-    const done = assertDoneOnce(await sendAtOnce(pair, "createBooking", { call, key, count: 50 }));
-    assertReplayed(done, await sendWithKey(server, "createBooking", call, key));
-    ids.push(JSON.parse(done.text).booking.id);
-  }
-  const bookings = await server.db.selectFrom("bookings").select("id").where("room_id", "=", room.id).orderBy("id")
-    .execute();
-  assert.deepEqual(bookings.map(({ id }) => id), ids);
-  const events = await server.db.selectFrom("booking_events").select("booking_id").where("type", "=", "created")
-    .where("booking_id", "in", ids).execute();
-  assert.equal(events.length, ids.length);
-});
-
-Deno.test("keyed operations: 20 requests with one key at once -> executed once", async (t) => {
-  await using pair = await newPair();
-  const { servers: [server] } = pair;
-  assert(exampleOperations.length > keyedOperations.length && keyedOperations.length > 0);
-  for (const operation of keyedOperations) {
-    const id = operation.operationId;
-    // Each server has a clock of its own.
-    if (id === "setSandboxClock") continue;
-    await t.step(id, async () => {
-      const call = await exampleOf(server, operation, await newExampleRows(server));
-      const key = newKey();
-      const done = assertDoneOnce(await sendAtOnce(pair, id, { call, key, count: 20 }));
-      for (const each of pair.servers) assertReplayed(done, await sendWithKey(each, id, call, key));
-    });
-  }
-});
+import { env, newPair, newRoomAndSlots, type Pair } from "./pair.ts";
 
 /** Locks rows until `release()`. */
 async function lockRows(
