@@ -182,10 +182,11 @@ interface Wait {
   isWoken: Promise<boolean>;
 }
 
-/** Records the waits for events. They take at most `limitMs`. */
-function recordWaits({ feed }: TestServer, limitMs = Infinity): Wait[] {
+/** Records the waits for events until it is disposed of. They take at most `limitMs`. */
+function recordWaits({ feed }: TestServer, limitMs = Infinity): Disposable & { waits: Wait[] } {
   const waits: Wait[] = [];
-  const next = feed.next.bind(feed);
+  const original = feed.next;
+  const next = original.bind(feed);
   feed.next = (filter) => {
     const event = next(filter);
     const within = (ms: number) => {
@@ -195,13 +196,14 @@ function recordWaits({ feed }: TestServer, limitMs = Infinity): Wait[] {
     };
     return { ...event, within };
   };
-  return waits;
+  return { waits, [Symbol.dispose]: () => void (feed.next = original) };
 }
 
 Deno.test("listEvents: wait -> answered by an own event or the shutdown, not by another user's event", async () => {
   await using server = await startServer();
   const { timeslot } = await newRoomWithTimeslot(server);
-  const waits = recordWaits(server);
+  using recorded = recordWaits(server);
+  const { waits } = recorded;
   const { cursor } = await read(server, "alice", { after: "latest" });
   const query = { after: cursor, wait: 30 };
   const bob = server.ok("listEvents", { token: await server.token("bob"), query });
@@ -216,11 +218,11 @@ Deno.test("listEvents: wait -> answered by an own event or the shutdown, not by 
 });
 
 Deno.test("listEvents: no event within wait seconds -> an empty page", async () => {
-  await using server = await startServer();
-  const waits = recordWaits(server, 0);
+  await using server = await sharedServer();
+  using recorded = recordWaits(server, 0);
   const { cursor } = await read(server, "alice", { after: "latest" });
   assert.deepEqual((await read(server, "alice", { after: cursor, wait: 30 })).items, []);
-  const [wait, ...others] = waits;
+  const [wait, ...others] = recorded.waits;
   assert(wait && others.length === 0);
   assert(wait.limitMs > 0 && wait.limitMs <= 30_000, `${wait.limitMs} ms`);
 });
