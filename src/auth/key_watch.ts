@@ -5,7 +5,7 @@ import { describeFailure, type Log } from "../log.ts";
 import { listLiveApiKeys } from "./api_key_queries.ts";
 
 /** Milliseconds between two polls of the watched keys. */
-const intervalMs = 500;
+export const keyPollMs = 500;
 
 export class KeyWatch {
   private readonly watched = new Map<number, Set<() => void>>();
@@ -30,7 +30,7 @@ export class KeyWatch {
   /** Schedules the next poll, unless no key is watched. A running poll schedules the next one itself. */
   private schedule(): void {
     if (this.isPolling || this.watched.size === 0) return;
-    this.timer ??= setTimeout(() => this.poll(), intervalMs);
+    this.timer ??= setTimeout(() => this.poll(), keyPollMs);
   }
 
   private pause(): void {

@@ -1,12 +1,13 @@
-/** What a revoked or expired API key has opened ends with it, on every server: sockets, tickets, and pages that wait. */
+/** Sockets, tickets and waiting pages of an API key end when it expires or is revoked, on every server. */
 import assert from "node:assert/strict";
+import type { LogEvent } from "kysely";
 import { sql } from "kysely";
 import { newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
+import { keyPollMs } from "../../src/auth/key_watch.ts";
 import { newApiKey, revoke } from "../support/api_keys.ts";
-import { newDatabase } from "../support/database.ts";
 import { machineTimeAt } from "../support/machine_time.ts";
 import { eventually } from "../support/process.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 import { openSocket, type TestSocket } from "../support/socket.ts";
 
 const scopes = ["events:read"];
@@ -29,10 +30,11 @@ async function assertUsable(socket: TestSocket): Promise<void> {
   await socket.until((frames) => frames.at(-1)?.event === "pong");
 }
 
-Deno.test("a key with events:read hears what happens to everybody, with a ticket too", async () => {
-  await using server = await startServer();
+Deno.test("join_booking_room: all, as a key with events:read or its ticket -> events of all users", async () => {
+  await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const { key: token } = await newApiKey(server, { scopes });
+  await server.settled();
   await using direct = await joinAll(server, { token });
   await using ticketed = await joinAll(server, { query: await ticketOf(server, token) });
   const booking = await newBooking(server, "alice", timeslot);
@@ -41,34 +43,37 @@ Deno.test("a key with events:read hears what happens to everybody, with a ticket
   }
 });
 
-Deno.test("the sockets of a key are closed within a second of its revocation on every server, and no others", async () => {
-  await using database = await newDatabase();
-  await using here = await startServer({ database });
-  await using there = await startServer({ database });
+Deno.test("revokeApiKey: sockets on two servers -> closed with the second poll at the latest, others stay open", async () => {
+  await using shared = await sharedServer();
+  const url = shared.databaseUrl;
+  const polls = { here: 0, there: 0 };
+  /** Counts the polls for revoked keys of one server. */
+  const countPolls = (name: keyof typeof polls) => ({ level, query: { sql } }: LogEvent) => {
+    if (level === "query" && /^select "id" from "api_keys" where .*"revoked_at" is null/.test(sql)) polls[name]++;
+  };
+  await using here = await startServer({ database: { url }, log: countPolls("here") });
+  await using there = await startServer({ database: { url }, log: countPolls("there") });
   const { key: other } = await newApiKey(here, { scopes });
   await using stays = await joinAll(here, { token: other });
   await using admins = await joinAll(there, { token: await there.token("admin", "admin") });
-  const delays: number[] = [];
-  for (let round = 0; round < 5; round++) {
-    const { apiKey, key: token } = await newApiKey(here, { scopes });
-    const sockets = [
-      await joinAll(here, { token }),
-      await joinAll(there, { token }),
-      await joinAll(there, { query: await ticketOf(here, token) }),
-    ];
-    await revoke(here, apiKey);
-    const start = performance.now();
-    for (const socket of sockets) assert.deepEqual(await socket.closed, revoked);
-    delays.push(performance.now() - start);
-  }
-  // The machine may be busy with other tests for a moment.
-  const median = delays.toSorted((a, b) => a - b)[2] ?? Infinity;
-  assert(median < 1_000, `closed after ${delays.join(", ")} ms`);
+  const { apiKey, key: token } = await newApiKey(here, { scopes });
+  const sockets = [
+    await joinAll(here, { token }),
+    await joinAll(there, { token }),
+    await joinAll(there, { query: await ticketOf(here, token) }),
+  ];
+  await revoke(here, apiKey);
+  const before = { ...polls };
+  for (const socket of sockets) assert.deepEqual(await socket.closed, revoked);
+  // A poll may run during the revocation. The next one finds the key.
+  assert(1 <= polls.here - before.here && polls.here - before.here <= 3, JSON.stringify({ before, polls }));
+  assert(1 <= polls.there - before.there && polls.there - before.there <= 3, JSON.stringify({ before, polls }));
+  assert(2 * keyPollMs <= 1_000, "a revoked key may be used for more than a second");
   for (const socket of [stays, admins]) await assertUsable(socket);
 });
 
-Deno.test("a socket that is opened while its key is revoked is closed too", async () => {
-  await using server = await startServer();
+Deno.test("revokeApiKey: sockets being opened at the same time -> closed", async () => {
+  await using server = await sharedServer();
   for (let round = 0; round < 3; round++) {
     const { apiKey, key: token } = await newApiKey(server, { scopes });
     const tickets = await Promise.all(Array.from({ length: 5 }, () => ticketOf(server, token)));
@@ -81,8 +86,8 @@ Deno.test("a socket that is opened while its key is revoked is closed too", asyn
   }
 });
 
-Deno.test("the sockets of a key are closed when it expires, also those that were opened with a ticket", async () => {
-  await using server = await startServer();
+Deno.test("openSocket: its key expires, also behind a ticket -> closed with 4401", async () => {
+  await using server = await sharedServer();
   const { key: token } = await newApiKey(server, {
     scopes,
     expiresAt: new Date(Date.now() + halfAnHour).toISOString(),
@@ -94,7 +99,7 @@ Deno.test("the sockets of a key are closed when it expires, also those that were
   }
 });
 
-Deno.test("while keys cannot be looked at no socket is closed, and one whose key was revoked is as soon as they can", async () => {
+Deno.test("revokeApiKey: the table of keys cannot be read -> no socket closes, and after the outage only the revoked one", async () => {
   await using server = await startServer();
   const { apiKey, key: token } = await newApiKey(server, { scopes });
   const { key: other } = await newApiKey(server, { scopes });
@@ -109,38 +114,38 @@ Deno.test("while keys cannot be looked at no socket is closed, and one whose key
       await sql`update api_keys_away set revoked_at = now() where id = ${apiKey.id}`.execute(server.db);
     }
     await sql`alter table api_keys_away rename to api_keys`.execute(server.db);
-    if (outage === 1) await lookedAt(server);
+    if (outage === 1) await nextPoll(server);
   }
   assert.deepEqual(await socket.closed, revoked);
   await assertUsable(stays);
   assert.equal(complaints(), 2);
 });
 
-/** Waits until the server has looked at keys again: one that is revoked now is closed then. */
-async function lookedAt(server: TestServer): Promise<void> {
+/** Waits until the server has polled the keys again: that poll closes the socket of a key revoked now. */
+async function nextPoll(server: TestServer): Promise<void> {
   const { apiKey, key: token } = await newApiKey(server, { scopes });
   const socket = await joinAll(server, { token });
   await revoke(server, apiKey);
   assert.deepEqual(await socket.closed, revoked);
 }
 
-Deno.test("a ticket of a key that was revoked or has expired since answers 401 ticket_invalid", async () => {
-  await using server = await startServer();
+Deno.test("openSocket: a ticket of a key that is revoked or expired since -> 401 ticket_invalid", async () => {
+  await using server = await sharedServer();
   const { apiKey, key } = await newApiKey(server, { scopes });
   const expiresAt = new Date(Date.now() + 20_000);
   const short = await newApiKey(server, { scopes, expiresAt: expiresAt.toISOString() });
   const { ticket: revokedOne } = await server.ok("createSocketTicket", { token: key });
   const { ticket: expiredOne } = await server.ok("createSocketTicket", { token: short.key });
   await revoke(server, apiKey);
-  // The tickets themselves live for 30 seconds.
+  // The tickets expire after 30 seconds.
   using _then = machineTimeAt(expiresAt.getTime());
   for (const ticket of [revokedOne, expiredOne]) {
     await server.refused("ticket_invalid", "openSocket", { query: { ticket } });
   }
 });
 
-Deno.test("a ticket has the scopes of its key, and no key gets one without events:read", async () => {
-  await using server = await startServer();
+Deno.test("createSocketTicket: a key without events:read, or that loses it -> 403 scope_missing", async () => {
+  await using server = await sharedServer();
   const { apiKey, key: token } = await newApiKey(server, { scopes });
   const { key: unable } = await newApiKey(server, { scopes: ["bookings:read", "bookings:write"] });
   for (const id of ["createSocketTicket", "openSocket", "listEvents"] as const) {
@@ -151,7 +156,7 @@ Deno.test("a ticket has the scopes of its key, and no key gets one without event
   await server.refused("scope_missing", "openSocket", { query: { ticket } });
 });
 
-Deno.test("a page of events that waits is not told to a key that was revoked meanwhile, nor to a token that expired", async () => {
+Deno.test("listEvents: the key is revoked or expires during the wait -> 401, and a live key gets the events", async () => {
   await using server = await startServer();
   const room = await newRoom(server);
   const [first] = await newTimeslots(server, room, { date: "2026-03-09" });
@@ -177,19 +182,19 @@ Deno.test("a page of events that waits is not told to a key that was revoked mea
     token,
     query: { after: "latest", ...query },
   });
-  const told = server.ok("listEvents", waitingFor(live, { wait: 30 }));
+  const page = server.ok("listEvents", waitingFor(live, { wait: 30 }));
   const refusals = [
     server.refused("token_invalid", "listEvents", waitingFor(key, { wait: 30 })),
     server.refused("token_expired", "listEvents", waitingFor(short, { wait: 30 })),
   ];
   await eventually(() => Promise.resolve(waiting === 3));
   await revoke(server, apiKey);
-  // Not that nothing has happened, either. The time of the key passes while it waits.
+  // An empty page is refused, too. The key expires during the wait.
   using ahead = new DisposableStack();
   onWait = () => ahead.use(machineTimeAt(Date.now() + halfAnHour));
   await server.refused("token_expired", "listEvents", waitingFor(short, { wait: 1, roomId: room.id + 1 }));
   onWait = () => {};
   const { id } = await newBooking(server, "alice", first);
-  assert.deepEqual((await told).items.map(({ data }) => "booking" in data && data.booking.id).filter(Boolean), [id]);
+  assert.deepEqual((await page).items.map(({ data }) => "booking" in data && data.booking.id).filter(Boolean), [id]);
   await Promise.all(refusals);
 });

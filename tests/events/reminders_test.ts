@@ -1,14 +1,14 @@
-/** Reminders: one a booking, in time, however many servers run. */
+/** Reminders: one for each booking, in time, with any number of servers. */
 import assert from "node:assert/strict";
 import type { Booking } from "../../generated/contract.ts";
 import { confirm, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 import { openSocket } from "../support/socket.ts";
 
-/** Of which bookings the feed has reminders, in its order. */
+/** The ids of alice's bookings with a reminder in the feed, in its order. */
 async function reminded(server: TestServer): Promise<number[]> {
   await server.settled();
-  const { items } = await server.ok("listEvents", { token: await server.token("admin", "admin") });
+  const { items } = await server.ok("listEvents", { token: await server.token("alice") });
   return items.flatMap((event) => event.event === "booking_reminder" ? [event.data.booking.id] : []);
 }
 
@@ -22,8 +22,8 @@ async function confirmedBookings(server: TestServer, count: number): Promise<Boo
   return bookings;
 }
 
-Deno.test("a confirmed booking is reminded of once, an hour before it starts", async () => {
-  await using server = await startServer();
+Deno.test("booking_reminder: a confirmed booking -> once, an hour before its start", async () => {
+  await using server = await sharedServer();
   const [first, second] = await confirmedBookings(server, 2);
   assert(first && second);
   await server.settled();
@@ -45,7 +45,7 @@ Deno.test("a confirmed booking is reminded of once, an hour before it starts", a
   assert.deepEqual(await reminded(server), [first.id, second.id]);
 });
 
-Deno.test("servers that sweep at once, and one that starts anew, remind of nothing twice", async () => {
+Deno.test("booking_reminder: servers sweep at once, another one later -> one for each booking", async () => {
   await using first = await startServer();
   const bookings = await confirmedBookings(first, 8);
   const others = await Promise.all(
@@ -64,8 +64,8 @@ Deno.test("servers that sweep at once, and one that starts anew, remind of nothi
   assert.deepEqual((await reminded(first)).sort(), bookings.map(({ id }) => id).sort());
 });
 
-Deno.test("what is not confirmed, is over, or has started is not reminded of", async () => {
-  await using server = await startServer();
+Deno.test("booking_reminder: pending, cancelled or started bookings -> none", async () => {
+  await using server = await sharedServer();
   const [first, second, third, fourth] = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
   assert(first && second && third && fourth);
   await newBooking(server, "alice", second);
@@ -77,14 +77,14 @@ Deno.test("what is not confirmed, is over, or has started is not reminded of", a
   await server.sweep();
   assert.deepEqual(await reminded(server), []);
   assert.equal(started.status, "confirmed");
-  // One that is confirmed late is reminded of at once.
+  // A booking that is confirmed late gets its reminder at once.
   await confirm(server, late);
   await server.sweep();
   assert.deepEqual(await reminded(server), [late.id]);
 });
 
-Deno.test("a booking that is moved after its reminder gets one for its new time", async () => {
-  await using server = await startServer();
+Deno.test("booking_reminder: moved after its reminder -> another one for the new time", async () => {
+  await using server = await sharedServer();
   const [first, last] = await newTimeslots(server, await newRoom(server), {
     date: "2026-03-09",
     slotDuration: 240,
@@ -102,7 +102,7 @@ Deno.test("a booking that is moved after its reminder gets one for its new time"
   assert.deepEqual(await reminded(server), [bookingId, bookingId]);
 });
 
-Deno.test("with REMINDER_LEAD_MINUTES 0 nobody is reminded", async () => {
+Deno.test("booking_reminder: REMINDER_LEAD_MINUTES 0 -> none", async () => {
   await using server = await startServer({ env: { REMINDER_LEAD_MINUTES: "0" } });
   await confirmedBookings(server, 1);
   server.clock.set("2026-03-09T08:59:59.999Z");

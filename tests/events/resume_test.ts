@@ -1,9 +1,9 @@
-/** Coming back with a cursor: nothing is missed in silence, and what cannot be told is said to be missing. */
+/** Resume with a cursor: a subscriber gets each event, or a `gap` if events are missing. */
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import { adoptFeed } from "../../src/events/queries.ts";
 import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 import { openSocket, type TestSocket } from "../support/socket.ts";
 
 /** A socket of alice that has joined her booking room. */
@@ -18,8 +18,8 @@ async function slotsOf(server: TestServer) {
   return await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
 }
 
-Deno.test("a join tells from where on it is live, and that is a cursor to come back with", async () => {
-  await using server = await startServer();
+Deno.test("resume: the cursor of joined -> each later event, as over HTTP", async () => {
+  await using server = await sharedServer();
   const [first, second, third] = await slotsOf(server);
   assert(first && second && third);
   await newBooking(server, "alice", first);
@@ -38,14 +38,14 @@ Deno.test("a join tells from where on it is live, and that is a cursor to come b
   await server.settled();
   const token = await server.token("alice");
   assert.deepEqual((await server.ok("listEvents", { token, query: { after: cursor } })).items, frames);
-  // `latest` is as good as nothing.
+  // `latest` is the default.
   early.send({ action: "join_booking_room", after: "latest" });
   await early.expect("joined");
   early.send({ action: "ping" });
   await early.expect("pong");
 });
 
-Deno.test("who comes back after what they missed was removed is told of the gap, and is live from there on", async () => {
+Deno.test("resume: after retention removed events -> gap, then live events", async () => {
   await using server = await startServer();
   const [first, second] = await slotsOf(server);
   assert(first && second);
@@ -69,7 +69,7 @@ Deno.test("who comes back after what they missed was removed is told of the gap,
   assert.deepEqual((await again.expect("booking_update")).data.booking, booking);
 });
 
-Deno.test("servers that remove old events at once remove all of them and keep the others", async () => {
+Deno.test("retention: servers remove old events at once -> all old ones removed, others kept", async () => {
   await using first = await startServer();
   await using second = await startServer({ database: { url: first.databaseUrl } });
   const [slot] = await slotsOf(first);
@@ -86,7 +86,7 @@ Deno.test("servers that remove old events at once remove all of them and keep th
   assert.deepEqual(rows.map(({ type }) => type), ["generated", "created", "taken"]);
 });
 
-Deno.test("in a database that was moved to another Postgres new events come behind the old ones, and old cursors have a gap", async () => {
+Deno.test("resume: a database moved to another Postgres -> new events follow the old ones, gap for old cursors", async () => {
   await using before = await startServer();
   const [first, second] = await slotsOf(before);
   assert(first && second);
@@ -94,7 +94,7 @@ Deno.test("in a database that was moved to another Postgres new events come behi
   const token = await before.token("alice");
   await before.settled();
   const { cursor } = await before.ok("listEvents", { token });
-  // As a dump of a cluster whose transaction ids were far ahead leaves it.
+  // Like a dump of a cluster with much higher transaction ids.
   await sql`update booking_events set transaction_id = '9000000000' where true`.execute(before.db);
   await sql`update event_feed set cluster = 'another'`.execute(before.db);
   assert.equal(await adoptFeed(before.db), true);
@@ -112,7 +112,7 @@ Deno.test("in a database that was moved to another Postgres new events come behi
   await server.refused("cursor_expired", "listEvents", { token, query: { after: cursor } });
 });
 
-Deno.test("an event that cannot be told is logged and told as a gap, and those behind it come", async () => {
+Deno.test("resume: an event that cannot be rendered -> a log entry and gap, then the later events", async () => {
   await using server = await startServer();
   const [first, second] = await slotsOf(server);
   assert(first && second);
@@ -129,7 +129,7 @@ Deno.test("an event that cannot be told is logged and told as a gap, and those b
   const booking = await newBooking(server, "alice", second);
   assert.deepEqual((await socket.expect("booking_update")).data.booking, booking);
   assert(server.logged.some((line) => line.includes("event cannot be rendered")));
-  // The same over HTTP: no page that never comes, but a way to go on.
+  // Over HTTP the page is refused, and `latest` continues behind it.
   await server.settled();
   const token = await server.token("alice");
   await server.refused("cursor_expired", "listEvents", { token });
@@ -137,8 +137,8 @@ Deno.test("an event that cannot be told is logged and told as a gap, and those b
   assert.deepEqual((await server.ok("listEvents", { token, query: { after: cursor } })).items, []);
 });
 
-Deno.test("events wait for an older transaction of anybody, and come as soon as it has ended", async () => {
-  await using server = await startServer();
+Deno.test("feed: an older transaction is open -> events wait, and follow when it ends", async () => {
+  await using server = await sharedServer();
   const [slot] = await slotsOf(server);
   assert(slot);
   await using socket = await join(server);
@@ -157,13 +157,13 @@ Deno.test("events wait for an older transaction of anybody, and come as soon as 
   assert.equal((await server.ok("listEvents", { token })).items.length, 1);
 });
 
-Deno.test("when the database is set back behind a running server, sockets are asked to come back and told of the gap", async () => {
+Deno.test("resume: the database is set back behind a running server -> closed with 1012, then gap", async () => {
   await using server = await startServer();
   const [first, second] = await slotsOf(server);
   assert(first && second);
   await using socket = await join(server);
   await socket.expect("joined");
-  // As after a standby took over that had not received the last transactions: what was told lies ahead of what there is.
+  // Like a failover to a standby without the last transactions: the feed's position lies ahead of the database.
   const { transactionId } = server.feed.position;
   server.feed.position = { transactionId: transactionId + 1_000_000, id: 0 };
   const ahead = `${server.feed.generation}.${(transactionId + 1_000_000).toString(36)}.0`;
@@ -178,7 +178,7 @@ Deno.test("when the database is set back behind a running server, sockets are as
   assert.deepEqual((await again.expect("booking_update")).data.booking, booking);
 });
 
-Deno.test("what is removed while somebody still reads it is told as a gap, not left out", async () => {
+Deno.test("resume: events are removed during the replay -> gap after the events before them", async () => {
   await using server = await startServer();
   const [slot] = await slotsOf(server);
   assert(slot);
@@ -192,7 +192,7 @@ Deno.test("what is removed while somebody still reads it is told as a gap, not l
     where type = 'created'
   `.execute(server.db);
   await server.settled();
-  // Between the first 50 of what was missed and the next ones.
+  // Between the first 50 missed events and the next ones.
   const replay = server.feed.replay.bind(server.feed);
   let reads = 0;
   server.feed.replay = async (query) => {

@@ -1,8 +1,8 @@
-/** join_room: which timeslots of a room become available or not. */
+/** `join_room`: changes in the availability of a room's timeslots. */
 import assert from "node:assert/strict";
 import type { TimeslotChange } from "../../generated/contract.ts";
 import { newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { sharedServer, type TestServer } from "../support/server.ts";
 import { openSocket, type TestSocket } from "../support/socket.ts";
 
 async function joinRoom(server: TestServer, roomId: number): Promise<TestSocket> {
@@ -17,8 +17,8 @@ async function nextChange(socket: TestSocket): Promise<TimeslotChange> {
   return (await socket.expect("timeslot_update")).data;
 }
 
-Deno.test("a timeslot that is booked is taken, and freed when the booking is cancelled", async () => {
-  await using server = await startServer();
+Deno.test("join_room: createBooking, cancelBooking -> taken, freed", async () => {
+  await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server);
   const { startTime, endTime } = timeslot;
   await using socket = await joinRoom(server, room.id);
@@ -29,8 +29,8 @@ Deno.test("a timeslot that is booked is taken, and freed when the booking is can
   assert.deepEqual(await nextChange(socket), { ...about, isAvailable: true, change: "freed" });
 });
 
-Deno.test("a booking that moves frees its old timeslot and takes the new one, each an event with a cursor of its own", async () => {
-  await using server = await startServer();
+Deno.test("join_room: rescheduleBooking -> freed and taken, two events with cursors", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server);
   const [first, second] = await newTimeslots(server, room, { date: "2026-03-09" });
   assert(first && second);
@@ -43,14 +43,14 @@ Deno.test("a booking that moves frees its old timeslot and takes the new one, ea
     ["freed", first.id, true],
     ["taken", second.id, false],
   ]);
-  // Who drops out between the two gets the second one.
+  // A subscriber that reconnects between the two gets the second one.
   socket.send({ action: "join_room", roomId: room.id, after: frames[0]?.cursor ?? "" });
   await socket.expect("joined");
   assert.deepEqual(await socket.expect("timeslot_update"), frames[1]);
 });
 
-Deno.test("a timeslot that is freed after it has started, or in a closed room, is not available", async () => {
-  await using server = await startServer();
+Deno.test("join_room: freed after the start or in a closed room -> isAvailable false", async () => {
+  await using server = await sharedServer();
   const room = await newRoom(server);
   const [first, second] = await newTimeslots(server, room, { date: "2026-03-09" });
   assert(first && second);
@@ -71,31 +71,8 @@ Deno.test("a timeslot that is freed after it has started, or in a closed room, i
   assert.deepEqual({ change, timeslotId, isAvailable }, { change: "freed", timeslotId: second.id, isAvailable: false });
 });
 
-Deno.test("50,000 timeslots that are generated are one event, and none when all were there", async () => {
-  await using server = await startServer();
-  const room = await newRoom(server);
-  const token = await server.token("admin", "admin");
-  await using socket = await joinRoom(server, room.id);
-  // 288 a day of 5 minutes.
-  const hours = { slotDuration: 5, workingHours: { start: "00:00", end: "24:00" } };
-  const body = { roomId: room.id, startDate: "2026-03-10", endDate: "2026-08-29", ...hours };
-  const { count } = await server.ok("generateTimeslots", { token, body });
-  assert(count > 49_000, `${count}`);
-  assert.deepEqual(await nextChange(socket), {
-    roomId: room.id,
-    timeslotId: null,
-    isAvailable: true,
-    change: "generated",
-    startTime: "2026-03-10T00:00:00.000Z",
-    endTime: "2026-08-30T00:00:00.000Z",
-  });
-  await server.ok("generateTimeslots", { token, body: { ...body, endDate: body.startDate } });
-  await server.ok("deleteRoom", { token, params: { roomId: room.id } });
-  assert.equal((await nextChange(socket)).change, "room_closed");
-});
-
-Deno.test("a timeslot that is deleted, and a room that closes and opens, are told; what changes nothing is not", async () => {
-  await using server = await startServer();
+Deno.test("join_room: deleteTimeslot, a room closes and opens -> an event each, none for calls without a change", async () => {
+  await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server);
   const token = await server.token("admin", "admin");
   await using socket = await joinRoom(server, room.id);
@@ -122,8 +99,8 @@ Deno.test("a timeslot that is deleted, and a room that closes and opens, are tol
   assert.deepEqual(await nextChange(socket), { ...whole, isAvailable: false, change: "room_closed" });
 });
 
-Deno.test("an event that two rooms of a socket have comes once", async () => {
-  await using server = await startServer();
+Deno.test("join_booking_room: all and one user on a socket -> each event once", async () => {
+  await using server = await sharedServer();
   const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
   const [first, second] = slots;
   assert(first && second);
