@@ -24,7 +24,8 @@ export async function releaseExpiredHolds({ db, clock, announce }: HoldRules): P
     const ids = await listExpiredHolds(db, { now, limit });
     if (ids.length === 0) return 0;
     const count = await retryConflicts(db, () => markHoldsExpired(db, { ids, now }));
-    if (count > 0) announce();
-    return count;
+    if (count === 0) return 0;
+    announce();
+    return ids.length;
   });
 }

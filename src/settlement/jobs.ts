@@ -94,7 +94,9 @@ const chunkSize = 100;
 export async function closeStrayCheckouts({ db, clock }: SettlementRules): Promise<void> {
   await sweepInChunks(chunkSize, async (limit) => {
     const ids = await listStrayCheckouts(db, { limit });
-    return ids.length === 0 ? 0 : await retryConflicts(db, () => closeCheckoutsOf(db, { ids, now: clock.now() }));
+    if (ids.length === 0) return 0;
+    const count = await retryConflicts(db, () => closeCheckoutsOf(db, { ids, now: clock.now() }));
+    return count === 0 ? 0 : ids.length;
   });
 }
 
