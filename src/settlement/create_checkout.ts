@@ -56,7 +56,7 @@ async function paymentRefusal({ db, payments }: SettlementRules, caller: Caller,
 }
 
 function whyNotPayable({ status, price }: BookingRow, payments: PaymentProvider | undefined): string {
-  if (status !== "pending") return `The booking is ${status}, so there is nothing to pay.`;
+  if (status !== "pending") return `The booking is ${status}, so no payment is due.`;
   if (Number(price) === 0) return "The booking costs nothing.";
   if (payments === undefined) return "Payments happen elsewhere. An admin confirms the booking when it is paid.";
   return "The hold of the booking has expired. Book the timeslot again.";
