@@ -1494,10 +1494,10 @@ export interface components {
       /**
        * @description Only with `timeslot_unavailable`: up to three free timeslots that the caller can book now, best first. They
        *     are at least as long and start within 7 days of the wanted one. Timeslots of the same room come first. Then
-       *     come rooms of the same type for as many people, nearest in time first. A rescheduled booking stays in its
-       *     room, and a `confirmed` one keeps its price. To limit the cost, the search covers the nearest 800 timeslots
-       *     of the room. It also covers 100 timeslots of each of 20 other rooms, the smallest first. Empty if none of
-       *     these is free.
+       *     come those of rooms of the same type for as many people. Both are nearest in time first. A rescheduled
+       *     booking stays in its room, and a `confirmed` one keeps its price. To limit the cost, the search covers the
+       *     800 timeslots of the room around the wanted one. It also covers 100 timeslots of each of 20 other rooms, the
+       *     smallest first. Empty if none of these is free.
        */
       alternatives?: components["schemas"]["Timeslot"][];
     };

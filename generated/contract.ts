@@ -750,7 +750,7 @@ export const Problem = z.object({
   "errors": z.array(FieldError).openapi({ "description": "The wrong fields." }).optional(),
   "alternatives": z.array(Timeslot).max(3).openapi({
     "description":
-      "Only with `timeslot_unavailable`: up to three free timeslots that the caller can book now, best first. They\nare at least as long and start within 7 days of the wanted one. Timeslots of the same room come first. Then\ncome rooms of the same type for as many people, nearest in time first. A rescheduled booking stays in its\nroom, and a `confirmed` one keeps its price. To limit the cost, the search covers the nearest 800 timeslots\nof the room. It also covers 100 timeslots of each of 20 other rooms, the smallest first. Empty if none of\nthese is free.\n",
+      "Only with `timeslot_unavailable`: up to three free timeslots that the caller can book now, best first. They\nare at least as long and start within 7 days of the wanted one. Timeslots of the same room come first. Then\ncome those of rooms of the same type for as many people. Both are nearest in time first. A rescheduled\nbooking stays in its room, and a `confirmed` one keeps its price. To limit the cost, the search covers the\n800 timeslots of the room around the wanted one. It also covers 100 timeslots of each of 20 other rooms, the\nsmallest first. Empty if none of these is free.\n",
   }).optional(),
 }).openapi({ "description": "An error (RFC 9457)." }).openapi("Problem");
 export type Problem = z.output<typeof Problem>;

@@ -8,7 +8,7 @@ export function entityTagOf(body: string): string {
   return `"${createHash("sha256").update(body).digest("base64url").slice(0, 22)}"`;
 }
 
-/** Returns whether a header such as `If-None-Match` names this tag. A proxy may have made the tag weak. */
+/** Returns whether a header such as `If-None-Match` names this tag. Its weak form counts too: a proxy may make it weak. */
 export function namesTag(header: string, tag: string): boolean {
   return header.trim() === "*" || listed(header).some((each) => each.replace(/^W\//, "") === tag);
 }

@@ -1,7 +1,7 @@
 /**
  * Decodes query and path parameters, which arrive as text. Used by the generated contract only.
  *
- * Values are not coerced: an empty `?limit=` is an error, not 0.
+ * Values are not coerced: an empty `?limit=` is an error, not 0. Only `true` and `false` are booleans.
  */
 import { z } from "@hono/zod-openapi";
 

@@ -4,12 +4,12 @@ import { concurrencyLimits } from "../../generated/contract.ts";
 import type { Operation } from "../contract/handlers.ts";
 import { Problem } from "../contract/problems.ts";
 
-/** Longest queue time in ms; by then the request was answered 503. See `answerLimitMs` in `router.ts`. */
+/** Longest queue time in ms. Later the request is refused, because little is left of `answerLimitMs` in `router.ts`. */
 const maxQueueMs = 50_000;
 
 /**
  * Returns `run` with the limit of the operation's class, or `run` itself if the operation has no limit. The limited one
- * throws `service_unavailable` when the queue of the class is full.
+ * throws `service_unavailable` when the queue of the class is full, or after {@link maxQueueMs} in it.
  */
 export type LimitConcurrency = <Args extends unknown[], Result>(
   operation: Operation,

@@ -13,8 +13,8 @@ const unavailable = "The service cannot answer right now. Try again in a moment.
 
 /**
  * Answers a thrown `failure`. A failure that is not a {@link Problem} goes only to the log, and the answer is
- * `internal_error` or `service_unavailable`. So does a problem that the operation does not declare in the contract, because
- * that is our bug.
+ * `internal_error` or `service_unavailable`. The same applies to a problem that the operation does not declare in the
+ * contract. That is our bug, and clients were promised not to see it.
  */
 export function answerFailure(failure: unknown, c: Context<AppEnv>, log: Log): Response {
   const operation = c.get("operation");

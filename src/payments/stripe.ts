@@ -36,7 +36,7 @@ export class InexpressibleAmount extends Error {
 }
 
 // From https://docs.stripe.com/currencies. Stripe uses whole units for currencies without fractions. ISK and UGX are a
-// special case there.
+// special case there, which overrides that list: they are in hundredths.
 const wholeYetInHundredths = new Set(["ISK", "UGX"]);
 const isInWholeUnits = (currency: string) => hasNoFractions(currency) && !wholeYetInHundredths.has(currency);
 const withThreeDecimals = new Set(["BHD", "JOD", "KWD", "OMR", "TND"]);
@@ -68,7 +68,7 @@ export function fromStripeAmount(amount: number, currency: string): number {
 const minuteMs = 60_000;
 
 /**
- * Returns when a session expires by itself, in Unix seconds: after the hold, as near as Stripe allows. It allows
+ * Returns when a session expires by itself, in Unix seconds: with the hold, as near as Stripe allows. It allows
  * 30 minutes to 24 hours by its own clock, so both limits have a margin of 5 minutes. Most holds are shorter, and the
  * server closes the session when the hold ends. The expiry is for a server that could not.
  */

@@ -17,7 +17,7 @@ export interface SocketLimits {
 }
 
 const defaultLimits: SocketLimits = { perUser: 20, total: 20_000 };
-/** The runtime pings a socket after half of this time without a frame. It closes the socket without an answer. */
+/** The runtime pings a socket after half of this time without a frame. It closes the socket if no answer comes. */
 const idleTimeoutSeconds = 30;
 /** Milliseconds between two checks for expired tokens and API keys. */
 const expiryCheckMs = 500;

@@ -1,6 +1,6 @@
 /** The domain's only source of the current time, so that tests and the sandbox can set it. */
 export interface Clock {
-  /** The current instant, in milliseconds. */
+  /** The current instant, to the millisecond. */
   now(): Date;
 }
 

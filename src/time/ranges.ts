@@ -17,7 +17,7 @@ export function endsOf<Time>({ from, to }: Range<Time>): Bound<Time>[] {
   return [from, to].filter((bound) => bound !== undefined);
 }
 
-/** Returns an SQL expression for an instant. */
+/** Returns an SQL expression for an instant, to its nanoseconds. */
 export const instantSql = (at: Temporal.Instant): RawBuilder<Date> => sql<Date>`${toPostgres(at)}::text::timestamptz`;
 
 /** A query parameter with one end of a range: its name and its value. */

@@ -23,7 +23,7 @@ export interface FreeTimeslotFilter {
   now: Date;
 }
 
-/** A room with its free timeslots, earliest first. */
+/** A room with its free timeslots, earliest first. Undefined if the room does not exist. */
 export function findRoomWithFreeTimeslots(
   db: Kysely<Database>,
   { roomId, from, to, minimumMinutes, now }: FreeTimeslotFilter,
