@@ -162,7 +162,7 @@ Deno.test("authorization: each operation, each kind of caller -> allowed by secu
       const bodies = new Set<string>();
       await assertAll(allowed.map((caller) =>
         limit(async () => {
-          const own = changesRows ? await newExampleRows(server) : ids;
+          const own = changesRows ? await newExampleRows(server, operation) : ids;
           const { status, body } = await callAs(server, operation, { ids: own, caller });
           const isRight = id in allowedStatus ? status === allowedStatus[id] : status < 300;
           assert(isRight, `${caller.name} is answered ${status}: ${JSON.stringify(body)}`);

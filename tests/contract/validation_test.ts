@@ -81,7 +81,7 @@ Deno.test("validation: example of each operation in the contract -> accepted", a
   await using server = await contractServer();
   for (const operation of exampleOperations) {
     await t.step(operation.operationId, async () => {
-      const send = await sender(server, operation, await newExampleRows(server));
+      const send = await sender(server, operation, await newExampleRows(server, operation));
       const { status, body } = await send({});
       assert(status < 300, JSON.stringify(body));
     });
@@ -253,7 +253,7 @@ Deno.test("validation: body of 64 KiB, in chunks, or with a charset or capitals 
   for (const operation of jsonBodyOperations) {
     await t.step(operation.operationId, async () => {
       for (const [name, request] of ways) {
-        const ids = await newExampleRows(server);
+        const ids = await newExampleRows(server, operation);
         const send = await sender(server, operation, ids);
         const { status, body } = await send(request(JSON.stringify(exampleCall(operation, ids).body)));
         assert(status < 300, `with ${name}: ${JSON.stringify(body)}`);
