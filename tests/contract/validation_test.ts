@@ -28,22 +28,24 @@ function describe({ operationId }: ContractOperation, request: Request, answer: 
   return `${operationId} was sent ${Deno.inspect(request).slice(0, 300)}, answered ${JSON.stringify(answer)}`;
 }
 
-/** Fails unless `send` refuses `request` with `code`, and names `field` (`query.limit`) or a place inside it. */
+/** Fails unless `send` refuses `request` with `code`, and names exactly `fields` (`query.limit`) or places inside them. */
 async function assertRefused(
   { operation, send }: { operation: ContractOperation; send: Send },
   code: ProblemCode,
   request: Request,
-  field?: string,
+  ...fields: string[]
 ): Promise<void> {
   const { status, body } = await send(request);
   const problem = Problem.parse(body);
   const names = problem.errors?.map((error) => `${error.in}.${error.path}`) ?? [];
   const declared: readonly ProblemCode[] = operations[operation.operationId].problems;
   const isRefused = problem.code === code && problem.status === status && declared.includes(code);
-  const isNamed = field === undefined ||
-    names.length > 0 && names.every((name) => name === field || name.startsWith(`${field}.`));
-  if (!isRefused || !isNamed) {
-    assert.fail(`expected ${code} for ${field ?? "the request"}: ${describe(operation, request, [status, body])}`);
+  const isWithin = (name: string, field: string) => name === field || name.startsWith(`${field}.`);
+  const areNamed = fields.length === 0 ||
+    names.every((name) => fields.some((field) => isWithin(name, field))) &&
+      fields.every((field) => names.some((name) => isWithin(name, field)));
+  if (!isRefused || !areNamed) {
+    assert.fail(`expected ${code} for ${fields.join(", ")}: ${describe(operation, request, [status, body])}`);
   }
 }
 
@@ -88,12 +90,17 @@ Deno.test("validation: example of each operation in the contract -> accepted", a
   }
 });
 
-Deno.test("validation: query parameter with a wrong value -> validation_failed with its name", (t) =>
+Deno.test("validation: query parameters with wrong values -> validation_failed with each name", (t) =>
   forEachOperation(t, contractOperations.filter((operation) => inQuery(operation).length > 0), async (subject) => {
-    for (const { name, schema } of inQuery(subject.operation)) {
-      for (const text of wrongTexts(schema)) {
-        await assertRefused(subject, "validation_failed", { query: [[name, text]] }, `query.${name}`);
-      }
+    const parameters = inQuery(subject.operation).map(({ name, schema }) => ({ name, texts: wrongTexts(schema) }));
+    const longest = Math.max(...parameters.map(({ texts }) => texts.length));
+    for (let index = 0; index < longest; index++) {
+      // One wrong text of each parameter at once: the answer names each.
+      const query = parameters.flatMap(({ name, texts }): [string, string][] => {
+        const text = texts[index];
+        return text === undefined ? [] : [[name, text]];
+      });
+      await assertRefused(subject, "validation_failed", { query }, ...query.map(([name]) => `query.${name}`));
     }
   }));
 

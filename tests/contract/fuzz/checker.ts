@@ -85,7 +85,8 @@ export class AnswerChecker {
     });
     const media = Object.entries(object(child(response, "content") ?? {})).map(([type, value]) => {
       const codes = Object.keys(object(child(value, "examples") ?? {}));
-      return [type, { schema: at(pointer, "content", type, "schema"), codes }] as const;
+      // Followed, so that each schema is compiled once, not once per response.
+      return [type, { schema: this.followed(at(pointer, "content", type, "schema")).pointer, codes }] as const;
     });
     return { headers, media: new Map(media) };
   }
