@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { main as book } from "../../examples/book.ts";
 import { main as displayDoor } from "../../examples/door_display.ts";
 import { main as importRooms } from "../../examples/import_rooms.ts";
-import { newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { missingId, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
+import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 import { root, runProgram } from "./samples.ts";
 
 async function environment(server: TestServer, subject: string, role: "user" | "admin" = "user") {
@@ -21,7 +21,7 @@ async function outcomeOf(main: () => Promise<number>): Promise<{ code: number; o
 }
 
 Deno.test("examples/book: one order twice -> one booking, and the same output", async () => {
-  await using server = await startServer({ env: { PAYMENT_PROVIDER: "sandbox" } });
+  await using server = await sharedServer({ env: { PAYMENT_PROVIDER: "sandbox" } });
   const { room, timeslot } = await newRoomWithTimeslot(server);
   const env = await environment(server, "alice");
   const run = () => outcomeOf(() => book(["2026-0042", `${room.id}`, `${timeslot.id}`], env));
@@ -34,7 +34,7 @@ Deno.test("examples/book: one order twice -> one booking, and the same output", 
 });
 
 Deno.test("examples/book: a taken timeslot, an unknown room -> exit code 1 with alternatives, with the reason", async () => {
-  await using server = await startServer();
+  await using server = await sharedServer();
   const room = await newRoom(server);
   const [taken, free] = await newTimeslots(server, room, { date: "2026-03-09" });
   assert(taken && free);
@@ -43,9 +43,9 @@ Deno.test("examples/book: a taken timeslot, an unknown room -> exit code 1 with 
   const refused = await outcomeOf(() => book(["1", `${room.id}`, `${taken.id}`], env));
   assert.equal(refused.code, 1);
   assert(refused.output.includes(`  timeslot ${free.id} at ${free.startTime}\n`), refused.output);
-  const unknown = await outcomeOf(() => book(["1", "999", `${free.id}`], env));
+  const unknown = await outcomeOf(() => book(["1", `${missingId}`, `${free.id}`], env));
   assert.equal(unknown.code, 1);
-  assert.match(unknown.output, /999/);
+  assert(unknown.output.includes(`${missingId}`), unknown.output);
 });
 
 Deno.test("examples/door_display: a booking and its cancellation -> the free times after each", async () => {

@@ -4,7 +4,7 @@ import { readdir } from "node:fs/promises";
 import { Problem } from "../../generated/contract.ts";
 import { guideNames } from "../../src/docs/guides.ts";
 import { startBeside } from "../support/app.ts";
-import { startServer } from "../support/server.ts";
+import { sharedServer } from "../support/server.ts";
 import { root } from "./samples.ts";
 
 async function get(url: string): Promise<{ status: number; headers: Headers; text: string }> {
@@ -15,7 +15,7 @@ async function get(url: string): Promise<{ status: number; headers: Headers; tex
 Deno.test("guides: each Markdown file of the folder -> a page with its title, in the menu of all pages", async () => {
   const files = (await readdir(new URL("src/docs/guides", root))).filter((name) => name.endsWith(".md"));
   assert.deepEqual(files.sort(), guideNames.map((name) => `${name}.md`).sort());
-  await using server = await startServer();
+  await using server = await sharedServer();
   for (const path of ["", ...guideNames.map((name) => `/${name}`)]) {
     const { status, headers, text } = await get(`${server.url}/docs/guides${path}`);
     assert.equal(status, 200, path);
@@ -27,7 +27,7 @@ Deno.test("guides: each Markdown file of the folder -> a page with its title, in
 });
 
 Deno.test("guides: any page -> may load from this server only, run no script, and not be framed", async () => {
-  await using server = await startServer();
+  await using server = await sharedServer();
   for (const path of ["", "/operating", "/style.css"]) {
     const { headers, text } = await get(`${server.url}/docs/guides${path}`);
     const policy = new Set((headers.get("Content-Security-Policy") ?? "").split("; "));
@@ -41,7 +41,7 @@ Deno.test("guides: any page -> may load from this server only, run no script, an
 });
 
 Deno.test("guides: an unknown name -> 404 route_not_found", async () => {
-  await using server = await startServer();
+  await using server = await sharedServer();
   for (const path of ["/unknown", "/operating/", "/images/unknown.svg"]) {
     const { status, text } = await get(`${server.url}/docs/guides${path}`);
     assert.deepEqual([status, Problem.parse(JSON.parse(text)).code], [404, "route_not_found"], path);
@@ -49,7 +49,7 @@ Deno.test("guides: an unknown name -> 404 route_not_found", async () => {
 });
 
 Deno.test("guides: PUBLIC_URL with any signs -> the samples name it, escaped", async () => {
-  await using server = await startServer();
+  await using server = await sharedServer();
   await using beside = await startBeside(server, { publicUrl: () => `https://rooms.example/a&b$'"<i>/` });
   const { text } = await get(`${beside.url}/docs/guides/events`);
   assert(text.includes(`baseUrl: &quot;https://rooms.example/a&amp;b$'%22%3Ci%3E&quot;`), "HTTP");

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import denoJson from "../../deno.json" with { type: "json" };
 import { anchorOf, guideNames } from "../../src/docs/guides.ts";
-import { startServer } from "../support/server.ts";
+import { sharedServer } from "../support/server.ts";
 import { documents, root } from "./samples.ts";
 
 /** Text without fenced blocks, where brackets are code. */
@@ -32,7 +32,7 @@ Deno.test("links: each one of a Markdown file -> an existing file and heading", 
 });
 
 Deno.test("links: each one of a page of guides -> 200 and an existing id", async () => {
-  await using server = await startServer();
+  await using server = await sharedServer();
   const pages = new Map<string, string>();
   const read = async (address: string): Promise<string> => {
     const known = pages.get(address);
@@ -57,7 +57,7 @@ Deno.test("links: each one of a page of guides -> 200 and an existing id", async
 });
 
 Deno.test("links: the reference -> each guide", async () => {
-  await using server = await startServer();
+  await using server = await sharedServer();
   const { info, externalDocs } = await (await fetch(`${server.url}/openapi.json`)).json();
   assert.deepEqual(externalDocs, { url: "/docs/guides", description: "Guides" });
   for (const name of guideNames) assert(info.description.includes(`](/docs/guides/${name})`), name);

@@ -24,6 +24,8 @@ export interface Sample {
   code: string;
 }
 
+export const isTypeScript = ({ language }: Sample): boolean => language === "ts";
+
 /** The fenced blocks of a Markdown text. Each is named by the heading above it. */
 export function fencedBlocks(markdown: string, file: string): Sample[] {
   const samples: Sample[] = [];
