@@ -12,7 +12,8 @@ const elsewhere: Record<string, string> = {
   "CONTRIBUTING.md, Setup": "the same",
   "CONTRIBUTING.md, The loop": "runs the tests, which include this one",
   "src/docs/guides/events.md, Without the SDK": "tests/long/subscriber_sample_test.ts",
-  "src/docs/guides/payments.md, Stripe": "needs a Stripe account; tests/payments/stripe_test.ts has a stand-in",
+  "src/docs/guides/payments.md, Stripe":
+    "needs a Stripe account; tests/payments/stripe_checkouts_test.ts has a stand-in",
   "src/docs/guides/operating.md, Production": "tests/long/serve_test.ts and image_test.ts; there is no docker here",
   "src/docs/guides/operating.md, The edge": "there is no docker here; tests/long/edge_test.ts runs the edge",
   "src/docs/guides/sdk.md, Install": "part of a block of the README, as the test below says",
