@@ -847,10 +847,12 @@ const examples = {
       "type": "urn:slotkeeper:problem:ticket_invalid",
       "title": "Ticket is not valid",
       "status": 401,
-      "detail": "The ticket is not valid: it was used, is older than 30 seconds, or is unknown. Get a new one.",
+      "detail":
+        "The ticket is not valid: it was used, is older than 30 seconds, or is unknown. Or its token or API key is no longer valid. Get a new one.",
       "code": "ticket_invalid",
       "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      "error": "The ticket is not valid: it was used, is older than 30 seconds, or is unknown. Get a new one.",
+      "error":
+        "The ticket is not valid: it was used, is older than 30 seconds, or is unknown. Or its token or API key is no longer valid. Get a new one.",
     },
   },
   "origin_not_allowed": {
@@ -1212,10 +1214,10 @@ const examples = {
       "type": "urn:slotkeeper:problem:scope_missing",
       "title": "API key lacks a scope",
       "status": 403,
-      "detail": "The API key does not have the scope rooms:write.",
+      "detail": "This takes an API key with the scope rooms:write. Yours has bookings:read.",
       "code": "scope_missing",
       "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      "error": "The API key does not have the scope rooms:write.",
+      "error": "This takes an API key with the scope rooms:write. Yours has bookings:read.",
     },
   },
   "api_key_not_found": {

@@ -154,13 +154,13 @@ const tagBytes = 16;
 function encrypt(answer: SerializedAnswer | undefined, request: KeyedRequest) {
   if (answer === undefined) return { status: null, answer: null };
   const nonce = randomBytes(nonceBytes);
-  const seal = createCipheriv(cipher, encryptionKeyOf(request), nonce);
-  const text = Buffer.concat([seal.update(answer.text, "utf8"), seal.final()]);
-  return { status: answer.status, answer: Buffer.concat([nonce, seal.getAuthTag(), text]) };
+  const encryption = createCipheriv(cipher, encryptionKeyOf(request), nonce);
+  const text = Buffer.concat([encryption.update(answer.text, "utf8"), encryption.final()]);
+  return { status: answer.status, answer: Buffer.concat([nonce, encryption.getAuthTag(), text]) };
 }
 
 function decrypt(bytes: Uint8Array, request: KeyedRequest): string {
-  const seal = createDecipheriv(cipher, encryptionKeyOf(request), bytes.subarray(0, nonceBytes));
-  seal.setAuthTag(bytes.subarray(nonceBytes, nonceBytes + tagBytes));
-  return Buffer.concat([seal.update(bytes.subarray(nonceBytes + tagBytes)), seal.final()]).toString("utf8");
+  const decryption = createDecipheriv(cipher, encryptionKeyOf(request), bytes.subarray(0, nonceBytes));
+  decryption.setAuthTag(bytes.subarray(nonceBytes, nonceBytes + tagBytes));
+  return Buffer.concat([decryption.update(bytes.subarray(nonceBytes + tagBytes)), decryption.final()]).toString("utf8");
 }

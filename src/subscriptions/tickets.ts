@@ -41,8 +41,9 @@ export async function redeemTicket(db: Kysely<Database>, ticket: string): Promis
   const row = await deleteTicket(db, await hashOf(ticket));
   const until = row === undefined ? 0 : Math.min(row.expires_at.getTime(), row.token_expires_at.getTime());
   if (row === undefined || until <= Date.now() || row.key_revoked_at !== null) {
-    const why = "it was used, is older than 30 seconds, is unknown, or its token or API key is no longer valid";
-    throw new Problem("ticket_invalid", `The ticket is not valid: ${why}. Get a new one.`);
+    const detail = "The ticket is not valid: it was used, is older than 30 seconds, or is unknown. " +
+      "Or its token or API key is no longer valid. Get a new one.";
+    throw new Problem("ticket_invalid", detail);
   }
   return {
     userId: row.user_id,
