@@ -18,7 +18,7 @@ import { summarize } from "./test_summary.ts";
 /** Importing the app costs 0.8 CPU seconds a shard. With more shards the last one leaves the cores idle for less time. */
 const shardCount = Number(Deno.env.get("TEST_SHARDS") ?? 8);
 /** Selected files and names run in fewer shards, so that fewer import the app. */
-const smallShardCount = 3;
+const smallShardCount = Math.min(3, shardCount);
 
 /** The long files that take longest: each is a shard. They start first, so that none runs alone in the end. */
 const longest = [

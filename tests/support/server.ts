@@ -133,11 +133,11 @@ Deno.test.afterAll(async () => {
 /**
  * The server that the tests of a shard share, prepared for one test. Call it once at the beginning of a test.
  *
- * - The clock is set to `now`, the log is emptied, and jobs of earlier tests are removed.
+ * - The clock is set to `now`, and the log is emptied. Jobs of earlier tests are removed, their holds and checkouts end.
  * - `token("alice")` is a user of this test: its subject is `subject("alice")`. So is `token("admin", "admin")`, and all
  *   builders use them.
  * - Rooms, bookings and events of earlier tests are still there. A test reads its own: by user, by room, by id.
- * - `sweep()` acts on rows of earlier tests as well. It changes nothing of this test, but takes longer.
+ * - `sweep()` also sends reminders of earlier bookings. It adds no jobs for them.
  */
 export async function sharedServer({ now = testStart, ...options }: SharedServerOptions = {}): Promise<SharedServer> {
   const { group, ...startOptions } = options;
@@ -280,7 +280,12 @@ async function start(
     clock.set(time);
     if (domainClock instanceof SandboxClock) domainClock.planReset().go();
     logged.length = 0;
-    await sql`delete from graphile_worker._private_jobs`.execute(db);
+    // Holds, checkouts and jobs of earlier tests: a sweep of this test would act on them, and add jobs of its own.
+    await sql`
+      with jobs as (delete from graphile_worker._private_jobs),
+        holds as (update bookings set hold_expires_at = null where hold_expires_at is not null)
+      update checkouts set closed_at = created_at where closed_at is null
+    `.execute(db);
   };
   return { server, reset };
 }
