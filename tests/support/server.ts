@@ -280,7 +280,7 @@ async function start(
     clock.set(time);
     if (domainClock instanceof SandboxClock) domainClock.planReset().go();
     logged.length = 0;
-    // Holds, checkouts and jobs of earlier tests: a sweep of this test would act on them, and add jobs of its own.
+    // Ends holds, checkouts and jobs of earlier tests. Otherwise a sweep of this test would add jobs for them.
     await sql`
       with jobs as (delete from graphile_worker._private_jobs),
         holds as (update bookings set hold_expires_at = null where hold_expires_at is not null)
