@@ -9,6 +9,10 @@ import { createClient, isProblem } from "@slotkeeper/client";
 
 /** Prints the booking, or what is free instead. Returns the exit code. */
 export async function main([order, roomId, timeslotId]: string[], env: Record<string, string>): Promise<number> {
+  if (timeslotId === undefined) {
+    console.error("Usage: deno run --allow-net --allow-env examples/book.ts <order> <roomId> <timeslotId>");
+    return 2;
+  }
   const client = createClient({ baseUrl: env.SLOTKEEPER_URL ?? "http://127.0.0.1:8000", token: env.SLOTKEEPER_TOKEN });
 
   const { data, error } = await client.POST("/api/v1/bookings", {
@@ -33,4 +37,11 @@ export async function main([order, roomId, timeslotId]: string[], env: Record<st
   return 1;
 }
 
-if (import.meta.main) Deno.exit(await main(Deno.args, Deno.env.toObject()));
+if (import.meta.main) {
+  const exitCode = await main(Deno.args, Deno.env.toObject()).catch((error: Error) => {
+    // The cause of a failed connection says more.
+    console.error((error.cause instanceof Error ? error.cause : error).message);
+    return 1;
+  });
+  Deno.exit(exitCode);
+}

@@ -18,6 +18,7 @@ export async function main(
   [room]: string[],
   { env, signal, now = () => new Date() }: Options,
 ): Promise<void> {
+  if (room === undefined) throw new Error("Usage: deno run --allow-net --allow-env examples/door_display.ts <roomId>");
   const client = createClient({ baseUrl: env.SLOTKEEPER_URL ?? "http://127.0.0.1:8000", token: env.SLOTKEEPER_TOKEN });
   const roomId = Number(room);
   const { name, timeZone } = await unwrap(
@@ -44,4 +45,10 @@ export async function main(
   for await (const _event of client.subscribe({ roomId, after: cursor, ...(signal ? { signal } : {}) })) await show();
 }
 
-if (import.meta.main) await main(Deno.args, { env: Deno.env.toObject() });
+if (import.meta.main) {
+  await main(Deno.args, { env: Deno.env.toObject() }).catch((error: Error) => {
+    // The cause of a failed connection says more.
+    console.error((error.cause instanceof Error ? error.cause : error).message);
+    Deno.exit(1);
+  });
+}

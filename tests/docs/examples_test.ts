@@ -92,6 +92,21 @@ Deno.test("examples/import_rooms: rooms.csv twice -> each room once", async () =
   ]);
 });
 
+Deno.test("examples/import_rooms: token of a user -> one problem, not one for each row", async () => {
+  await using server = await startServer();
+  const env = await environment(server, "alice");
+  const file = new URL("examples/rooms.csv", root).pathname;
+  await assert.rejects(importRooms([file], env), { code: "admin_required" });
+});
+
+Deno.test("examples: no arguments -> the usage", async () => {
+  const { code, output } = await outcomeOf(() => book([], {}));
+  assert.equal(code, 2);
+  assert.match(output, /^Usage: deno run .*examples\/book\.ts <order> <roomId> <timeslotId>\n$/);
+  await assert.rejects(importRooms([], {}), /^Error: Usage: .* <file>$/);
+  await assert.rejects(displayDoor([], { env: {} }), /^Error: Usage: .* <roomId>$/);
+});
+
 Deno.test("examples/import_rooms: bad rows between good ones -> a message for each bad row, only good rooms exist", async () => {
   await using server = await startServer();
   const env = await environment(server, "olga", "admin");
