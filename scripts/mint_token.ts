@@ -33,7 +33,7 @@ if (!(Number(hours) > 0 && Number.isFinite(Number(hours)))) refuse("--hours must
 await exitAfter(async () => {
   const { auth } = await withSecret(parseConfig(Deno.env.toObject()));
   if (auth.secret === undefined) {
-    throw new ConfigError("AUTH_JWKS_URL: its issuer makes the tokens, so get one there");
+    throw new ConfigError("AUTH_JWKS_URL: only its issuer can mint tokens. Get one there");
   }
   const person = { ...(name === undefined ? {} : { name }), ...(email === undefined ? {} : { email }) };
   const lifetimeSeconds = Math.ceil(Number(hours) * 3600);

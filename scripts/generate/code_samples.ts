@@ -70,7 +70,8 @@ ${lines}`;
       );
     const query = examplesIn("query");
     if (properties.page !== undefined) {
-      const item = lowerFirst(resolve(node(properties.items, where).items, where).name);
+      const { name: itemName } = resolve(node(properties.items, where).items, where);
+      const item = lowerFirst(itemName || fail(where, "needs items with a $ref to a schema, which names them"));
       const walk = `client.items(${list([text(path), options({ query })])})`;
       const loop = `for await (const ${item} of ${walk}) {\nconsole.log(${item});\n}`;
       return program("createClient", `// All pages, one after the other.\n${loop}`);
@@ -81,7 +82,9 @@ ${lines}`;
     // Programs use the fields beside the message, which is for people.
     const fields = Object.keys(properties).filter((field, _, all) => field !== "message" || all.length === 1);
     const isEnvelope = properties.message !== undefined;
-    const variable = isEnvelope ? `{ ${list(fields)} }` : lowerFirst(name);
+    const variable = isEnvelope
+      ? `{ ${list(fields)} }`
+      : lowerFirst(name || fail(where, "needs an answer with a $ref to a schema, which names it"));
     const printed = isEnvelope ? list(fields) : variable;
     return program("createClient, unwrap", `const ${variable} = await unwrap(${call});\nconsole.log(${printed});`);
   }

@@ -1,6 +1,7 @@
 /** The generator turns the dialect of OpenAPI into working code. At other keywords it fails with the place and the reason. */
 import assert from "node:assert/strict";
 import type { z } from "zod";
+import { generateCodeSamples } from "../../scripts/generate/code_samples.ts";
 import { generateContract } from "../../scripts/generate/contract.ts";
 import { ContractError } from "../../scripts/generate/nodes.ts";
 import type { JsonObject } from "./document.ts";
@@ -180,6 +181,13 @@ for (const [name, message, change] of refused) {
     });
   });
 }
+
+Deno.test("generate: answer without the name of a schema -> ContractError with its place", () => {
+  const schema = { type: "object", properties: { id: { type: "integer" } } };
+  const responses = { 200: { description: "A thing.", content: { "application/json": { schema } } } };
+  const document = { paths: { "/thing": { get: { operationId: "getThing", responses } } } };
+  assert.throws(() => generateCodeSamples(document), /GET \/thing: needs an answer with a \$ref/);
+});
 
 interface Generated {
   concurrencyLimits: unknown;
