@@ -7,7 +7,7 @@ export type Role = "user" | "admin";
 /** The caller of an operation. `userId` is our own id and stays the same for a `subject`. */
 export interface Caller {
   userId: number;
-  /** The `sub` of the token. */
+  /** The `sub` of the token. For an API key, `api-key:` and its prefix. */
   subject: string;
   role: Role;
   name: string | null;
