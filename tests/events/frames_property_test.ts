@@ -65,6 +65,6 @@ Deno.test("frames: any texts -> malformed_json for each that is not JSON, and ot
     }),
     { numRuns: runs(10, 60), interruptAfterTimeLimit: 60_000 },
   );
-  const faults = server.logged.filter((line) => /"level":"(warn|error)"/.test(line));
+  const faults = server.logged.filter((entry) => /"level":"(warn|error)"/.test(entry));
   assert.deepEqual(faults, []);
 });

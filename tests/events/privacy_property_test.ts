@@ -197,7 +197,7 @@ function assertPrivate({ socket, isAdmin, id, name }: Listener): void {
 Deno.test("subscribe: any actions of people -> each socket gets exactly the events it joined and may see", async () => {
   await using server = await sharedServer();
   const admin = await server.token("admin", "admin");
-  let heard = 0;
+  let eventCount = 0;
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 40, maxLength: 120, size: "max" }), async (steps) => {
       await using sockets = new AsyncDisposableStack();
@@ -230,11 +230,11 @@ Deno.test("subscribe: any actions of people -> each socket gets exactly the even
         await socket.until((frames) => frames.some(({ event }) => event === "pong"));
         assert.deepEqual(socket.events().map(({ data }) => data), due);
         assertPrivate(listener);
-        heard += due.length;
+        eventCount += due.length;
       }
     }),
     // A missing event is waited for until the limit, in each run that shrinks the story.
     { numRuns: runs(2, 13), interruptAfterTimeLimit: 60_000, examples: [[eventful]] },
   );
-  assert(heard > 100, `only ${heard} events`);
+  assert(eventCount > 100, `only ${eventCount} events`);
 });

@@ -128,7 +128,7 @@ Deno.test("resume: an event that cannot be rendered -> a log entry and gap, then
   await socket.expect("gap");
   const booking = await newBooking(server, "alice", second);
   assert.deepEqual((await socket.expect("booking_update")).data.booking, booking);
-  assert(server.logged.some((line) => line.includes("event cannot be rendered")));
+  assert(server.logged.some((entry) => entry.includes("event cannot be rendered")));
   // Over HTTP the page is refused, and `latest` continues behind it.
   await server.settled();
   const token = await server.token("alice");
@@ -169,7 +169,7 @@ Deno.test("resume: the database is set back behind a running server -> closed wi
   const ahead = `${server.feed.generation}.${(transactionId + 1_000_000).toString(36)}.0`;
   server.feed.announce();
   assert.equal((await socket.closed).code, 1012);
-  assert(server.logged.some((line) => line.includes("feed interrupted")));
+  assert(server.logged.some((entry) => entry.includes("feed interrupted")));
 
   await using again = await join(server, ahead);
   await again.expect("joined");

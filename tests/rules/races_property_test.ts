@@ -139,7 +139,7 @@ for (const { name, users, slots: size, rounds, wish } of moves) {
         else assert.equal(each, "400 timeslot_unavailable");
       });
       if (free >= 0) assert.equal(outcomes.filter((each, index) => each === "200" && wishes[index] === free).length, 1);
-      assert.equal(new Set(seats).size, users.length, "a timeslot was given twice");
+      assert.equal(new Set(seats).size, users.length, "a timeslot was booked twice");
       assert.deepEqual(await liveBookings(server, at(slots, 0)), {
         timeslotIds: seats.map((seat) => at(slots, seat).id),
         userIds: bookings.map((booking) => booking.userId),
