@@ -12,7 +12,12 @@ import openapiYaml from "../openapi.yaml" with { type: "text" };
 const largestBytes = 20_000;
 
 const root = new URL("../", import.meta.url);
-const output = resolve(Deno.args[0] ?? ".");
+const [target = ".", ...more] = Deno.args;
+if (target.startsWith("-") || more.length > 0) {
+  console.error("Usage: deno task sdk [folder]");
+  Deno.exit(2);
+}
+const output = resolve(target);
 const { version } = parse(openapiYaml).info;
 
 async function run(args: string[], cwd: string): Promise<void> {
