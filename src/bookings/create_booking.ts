@@ -8,7 +8,7 @@ import { retryConflicts } from "../database/transactions.ts";
 import { openCheckout, type OpenedCheckout } from "../payments/checkouts.ts";
 import { type BookingRules, holdEnd, onTimeslotLost, toBooking } from "./booking.ts";
 import type { BookingRow } from "./queries.ts";
-import { pendingLimitRefusal, timeslotRefusal } from "./refusals.ts";
+import { pendingLimitRefusal, timeslotRefusal, timeslotUnavailable } from "./refusals.ts";
 import { insertBooking, type NewBooking } from "./writes.ts";
 
 /** Asks the payment provider for a checkout. Never called inside a transaction. */
@@ -48,6 +48,9 @@ async function bookTimeslot(db: Kysely<Database>, booking: NewBooking): Promise<
     const row = await insertBooking(db, booking).catch((failure: unknown) => onTimeslotLost(db, failure));
     if (row !== undefined) return row;
     const problem = await timeslotRefusal(db, booking) ?? await pendingLimitRefusal(db, booking);
-    throw problem ?? new Conflict(`timeslot ${booking.timeslotId} became free in between`);
+    if (problem !== undefined) throw problem;
+    // The answer after the last attempt. The timeslot may be free, so no alternative is better.
+    const cause = timeslotUnavailable(`Timeslot ${booking.timeslotId} is taken. Choose another one.`, []);
+    throw new Conflict(`timeslot ${booking.timeslotId} became free in between`, { cause });
   });
 }

@@ -21,7 +21,7 @@ export function bookingNotFound(id: number): Problem {
 }
 
 /** `alternatives` are free timeslots that the caller may choose instead. */
-function timeslotUnavailable(detail: string, alternatives: Timeslot[]): Problem {
+export function timeslotUnavailable(detail: string, alternatives: Timeslot[]): Problem {
   return new Problem("timeslot_unavailable", detail, { alternatives });
 }
 

@@ -62,7 +62,10 @@ export function violates(failure: unknown, constraint: string): boolean {
   return failure instanceof Error && "constraint_name" in failure && failure.constraint_name === constraint;
 }
 
-/** Thrown if the rows that a transaction or statement has read have changed, so that it must retry. See `retryConflicts`. */
+/**
+ * Thrown if the rows that a transaction or statement has read have changed, so that it must retry. See `retryConflicts`.
+ * The answer after the last attempt is its `cause`, if that is a problem.
+ */
 export class Conflict extends Error {
   override name = "Conflict";
 }

@@ -4,7 +4,7 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { ProblemCode } from "../../generated/contract.ts";
 import { problemText } from "../contract/problem_document.ts";
 import { catalogue, Problem } from "../contract/problems.ts";
-import { isConflict, isUnavailable } from "../database/failures.ts";
+import { Conflict, isConflict, isUnavailable } from "../database/failures.ts";
 import { describeFailure, type Log } from "../log.ts";
 import type { AppEnv } from "./context.ts";
 
@@ -38,6 +38,7 @@ export function answerFailure(failure: unknown, c: Context<AppEnv>, log: Log): R
 
 function toProblem(failure: unknown): Problem {
   if (failure instanceof Problem) return failure;
+  if (failure instanceof Conflict && failure.cause instanceof Problem) return failure.cause;
   if (isUnavailable(failure) || isConflict(failure)) return new Problem("service_unavailable", unavailable);
   return new Problem("internal_error", internal);
 }

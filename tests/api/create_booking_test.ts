@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { sql } from "kysely";
 import type { ProblemCode, Room } from "../../generated/contract.ts";
 import { confirm, missingId, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
 import { sharedServer, startServer, type TestServer } from "../support/server.ts";
@@ -249,4 +250,23 @@ Deno.test("createBooking: user at MAX_PENDING_BOOKINGS -> 400 too_many_pending_b
   await server.refused("timeslot_unavailable", "createBooking", { token, body: takenBody });
   await confirm(server, held);
   await server.ok("createBooking", { token, body });
+});
+
+Deno.test("createBooking: timeslot lost and free again in each of ten attempts -> 400 timeslot_unavailable", async () => {
+  await using server = await startServer({ env: { MAX_PENDING_BOOKINGS: "2" } });
+  const { room, timeslot } = await newRoomWithTimeslot(server);
+  // The statement inserts nothing, and the query for the reason finds none: as after a rival that has gone.
+  await sql`create sequence attempts`.execute(server.db);
+  await sql`
+    create or replace function may_hold_another(holder bigint, maximum integer, at timestamptz) returns boolean
+    language sql volatile as 'select nextval(''attempts'') < 0'
+  `.execute(server.db);
+  const body = { roomId: room.id, timeslotId: timeslot.id };
+  const token = await server.token("alice");
+  for (const headers of [{}, { "Idempotency-Key": "ten-attempts" }]) {
+    const problem = await server.refused("timeslot_unavailable", "createBooking", { token, body, headers });
+    assert.deepEqual(problem.alternatives, []);
+  }
+  const { rows } = await sql<{ count: number }>`select last_value as count from attempts`.execute(server.db);
+  assert.deepEqual(rows, [{ count: 20 }]);
 });
