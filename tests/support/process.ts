@@ -9,6 +9,8 @@ type Environment = Record<string, string>;
 
 /** Longest wait in {@link eventually}, in ms. */
 const patienceMs = 30_000;
+/** Longest pause between two polls, in ms. Without a pause, polling takes a core from the server under test. */
+const longestPauseMs = 16;
 /** Longest wait for a process, in ms. A first start makes a Postgres, which takes long on a slow disk. */
 const processPatienceMs = 120_000;
 
@@ -143,9 +145,9 @@ export async function newDataFolder(): Promise<DataFolder> {
 export async function eventually(isSo: () => Promise<boolean>): Promise<void> {
   const patience = AbortSignal.timeout(patienceMs);
   const tooLate = new Error(`not true within ${patienceMs} ms: ${isSo}`);
-  while (!await isSo()) {
+  for (let pauseMs = 1; !await isSo(); pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
     if (patience.aborted) throw tooLate;
-    await new Promise((turn) => setTimeout(turn));
+    await new Promise((turn) => setTimeout(turn, pauseMs));
   }
 }
 
