@@ -67,7 +67,7 @@ Deno.test("keyed operations: 8 to 20 requests with one key at once -> executed o
     // Each server has a clock of its own.
     if (id === "setSandboxClock") continue;
     await t.step(id, async () => {
-      const call = await exampleOf(server, operation, await newExampleRows(server));
+      const call = await exampleOf(server, operation, await newExampleRows(server, operation));
       const key = newKey();
       const done = assertDoneOnce(await sendAtOnce(pair, id, { call, key, count: runs(8, 20) }));
       for (const each of pair.servers) assertReplayed(done, await sendWithKey(each, id, call, key));

@@ -1,4 +1,5 @@
 /** Rooms, timeslots and bookings for tests, created through the API. */
+import { sql } from "kysely";
 import assert from "node:assert/strict";
 import type { Booking, Room, Timeslot } from "../../generated/contract.ts";
 import type { TestServer } from "./server.ts";
@@ -42,6 +43,40 @@ export async function newBooking(server: TestServer, subject: string, { id, room
   const token = await server.token(subject);
   const { booking } = await server.ok("createBooking", { token, body: { roomId, timeslotId: id } });
   return booking;
+}
+
+/**
+ * Inserts a booking of a user for each of these timeslots, pending or confirmed and paid. One statement is faster than many
+ * requests. It adds no holds, events, jobs or audit entries. All of the payment is refunded until 24 hours before the start.
+ *
+ * @returns the ids of the bookings.
+ */
+export async function insertBookings(
+  { db, clock }: TestServer,
+  userId: number,
+  slots: Pick<Timeslot, "id">[],
+  status: "pending" | "confirmed" = "pending",
+): Promise<number[]> {
+  const [now, isPaid, tiers] = [clock.now(), status === "confirmed", '[{"hours": 24, "percent": 100}]'];
+  const { rows } = await sql<{ id: number }>`
+    insert into bookings (user_id, room_id, timeslot_id, status, price, currency, payment_status, amount_paid,
+      amount_refunded, cancellation_tiers, created_at, updated_at)
+    select ${userId}, t.room_id, t.id, ${status}::booking_status, price, r.currency,
+      (case when price = 0 then 'not_required' when ${isPaid} then 'paid' else 'unpaid' end)::payment_status,
+      case when ${isPaid} then price else 0 end, 0, ${tiers}::text::jsonb, ${now}, ${now}
+    from timeslots t join rooms r on r.id = t.room_id,
+      round(coalesce(r.hourly_rate, 0) * extract(epoch from t.ends_at - t.starts_at) / 3600, 2) price
+    where t.id in (${sql.join(slots.map(({ id }) => id))})
+    order by t.id
+    returning id
+  `.execute(db);
+  return rows.map(({ id }) => id);
+}
+
+/** The id of a user. */
+export async function userIdOf(server: TestServer, subject: string): Promise<number> {
+  const { id } = await server.ok("getMe", { token: await server.token(subject) });
+  return id;
 }
 
 /** Confirms a booking as an admin, which marks it paid. */

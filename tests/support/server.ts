@@ -95,6 +95,12 @@ export interface TestServerOptions {
   database?: Pick<TestDatabase, "url">;
 }
 
+/**
+ * Milliseconds for which `token` returns the same token again. Then a server verifies it once, and looks its user up once.
+ * A test that moves the machine's time gets another token.
+ */
+const tokenReuseMs = 60_000;
+
 /** The domain's time at the start of a test. */
 const testStart = "2026-03-02T10:00:00.000Z";
 
@@ -203,6 +209,16 @@ async function start(
   url = `http://127.0.0.1:${http.addr.port}`;
   const worker = new Worker({ db, url: database.url, log: serverLog, tasks: app.tasks });
 
+  const tokens = new Map<string, { token: Promise<string>; mintedAt: number }>();
+  const token = (subject: string, role: Role = "user"): Promise<string> => {
+    const key = `${role} ${subject}`;
+    const [known, now] = [tokens.get(key), Date.now()];
+    if (known !== undefined && Math.abs(now - known.mintedAt) < tokenReuseMs) return known.token;
+    const minted = mintToken(config.auth, { subject, role, lifetimeSeconds: 3_600 });
+    tokens.set(key, { token: minted, mintedAt: now });
+    return minted;
+  };
+
   const call = async (id: OperationId, request: Call = {}): Promise<Answer> => {
     const { status, headers, text } = await send(url, id, request);
     const where = `${id} answered ${status}: ${text}`;
@@ -237,7 +253,7 @@ async function start(
     feed,
     sockets: app.sockets,
     logged,
-    token: (subject, role = "user") => mintToken(config.auth, { subject, role, lifetimeSeconds: 3_600 }),
+    token,
     async settled() {
       const { rows } = await sql<{ xid: number; id: number }>`
         select transaction_id::text::bigint as xid, id from booking_events order by transaction_id desc, id desc limit 1

@@ -7,6 +7,7 @@
 
 const minuteMs = 60_000;
 const dayMs = 1_440 * minuteMs;
+const weekMs = 7 * dayMs;
 
 export interface HoursOfDay {
   start: string;
@@ -34,17 +35,42 @@ export interface WorkingDay {
   starts: number[];
 }
 
-const formats = new Map<string, Intl.DateTimeFormat>();
+interface Zone {
+  format: Intl.DateTimeFormat;
+  /** Offsets at the starts of weeks, by the number of the week since 1970. */
+  weeks: Map<number, number>;
+}
 
-/** The offset of `timeZone` from UTC at an instant, in milliseconds. */
-function offsetAt(timeZone: string, instant: number): number {
-  let format = formats.get(timeZone);
-  if (format === undefined) {
-    format = new Intl.DateTimeFormat("en-US", { timeZone, timeZoneName: "longOffset" });
-    formats.set(timeZone, format);
-  }
+const zones = new Map<string, Zone>();
+
+/** Reads the offset at an instant from `Intl`. */
+function readOffset({ format }: Zone, instant: number): number {
   const [, sign, hours = "0", minutes = "0"] = /GMT(?:([+-])(\d\d):(\d\d))?/.exec(format.format(instant)) ?? [];
   return (sign === "-" ? -1 : 1) * (Number(hours) * 60 + Number(minutes)) * minuteMs;
+}
+
+function offsetOfWeek(zone: Zone, week: number): number {
+  const cached = zone.weeks.get(week);
+  if (cached !== undefined) return cached;
+  const offset = readOffset(zone, week * weekMs);
+  zone.weeks.set(week, offset);
+  return offset;
+}
+
+/**
+ * The offset of `timeZone` from UTC at an instant, in milliseconds. No zone changes its clocks twice in a week. So a week
+ * with the same offset at both ends has no change, and `Intl` is slow.
+ */
+function offsetAt(timeZone: string, instant: number): number {
+  let zone = zones.get(timeZone);
+  if (zone === undefined) {
+    const format = new Intl.DateTimeFormat("en-US", { timeZone, timeZoneName: "longOffset" });
+    zone = { format, weeks: new Map() };
+    zones.set(timeZone, zone);
+  }
+  const week = Math.floor(instant / weekMs);
+  const offset = offsetOfWeek(zone, week);
+  return offsetOfWeek(zone, week + 1) === offset ? offset : readOffset(zone, instant);
 }
 
 /** The local time of `timeZone` at an instant: `YYYY-MM-DDTHH:MM`. */
