@@ -20,12 +20,16 @@ const shardCount = Number(Deno.env.get("TEST_SHARDS") ?? 8);
 /** Selected files and names run in fewer shards, so that fewer import the app. */
 const smallShardCount = Math.min(3, shardCount);
 
-/** The long files that take longest: each is a shard. They start first, so that none runs alone in the end. */
+/**
+ * The long files that take longest: each entry is a shard. They start first, so that none runs alone in the end. The files
+ * with a browser share one.
+ */
 const longest = [
-  "tests/contract/fuzz_test.ts",
-  ...["edge", "slow_clients", "idempotency_crash", "drain", "payments_crash", "subscribe_servers", "docs", "injection"],
-  ...["loss", "rate_limits_redis", "sdk_runtimes", "checkout_page", "retries_servers", "readme"],
-].map((name) => name.includes("/") ? name : `tests/long/${name}_test.ts`);
+  ["tests/contract/fuzz_test.ts"],
+  ...[["edge"], ["slow_clients"], ["docs", "checkout_page", "sdk_runtimes"], ["idempotency_crash"], ["drain"]],
+  ...[["payments_crash"], ["subscribe_servers"], ["injection"], ["loss"], ["rate_limits_redis"], ["retries_servers"]],
+  ["readme"],
+].map((names) => names.map((name) => name.includes("/") ? name : `tests/long/${name}_test.ts`));
 /** The other long files run in this many shards, which start after the first four. */
 const longShardCount = 4;
 
@@ -63,11 +67,11 @@ async function select(args: string[]): Promise<Selection> {
   const all = await readTestFiles(["tests"]);
   if (args.includes("--long")) {
     const files = all.filter((file) => isLong(file) || hasFullSize(file));
-    const singles = longest.flatMap((path) => files.filter((file) => file.path === path)).map((file) => [file]);
-    const others = dealShards(files.filter(({ path }) => !longest.includes(path)), longShardCount);
+    const first = longest.map((paths) => paths.flatMap((path) => files.filter((file) => file.path === path)));
+    const others = dealShards(files.filter((file) => !first.flat().includes(file)), longShardCount);
     // Two jobs use the cores, and two wait for limits of time.
     const longEnv = { ...jobs(navigator.hardwareConcurrency + 2), FULL_PROPERTIES: "1" };
-    return { shards: singles.toSpliced(4, 0, ...others), options, env: longEnv, isVerbose: true };
+    return { shards: first.toSpliced(4, 0, ...others), options, env: longEnv, isVerbose: true };
   }
   const [name, ...more] = names;
   if (name !== undefined) {

@@ -1,8 +1,7 @@
 /** The sandbox's checkout page in a browser, mostly without JavaScript. tests/payments/checkout_page_test.ts has the requests. */
 import assert from "node:assert/strict";
-import type { Browser } from "playwright-core";
 import type { Booking, Timeslot } from "../../generated/contract.ts";
-import { hasBrowser, launchBrowser, openPage, type WatchedPage } from "../support/browser.ts";
+import { hasBrowser, openPage, type WatchedPage } from "../support/browser.ts";
 import { newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
 import { eventTypes, newCheckout, paymentsOf } from "../support/sandbox_payments.ts";
 import { startServer, type TestServer } from "../support/server.ts";
@@ -12,27 +11,29 @@ const javaScriptEnabled = false;
 const ignore = !hasBrowser;
 if (ignore) console.log("Chromium not found. Set CHROMIUM_PATH to test the checkout page.");
 
-// Shared by all tests, because a browser takes a second to start. Each test books a room of its own.
+// Shared by all tests, because a tab takes half a second to open. Each test books a room of its own.
 let server: TestServer;
-let browser: Browser;
 /** A tab without JavaScript. */
 let tab: WatchedPage;
+let scriptedTab: WatchedPage;
+/** The origins that the tabs may ask. */
+const origins: string[] = [];
 
 Deno.test.beforeAll(async () => {
   server = await startServer({ env });
   if (!hasBrowser) return;
-  browser = await launchBrowser();
-  tab = await openPage(browser, { origins: [server.url], javaScriptEnabled });
+  tab = await openPage({ origins, javaScriptEnabled });
+  scriptedTab = await openPage({ origins });
 });
 
 Deno.test.beforeEach(() => {
   server.clock.set("2026-03-02T10:00:00.000Z");
-  for (const record of [tab?.visited, tab?.faults]) record?.splice(0);
+  origins.splice(0, origins.length, server.url);
+  for (const each of [tab, scriptedTab]) for (const record of [each?.visited, each?.faults]) record?.splice(0);
 });
 
 Deno.test.afterAll(async () => {
   await server[Symbol.asyncDispose]();
-  if (hasBrowser) await browser.close();
 });
 
 const minutesOf = (time: string) => Number(time.slice(0, 2)) * 60 + Number(time.slice(3));
@@ -219,14 +220,14 @@ Deno.test({
   fn: async () => {
     const { timeslot } = await newRoomWithTimeslot(server);
     const { booking, checkoutUrl } = await newCheckout(server, "alice", timeslot);
-    const first = tab;
-    await using second = await openPage(browser, { origins: [server.url], javaScriptEnabled });
-    for (const { page } of [first, second]) await page.goto(checkoutUrl);
-    await first.page.getByRole("button", { name: "Pay" }).click();
-    await second.page.getByRole("button", { name: "Pay" }).click();
-    await second.page.getByRole("heading", { name: "Paid" }).waitFor();
-    assert.equal(await second.page.getByRole("button").count(), 0);
-    const back = await second.page.getByRole("link").getAttribute("href");
+    const first = tab.page;
+    await using second = await first.context().newPage();
+    for (const page of [first, second]) await page.goto(checkoutUrl);
+    await first.getByRole("button", { name: "Pay" }).click();
+    await second.getByRole("button", { name: "Pay" }).click();
+    await second.getByRole("heading", { name: "Paid" }).waitFor();
+    assert.equal(await second.getByRole("button").count(), 0);
+    const back = await second.getByRole("link").getAttribute("href");
     assert.equal(back, `${server.url}/?bookingId=${booking.id}&checkout=paid`);
     assert.deepEqual(await paymentsOf(server, booking), { payments: 1, refunds: 0, amountPaid: 60 });
     assert.deepEqual(await eventTypes(server, booking), ["created", "confirmed"]);
@@ -249,10 +250,8 @@ Deno.test({
       const returning = { ...env, CHECKOUT_RETURN_URL: `${origin}/thanks?lang=de` };
       await using server = await startServer({ env: returning });
       const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
-      const origins = [server.url, origin];
-      await using plain = await openPage(browser, { origins, javaScriptEnabled });
-      await using scripted = await openPage(browser, { origins });
-      const cases = [[plain, "Pay", "paid"], [scripted, "Pay", "paid"], [plain, "Decline", "declined"]] as const;
+      origins.push(server.url, origin);
+      const cases = [[tab, "Pay", "paid"], [scriptedTab, "Pay", "paid"], [tab, "Decline", "declined"]] as const;
       for (const [index, [tab, button, outcome]] of cases.entries()) {
         const slot = slots[index];
         assert(slot);
@@ -278,10 +277,12 @@ Deno.test({
     const name = `The ${"Donaudampfschifffahrtsgesellschaftskapitänskajüte".repeat(2)}`;
     const { timeslot } = await newRoomWithTimeslot(server, { name, timeZone: "America/Argentina/ComodRivadavia" });
     const { checkoutUrl } = await newCheckout(server, "alice", timeslot);
-    const viewport = { width: 390, height: 844 };
-    await using tab = await openPage(browser, { origins: [server.url], javaScriptEnabled, viewport });
-    await tab.page.goto(checkoutUrl);
-    assert.equal(await tab.page.evaluate<number>("document.documentElement.scrollWidth"), viewport.width);
+    const { page } = tab;
+    const desk = page.viewportSize() ?? assert.fail();
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page.goto(checkoutUrl);
+    assert.equal(await page.evaluate<number>("document.documentElement.scrollWidth"), 390);
+    await page.setViewportSize(desk);
   },
 });
 
@@ -293,10 +294,9 @@ Deno.test({
     const { timeslot } = await newRoomWithTimeslot(server, { name });
     const { checkoutUrl } = await newCheckout(server, "alice", timeslot);
     // With JavaScript, so that a script would run.
-    await using tab = await openPage(browser, { origins: [server.url] });
-    const { page } = tab;
+    const { page, faults } = scriptedTab;
     page.on("dialog", (dialog) => {
-      tab.faults.push(`dialog ${dialog.message()}`);
+      faults.push(`dialog ${dialog.message()}`);
       return dialog.dismiss();
     });
     await page.goto(checkoutUrl);
@@ -306,6 +306,6 @@ Deno.test({
     await page.getByRole("heading", { name: "Paid" }).waitFor();
     assert.match(await page.locator("main").textContent() ?? "", new RegExp(RegExp.escape(name)));
     assert.equal(await page.locator("script, img").count(), 0);
-    assert.deepEqual(tab.faults, []);
+    assert.deepEqual(faults, []);
   },
 });

@@ -6,7 +6,7 @@ import { gzipSync } from "node:zlib";
 import { parse } from "yaml";
 import openapiYaml from "../../openapi.yaml" with { type: "text" };
 import { newRoom, newTimeslots } from "../support/builders.ts";
-import { hasBrowser, launchBrowser, openPage } from "../support/browser.ts";
+import { hasBrowser, openPage } from "../support/browser.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 import { startProxy } from "../client/proxy.ts";
 import type { Journey, JourneyOptions } from "../client/journey.ts";
@@ -208,9 +208,8 @@ Deno.test({
     const pages = servePages();
     const origin = `http://127.0.0.1:${pages.addr.port}`;
     await using server = await startServer({ env: { CORS_ORIGINS: origin } });
-    const browser = await launchBrowser();
     try {
-      await using watched = await openPage(browser, { origins: [origin, server.url] });
+      await using watched = await openPage({ origins: [origin, server.url] });
       await watched.page.goto(origin);
       await watched.page.waitForFunction("globalThis.journey !== undefined");
       await assertJourney(
@@ -229,7 +228,6 @@ Deno.test({
         ].toSorted(),
       );
     } finally {
-      await browser.close();
       await pages.shutdown();
     }
   },

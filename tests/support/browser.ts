@@ -15,8 +15,20 @@ function isFile(path: string): boolean {
   }
 }
 
-/** A browser that resolves no host but 127.0.0.1. */
-export function launchBrowser(): Promise<Browser> {
+/** The browser of this shard. Starting one costs a CPU second. */
+let browser: Promise<Browser> | undefined;
+Deno.test.afterAll(async () => {
+  const open = browser;
+  browser = undefined;
+  await (await open)?.close();
+});
+
+/** The browser that all tests of a shard share. It resolves no host but 127.0.0.1. The shard closes it. */
+function sharedBrowser(): Promise<Browser> {
+  return browser ??= launchBrowser();
+}
+
+function launchBrowser(): Promise<Browser> {
   const noParts = ["background-networking", "component-update", "gpu", "quic", "sync"].map((part) =>
     `--disable-${part}`
   );
@@ -35,14 +47,16 @@ export interface WatchedPage extends AsyncDisposable {
   visited: string[];
 }
 
-/** Opens a tab that records faults and visits. Requests to `origins` are no faults. */
+/**
+ * Opens a tab of {@link sharedBrowser} that records faults and visits. Requests to `origins` are no faults. A test may
+ * change this list later.
+ */
 export async function openPage(
-  browser: Browser,
   { origins, ...options }: BrowserContextOptions & { origins: string[] },
 ): Promise<WatchedPage> {
   const faults: string[] = [];
   const visited: string[] = [];
-  const context = await browser.newContext({ reducedMotion: "reduce", ...options });
+  const context = await (await sharedBrowser()).newContext({ reducedMotion: "reduce", ...options });
   const page = await context.newPage();
   context.on("request", (request) => {
     const { origin } = new URL(request.url());
