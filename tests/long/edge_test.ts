@@ -5,7 +5,7 @@ import { mintToken } from "../../src/auth/tokens.ts";
 import { catalogue } from "../../src/contract/problems.ts";
 import { newDatabase } from "../support/database.ts";
 import { eventually, freePort, type ServerProcess, startServerProcess } from "../support/process.ts";
-import { testSecret } from "../support/server.ts";
+import { startServer, testSecret } from "../support/server.ts";
 import { openSocket } from "../support/socket.ts";
 import { cutAfter, isSkipped, startEdge } from "./edge/edge.ts";
 import { dripInto } from "./edge/slow_client.ts";
@@ -129,18 +129,22 @@ test("edge: plain HTTP -> redirect to HTTPS; no certificate -> does not start", 
 });
 
 test("edge: WebSocket -> open while it sends, cut when it is silent or reads nothing", async () => {
-  await using database = await newDatabase();
-  await using server = await startProduction(database.url);
+  await using server = await startServer();
   // Longer than a pause of a busy machine.
   await using edge = await startEdge([server.url, server.url], { EDGE_TUNNEL_TIMEOUT: "6s" });
   await using app = startStandIn();
   await using talking = await startEdge([app.url, app.url], { EDGE_TUNNEL_TIMEOUT: "1s" });
   const speaks = async () => {
-    const socket = await openSocket(edge, { token: await tokenOf("alice") });
+    await using socket = await openSocket(edge, { token: await server.token("alice") });
     const beats = setInterval(() => socket.send({ action: "ping" }), 200);
     // 40 pings take 8 seconds, longer than the timeout.
     await socket.until((frames) => frames.filter(({ event }) => event === "pong").length === 40);
     clearInterval(beats);
+  };
+  const isSilent = async () => {
+    const socket = await openSocket(edge, { token: await server.token("bob") });
+    socket.send({ action: "ping" });
+    await socket.expect("pong");
     await socket.closed;
     // The edge closed it, not the server.
     await eventually(() => Promise.resolve(/"status":101,.*"end":"[cs]D--"/.test(edge.log())));
@@ -158,7 +162,7 @@ test("edge: WebSocket -> open while it sends, cut when it is silent or reads not
     clearInterval(beats);
     connection.close();
   };
-  await Promise.all([speaks(), takesNothing()]);
+  await Promise.all([speaks(), isSilent(), takesNothing()]);
 });
 
 test("edge: too many WebSockets from one address -> 429 rate_limited", async () => {

@@ -2,23 +2,22 @@
 import assert from "node:assert/strict";
 import { mintToken } from "../../src/auth/tokens.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
-import { eventually, startServerProcess } from "../support/process.ts";
-import { send, startServer, testSecret } from "../support/server.ts";
+import { eventually, type ServerProcess, startServerProcess } from "../support/process.ts";
+import { send, startServer, testSecret, type TestServer } from "../support/server.ts";
 import { openSocket, type TestSocket } from "../support/socket.ts";
 
-/** The processes use the system clock, so a server of the test starts at this time. */
-const now = (): string => Temporal.Now.instant().toString();
 const subscribers = 10;
 
-Deno.test("feed: server killed -> subscribers resume at another one, each event once", async () => {
-  await using base = await startServer({ now: now() });
+interface World {
+  base: TestServer;
+  doomed: ServerProcess;
+  survivor: ServerProcess;
+}
+
+async function killOne({ base, doomed, survivor }: World): Promise<void> {
   const date = Temporal.Now.plainDateISO("UTC").add({ days: 30 }).toString();
   const slots = await newTimeslots(base, await newRoom(base), { date, slotDuration: 5 });
   const slotCount = slots.length;
-  const noLimits = { RATE_LIMIT: "off", MAX_PENDING_BOOKINGS: "0" };
-  const env = { DATABASE_URL: base.databaseUrl, AUTH_JWT_SECRET: testSecret, LOG_LEVEL: "info", ...noLimits };
-  await using doomed = await startServerProcess("serve", env);
-  await using survivor = await startServerProcess("serve", env);
   const auth = { secret: testSecret, jwksUrl: undefined, issuer: undefined, audience: undefined };
   const subjects = Array.from({ length: subscribers }, (_, index) => `user ${index}`);
   const tokens = await Promise.all(
@@ -79,12 +78,9 @@ Deno.test("feed: server killed -> subscribers resume at another one, each event 
     await socket.closed;
   }
   assert(sockets.some((socket) => socket.events().length > 0) && resumed.some((socket) => socket.events().length > 0));
-});
+}
 
-Deno.test("drain: SIGTERM with open sockets and a long poll -> 1012, the poll is answered, exit 0", async () => {
-  await using base = await startServer({ now: now() });
-  const env = { DATABASE_URL: base.databaseUrl, AUTH_JWT_SECRET: testSecret };
-  await using server = await startServerProcess("serve", env);
+async function drainOther({ base, survivor: server }: World): Promise<void> {
   const token = await base.token("alice");
   const sockets = await Promise.all(Array.from({ length: 10 }, () => openSocket(server, { token })));
   const { cursor } = JSON.parse((await send(server.url, "listEvents", { token })).text);
@@ -95,4 +91,19 @@ Deno.test("drain: SIGTERM with open sockets and a long poll -> 1012, the poll is
   for (const socket of sockets) assert.equal((await socket.closed).code, 1012);
   assert.equal((await waiting).status, 200);
   assert.equal((await server.end()).code, 0);
+}
+
+Deno.test("failover: one of two servers killed, the other drained -> no event lost, clients sent away", async (t) => {
+  // The processes use the system clock.
+  await using base = await startServer({ now: Temporal.Now.instant().toString() });
+  const noLimits = { RATE_LIMIT: "off", MAX_PENDING_BOOKINGS: "0" };
+  const env = { DATABASE_URL: base.databaseUrl, AUTH_JWT_SECRET: testSecret, ...noLimits };
+  await using doomed = await startServerProcess("serve", env);
+  await using survivor = await startServerProcess("serve", env);
+  const world = { base, doomed, survivor };
+  await t.step("server killed -> subscribers resume at another one, each event once", () => killOne(world));
+  await t.step(
+    "SIGTERM with open sockets and a long poll -> 1012, the poll is answered, exit 0",
+    () => drainOther(world),
+  );
 });

@@ -244,8 +244,14 @@ async function assertDoneOnce({ base, stripe }: World, { subject, slot, session 
   assert.deepEqual(stored, [{ status: "succeeded", isAll: true, reference: refunds[0]?.id }], subject);
 }
 
+/** Shared by the tests. Each has its own clients. */
+let world: World;
+Deno.test.beforeAll(async () => {
+  world = await newWorld();
+});
+Deno.test.afterAll(async () => await world[Symbol.asyncDispose]());
+
 Deno.test("refund: servers killed at 11 points between booking and refund -> booked, paid and refunded once", async () => {
-  await using world = await newWorld();
   const clients: Client[] = [];
   for (const points of kills) {
     const near = await Promise.all(points.map((point) => newClientBefore(world, point)));
@@ -277,7 +283,6 @@ async function newHangingRefund(world: World, subject: string): Promise<Client> 
 }
 
 Deno.test("refund: provider slow, database lost or SIGTERM -> refunded once", async (t) => {
-  await using world = await newWorld();
   const { base: { db }, stripe, life: { server, proxy } } = world;
 
   await t.step("database lost -> server lives, refunded once", async () => {

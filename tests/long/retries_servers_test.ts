@@ -1,9 +1,9 @@
 /** Retries of the SDK while servers are killed: each call makes one booking and gets its answer. */
 import assert from "node:assert/strict";
 import { createClient, unwrap } from "@slotkeeper/client";
-import { rateLimits } from "../../generated/contract.ts";
+import { rateLimits, type Timeslot } from "../../generated/contract.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
-import { newDatabaseProxy } from "../support/database_proxy.ts";
+import { type Moment, newDatabaseProxy } from "../support/database_proxy.ts";
 import { eventually, freePort, startServerProcess } from "../support/process.ts";
 import { startServer, testSecret, type TestServer } from "../support/server.ts";
 
@@ -31,29 +31,39 @@ async function bookingsOf({ db }: TestServer) {
   return await db.selectFrom("bookings").select(["id", "timeslot_id"]).orderBy("id").execute();
 }
 
-for (const moment of ["before", "after"] as const) {
-  Deno.test(`SDK: server killed ${moment} the commit of a booking -> one booking and its answer`, async () => {
-    const { base: server, slots, room } = await newBase();
-    await using base = server;
-    await using proxy = await newDatabaseProxy(base.databaseUrl);
-    const env = envFor(proxy.url, freePort());
-    const first = await startServerProcess("serve", env);
-    const [slot] = slots;
+Deno.test("SDK: server killed before or after the commit of a booking -> one booking and its answer", async () => {
+  const { base: server, slots, room } = await newBase();
+  await using base = server;
+  await using proxy = await newDatabaseProxy(base.databaseUrl);
+  const env = envFor(proxy.url, freePort());
+  const first = await startServerProcess("serve", env);
+  /** Books a timeslot, and resolves when the server is held at the commit. */
+  const bookInto = async (moment: Moment, subject: string, slot: Timeslot | undefined) => {
     assert(slot);
-    const client = createClient({ baseUrl: first.url, token: await base.token("alice"), retries: 12 });
+    const client = createClient({ baseUrl: first.url, token: await base.token(subject), retries: 12 });
     const held = proxy.hold(moment, /insert into "idempotency_keys"/);
     const booking = client.POST("/api/v1/bookings", { body: { roomId: room.id, timeslotId: slot.id } });
     await Promise.race([held, booking]);
-    assert.equal((await bookingsOf(base)).length, moment === "after" ? 1 : 0);
-    first.signal("SIGKILL");
-    await first.end();
-    await using _second = await startServerProcess("serve", env);
+    return { booking, slot };
+  };
+  const before = await bookInto("before", "alice", slots[0]);
+  assert.deepEqual(await bookingsOf(base), []);
+  const after = await bookInto("after", "bob", slots[1]);
+  const [committed] = await bookingsOf(base);
+  assert.equal(committed?.timeslot_id, after.slot.id);
+  first.signal("SIGKILL");
+  await first.end();
+  await using _second = await startServerProcess("serve", env);
+  const expected = [];
+  for (const [{ booking, slot }, replayed] of [[after, "true"], [before, null]] as const) {
     const { data, response } = await booking;
     assert.equal(response.status, 201);
-    assert.equal(response.headers.get("Idempotency-Replayed"), moment === "after" ? "true" : null);
-    assert.deepEqual(await bookingsOf(base), [{ id: data?.booking.id, timeslot_id: slot.id }]);
-  });
-}
+    assert.equal(response.headers.get("Idempotency-Replayed"), replayed);
+    expected.push({ id: data?.booking.id, timeslot_id: slot.id });
+  }
+  assert.equal(expected[0]?.id, committed.id);
+  assert.deepEqual(await bookingsOf(base), expected);
+});
 
 Deno.test("SDK: 20 clients, server killed three times -> no booking twice, no answer lost", async () => {
   const { base: server, slots, room } = await newBase();
