@@ -53,6 +53,8 @@ function expectedStats({ rooms, slots, bookings, timeZone }: World, { from, to, 
   const notExpired = made.filter(({ cancellationReason }) => cancellationReason !== "hold_expired");
   const { no_show, completed } = all.byStatus;
   const currencies = [...new Set(made.map(({ currency }) => currency))];
+  const madeByDay = Map.groupBy(made, ({ createdAt }) => dayOf(createdAt));
+  const startingByDay = Map.groupBy(starting, ({ startTime }) => dayOf(startTime));
   const days = daysBetween(dayOf(new Date(from).toISOString()), dayOf(new Date(to - 1).toISOString()));
   return {
     ...all,
@@ -64,10 +66,7 @@ function expectedStats({ rooms, slots, bookings, timeZone }: World, { from, to, 
     noShowRate: rate(no_show, no_show + completed),
     byDay: days.length > 366 ? [] : days.map((date) => ({
       date,
-      ...share(
-        made.filter(({ createdAt }) => dayOf(createdAt) === date),
-        starting.filter(({ startTime }) => dayOf(startTime) === date),
-      ),
+      ...share(madeByDay.get(date) ?? [], startingByDay.get(date) ?? []),
     })),
     byRoom: rooms.toSorted((a, b) => a.name < b.name ? -1 : a.name > b.name ? 1 : a.id - b.id)
       .map(({ id, name }) => ({ id, name, made: made.filter((each) => each.roomId === id) }))
