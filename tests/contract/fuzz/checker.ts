@@ -141,10 +141,12 @@ function at(pointer: string, ...parts: string[]): string {
   return [pointer, ...parts.map((part) => part.replaceAll("~", "~0").replaceAll("/", "~1"))].join("/");
 }
 
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
 /** The JSON in `body`, or undefined if it is not JSON in UTF-8. */
 export function parsed(body: Uint8Array): Json | undefined {
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
+    return JSON.parse(decoder.decode(body));
   } catch {
     return undefined;
   }
