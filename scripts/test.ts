@@ -21,17 +21,18 @@ const shardCount = Number(Deno.env.get("TEST_SHARDS") ?? 8);
 const smallShardCount = Math.min(3, shardCount);
 
 /**
- * The long files that take longest: each entry is a shard. They start first, so that none runs alone in the end. The files
- * with a browser share one.
+ * The long files that take longest, in shards that start first. Each shard imports and compiles the app once. Files that wait
+ * share one, so that they run beside those that use a core. The files with a browser share one.
  */
 const longest = [
+  ["idempotency_crash", "payments_crash", "subscribe_servers", "retries_servers"],
+  ["edge", "slow_clients", "drain", "rate_limits_redis"],
+  ["docs", "checkout_page", "sdk_runtimes", "readme"],
+  ["injection", "loss"],
   ["tests/contract/fuzz_test.ts"],
-  ...[["edge"], ["slow_clients"], ["docs", "checkout_page", "sdk_runtimes"], ["idempotency_crash"], ["drain"]],
-  ...[["payments_crash"], ["subscribe_servers"], ["injection"], ["loss"], ["rate_limits_redis"], ["retries_servers"]],
-  ["readme"],
 ].map((names) => names.map((name) => name.includes("/") ? name : `tests/long/${name}_test.ts`));
-/** The other long files run in this many shards, which start after the first four. */
-const longShardCount = 4;
+/** The other long files run in this many shards. */
+const longShardCount = 3;
 
 interface Selection {
   shards: TestFile[][];
@@ -71,7 +72,7 @@ async function select(args: string[]): Promise<Selection> {
     const others = dealShards(files.filter((file) => !first.flat().includes(file)), longShardCount);
     // Two jobs use the cores, and two wait for limits of time.
     const longEnv = { ...jobs(navigator.hardwareConcurrency + 2), FULL_PROPERTIES: "1" };
-    return { shards: first.toSpliced(4, 0, ...others), options, env: longEnv, isVerbose: true };
+    return { shards: [...first, ...others], options, env: longEnv, isVerbose: true };
   }
   const [name, ...more] = names;
   if (name !== undefined) {
@@ -98,8 +99,6 @@ async function run(adminUrl: string, { shards, options, env, isVerbose }: Select
   const folder = await Deno.makeTempDir({ prefix: "slotkeeper_tests_" });
   try {
     const paths = await Promise.all(shards.map(async (files, index) => {
-      const [first, ...more] = files;
-      if (first !== undefined && more.length === 0) return first.path;
       const path = join(folder, `shard_${index + 1}_test.ts`);
       await Deno.writeTextFile(path, shardSource(files));
       return path;
