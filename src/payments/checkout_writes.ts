@@ -17,7 +17,10 @@ export async function closeCheckoutsOf(
   db: Kysely<Database>,
   { ids, now }: { ids: string[]; now: Date },
 ): Promise<number> {
-  const { count } = await db.with("closed", () => closeCheckouts(sql`id in (${sql.join(ids)})`, now))
+  const { count } = await db.with(
+    "closed",
+    () => closeCheckouts(sql`id in (${sql.join(ids)})`, now, { skipLocked: true }),
+  )
     .selectFrom("closed").select((eb) => eb.fn.countAll<number>().as("count")).executeTakeFirstOrThrow();
   return count;
 }
@@ -30,14 +33,21 @@ export async function abandonCheckout(db: Kysely<Database>, { id, now }: { id: s
 
 /**
  * Returns the statement, for a `with`, that closes the open checkouts for which `which` is true. A job closes each at the
- * provider.
+ * provider. It waits for a checkout that just gets its reference; a sweep skips it instead (`skipLocked`).
  */
-export function closeCheckouts(which: RawBuilder<boolean>, now: Date): RawBuilder<{ id: string }> {
+export function closeCheckouts(
+  which: RawBuilder<boolean>,
+  now: Date,
+  { skipLocked = false }: { skipLocked?: boolean } = {},
+): RawBuilder<{ id: string }> {
   // An update computes its new values before it waits for a lock. So the select locks first, or a checkout that another
   // transaction closes meanwhile would get a second job.
   return sql<{ id: string }>`(
     update checkouts set closed_at = ${now}::timestamptz, close_job_id = ${enqueue("close_checkout", sql`open.id`)}
-    from (select id from checkouts where closed_at is null and ${which} for update skip locked) open
+    from (
+      select id from checkouts where closed_at is null and ${which}
+      for update ${skipLocked ? sql`skip locked` : sql``}
+    ) open
     where checkouts.id = open.id
     returning checkouts.id
   )`;

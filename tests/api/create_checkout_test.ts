@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { BookingStatus } from "../../generated/contract.ts";
 import { confirm, missingId, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
+import { untilWaiting } from "../support/database.ts";
 import { checkoutIn, deliverEvent, eventTypes, newCheckout, newEventId, pay } from "../support/sandbox_payments.ts";
 import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 import { startStripe } from "../support/stripe_stand_in.ts";
@@ -228,6 +229,30 @@ Deno.test("createCheckout: 6 calls at once -> 6 checkouts, one stays open", asyn
     assert.equal(new Set(urls).size, 6);
     assert.equal((await openCheckouts(server, booking.id)).length, 1);
   }
+});
+
+Deno.test("createCheckout, rescheduleBooking: earlier checkout is locked -> wait, then it is closed", async () => {
+  await using server = await startServer({ env });
+  const room = await newRoom(server);
+  const [slot, other] = await newTimeslots(server, room, { date: "2026-03-09" });
+  assert(slot && other);
+  const { booking, checkout } = await newCheckout(server, "alice", slot);
+  const call = { token: await server.token("alice"), params: { bookingId: booking.id } };
+  /** Locks a checkout, as the server does to store its reference, until `change` waits for it. */
+  const whileLocked = async (id: string, change: () => Promise<unknown>) => {
+    const changing = await server.db.transaction().execute(async (trx) => {
+      await trx.selectFrom("checkouts").select("id").where("id", "=", id).forNoKeyUpdate().execute();
+      const running = change();
+      await untilWaiting(server.db, 1);
+      return { running };
+    });
+    await changing.running;
+    assert(!(await openCheckouts(server, booking.id)).includes(id));
+  };
+  await whileLocked(checkout, () => server.ok("createCheckout", call));
+  const [second, ...more] = await openCheckouts(server, booking.id);
+  assert(second !== undefined && more.length === 0);
+  await whileLocked(second, () => server.ok("rescheduleBooking", { ...call, body: { newTimeslotId: other.id } }));
 });
 
 Deno.test("createCheckout: booking cancelled or moved meanwhile -> no outdated checkout stays open", async () => {
