@@ -2,32 +2,11 @@
 import fc from "fast-check";
 import { sql } from "kysely";
 import assert from "node:assert/strict";
-import type { Booking, Cancellation, Timeslot } from "../../generated/contract.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
 import { runs } from "../support/properties.ts";
 import { newCheckout, pay, reportRefund } from "../support/sandbox_payments.ts";
-import { sharedServer, type TestServer } from "../support/server.ts";
-
-const hour = 3_600_000;
-const start = "2026-03-02T10:00:00.000Z";
-
-/** Moves the clock to so many milliseconds before the start. */
-function moveClock(server: TestServer, { startTime }: Timeslot, ahead: number): void {
-  server.clock.set(before({ startTime }, ahead));
-}
-
-function before({ startTime }: { startTime: string }, ahead: number): string {
-  return new Date(Date.parse(startTime) - ahead).toISOString();
-}
-
-async function quote(server: TestServer, { id: bookingId }: Booking): Promise<Cancellation> {
-  return await server.ok("getCancellation", { token: await server.token("alice"), params: { bookingId } });
-}
-
-async function cancel(server: TestServer, { id: bookingId }: Booking): Promise<number> {
-  const request = { token: await server.token("alice"), params: { bookingId } };
-  return (await server.ok("cancelBooking", request)).refundAmount;
-}
+import { sharedServer } from "../support/server.ts";
+import { before, cancel, hour, moveClock, quote, start } from "./cancellations.ts";
 
 /** Tiers of up to 150 hours with four decimals, no two of the same hours; the longest first. */
 const tiers = fc.uniqueArray(

@@ -1,30 +1,10 @@
 /** getCancellation returns the refund that a cancellation at that moment pays. */
 import assert from "node:assert/strict";
-import type { Booking, BookingStatus, Cancellation, Timeslot } from "../../generated/contract.ts";
+import type { BookingStatus } from "../../generated/contract.ts";
 import { confirm, missingId, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
 import { newCheckout, pay, reportRefund } from "../support/sandbox_payments.ts";
-import { sharedServer, startServer, type TestServer } from "../support/server.ts";
-
-const hour = 3_600_000;
-const start = "2026-03-02T10:00:00.000Z";
-
-/** Moves the clock to so many milliseconds before the start. */
-function moveClock(server: TestServer, { startTime }: Timeslot, ahead: number): void {
-  server.clock.set(before({ startTime }, ahead));
-}
-
-function before({ startTime }: { startTime: string }, ahead: number): string {
-  return new Date(Date.parse(startTime) - ahead).toISOString();
-}
-
-async function quote(server: TestServer, { id: bookingId }: Booking): Promise<Cancellation> {
-  return await server.ok("getCancellation", { token: await server.token("alice"), params: { bookingId } });
-}
-
-async function cancel(server: TestServer, { id: bookingId }: Booking): Promise<number> {
-  const request = { token: await server.token("alice"), params: { bookingId } };
-  return (await server.ok("cancelBooking", request)).refundAmount;
-}
+import { sharedServer, startServer } from "../support/server.ts";
+import { before, cancel, hour, moveClock, quote, start } from "./cancellations.ts";
 
 Deno.test("getCancellation: any time before the start -> the tier of that millisecond and the start of the next", async (t) => {
   await using server = await sharedServer();
