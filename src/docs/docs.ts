@@ -3,7 +3,6 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import { Scalar } from "@scalar/hono-api-reference";
 import { compress } from "hono/compress";
 import { NONCE, secureHeaders } from "hono/secure-headers";
-import { parse } from "yaml";
 import { codeSamples } from "../../generated/code_samples.ts";
 import openapiYaml from "../../openapi.yaml" with { type: "text" };
 import type { AppEnv } from "../http/context.ts";
@@ -36,15 +35,16 @@ const icon =
 const sampleUrl = "http://127.0.0.1:8000";
 
 /** Made at the first request: parsing the YAML takes longer than the rest of a start. */
-let openapiJson: string | undefined;
+let openapiJson: Promise<string> | undefined;
 
 /** The contract as JSON for the reference: each operation with its sample, and links to the guides. */
-function referenceJson(): string {
+async function referenceJson(): Promise<string> {
+  const { parse } = await import("yaml");
   const document: {
     info: { description: string };
     paths: Record<string, Record<string, { operationId?: string }>>;
   } = parse(openapiYaml);
-  document.info.description += guidesSection();
+  document.info.description += await guidesSection();
   Object.assign(document, { externalDocs: { url: guidesUrl, description: "Guides" } });
   const sources = new Map(Object.entries(codeSamples));
   for (const operation of Object.values(document.paths).flatMap((path) => Object.values(path))) {
@@ -69,11 +69,11 @@ export function addDocs(
   app.get(
     "/openapi.json",
     limiter.page,
-    (c) => {
-      openapiJson ??= referenceJson();
+    async (c) => {
+      const json = await (openapiJson ??= referenceJson());
       // URL encodes quotes, which would end a JSON string. A function ignores `$` in the address.
       const url = new URL(publicUrl()).href.replace(/\/$/, "");
-      return c.body(openapiJson.replaceAll(sampleUrl, () => url), 200, { "Content-Type": "application/json" });
+      return c.body(json.replaceAll(sampleUrl, () => url), 200, { "Content-Type": "application/json" });
     },
   );
   app.get("/docs/scalar.js", limiter.page, compress(), async (c) => {

@@ -3,7 +3,7 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { compress } from "hono/compress";
 import { secureHeaders } from "hono/secure-headers";
-import { Marked, type Token, type Tokens } from "marked";
+import type { Marked, Token, Tokens } from "marked";
 import type { AppEnv } from "../http/context.ts";
 import type { RequestLimiter } from "../http/request_limiter.ts";
 import stylesheet from "./guides.css" with { type: "text" };
@@ -32,8 +32,9 @@ interface Section {
 
 interface Guide {
   title: string;
-  /** The first paragraph, in Markdown. */
+  /** The first paragraph, in Markdown and as HTML. */
   summary: string;
+  summaryHtml: string;
   sections: Section[];
   html: string;
 }
@@ -47,26 +48,30 @@ function escapeHtml(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }
 
-const markdown = new Marked({
-  renderer: {
-    heading({ tokens, depth, text }) {
-      const id = anchorOf(text);
-      const content = this.parser.parseInline(tokens);
-      return depth === 1
-        ? `<h1>${content}</h1>\n`
-        : `<h${depth} id="${id}"><a href="#${id}">${content}</a></h${depth}>\n`;
+/** Loaded at the first request, because most servers are never asked. */
+async function newMarkdown(): Promise<Marked> {
+  const { Marked } = await import("marked");
+  return new Marked({
+    renderer: {
+      heading({ tokens, depth, text }) {
+        const id = anchorOf(text);
+        const content = this.parser.parseInline(tokens);
+        return depth === 1
+          ? `<h1>${content}</h1>\n`
+          : `<h${depth} id="${id}"><a href="#${id}">${content}</a></h${depth}>\n`;
+      },
     },
-  },
-  walkTokens(token: Token) {
-    if (token.type === "link") token.href = token.href.replace(/^(\w+)\.md(?=#|$)/, "$1");
-  },
-});
+    walkTokens(token: Token) {
+      if (token.type === "link") token.href = token.href.replace(/^(\w+)\.md(?=#|$)/, "$1");
+    },
+  });
+}
 
 const isHeading = (token: Token): token is Tokens.Heading => token.type === "heading";
 const isParagraph = (token: Token): token is Tokens.Paragraph => token.type === "paragraph";
 
 /** Renders a guide. Throws if `source` does not begin with a title and a paragraph. */
-function render(source: string): Guide {
+function render(markdown: Marked, source: string): Guide {
   const tokens = markdown.lexer(source);
   const headings = tokens.filter(isHeading);
   const [title] = headings;
@@ -75,6 +80,7 @@ function render(source: string): Guide {
   return {
     title: title.text,
     summary: paragraph.text,
+    summaryHtml: markdown.parseInline(paragraph.text, { async: false }),
     sections: headings.filter(({ depth }) => depth === 2).map(({ text }) => ({ id: anchorOf(text), title: text })),
     // Wide tables and drawings scroll, so that the page fits a phone.
     html: markdown.parse(source, { async: false })
@@ -83,25 +89,26 @@ function render(source: string): Guide {
   };
 }
 
-/** Rendered at the first request, because most servers are never asked. */
-let rendered: Record<GuideName, Guide> | undefined;
+type Guides = Record<GuideName, Guide>;
 
-function renderedGuides(): Record<GuideName, Guide> {
-  return rendered ??= Object.fromEntries(
-    Object.entries(sources).map(([name, source]) => [name, render(source)]),
-  ) as Record<GuideName, Guide>;
+let rendered: Promise<Guides> | undefined;
+
+function renderedGuides(): Promise<Guides> {
+  return rendered ??= newMarkdown().then((markdown) =>
+    Object.fromEntries(Object.entries(sources).map(([name, source]) => [name, render(markdown, source)])) as Guides
+  );
 }
 
 /** A section with links to the guides, in Markdown, for the end of the reference's introduction. */
-export function guidesSection(): string {
-  const items = Object.entries(renderedGuides()).map(([name, { title, summary }]) =>
+export async function guidesSection(): Promise<string> {
+  const items = Object.entries(await renderedGuides()).map(([name, { title, summary }]) =>
     `- [${title}](${guidesUrl}/${name}): ${summary.replaceAll("\n", " ")}`
   );
   return `\n## Guides\n\n${items.join("\n")}\n`;
 }
 
-function menu(current: GuideName | undefined): string {
-  const links = Object.entries(renderedGuides()).map(([name, { title, sections }]) => {
+function menu(guides: Guides, current: GuideName | undefined): string {
+  const links = Object.entries(guides).map(([name, { title, sections }]) => {
     if (name !== current) return `<li><a href="${guidesUrl}/${name}">${title}</a></li>`;
     const inside = sections.map((section) => `<li><a href="#${section.id}">${section.title}</a></li>`).join("");
     return `<li><a href="${guidesUrl}/${name}" aria-current="page">${title}</a><ul class="sections">${inside}</ul></li>`;
@@ -109,7 +116,10 @@ function menu(current: GuideName | undefined): string {
   return `<nav aria-label="Guides"><ul><li><a href="/docs">API reference</a></li>${links.join("")}</ul></nav>`;
 }
 
-function page({ title, current, content }: { title: string; current?: GuideName; content: string }): string {
+function page(
+  guides: Guides,
+  { title, current, content }: { title: string; current?: GuideName; content: string },
+): string {
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -122,7 +132,7 @@ function page({ title, current, content }: { title: string; current?: GuideName;
 </head>
 <body>
 <a class="skip" href="#content">Skip to the content</a>
-<header><a href="${guidesUrl}">Slotkeeper guides</a>${menu(current)}</header>
+<header><a href="${guidesUrl}">Slotkeeper guides</a>${menu(guides, current)}</header>
 <main id="content">
 ${content}</main>
 </body>
@@ -130,15 +140,15 @@ ${content}</main>
 `;
 }
 
-function overview(): string {
-  const entries = Object.entries(renderedGuides()).map(([name, { title, summary }]) =>
-    `<dt><a href="${guidesUrl}/${name}">${title}</a></dt><dd>${markdown.parseInline(summary, { async: false })}</dd>`
+function overview(guides: Guides): string {
+  const entries = Object.entries(guides).map(([name, { title, summaryHtml }]) =>
+    `<dt><a href="${guidesUrl}/${name}">${title}</a></dt><dd>${summaryHtml}</dd>`
   );
   const content = `<h1>Guides</h1>
 <p>The <a href="/docs">API reference</a> describes each operation. These guides describe the rest.</p>
 <dl>${entries.join("\n")}</dl>
 `;
-  return page({ title: "Guides", content });
+  return page(guides, { title: "Guides", content });
 }
 
 /** Pages load a stylesheet and images of this server, and run nothing. */
@@ -167,12 +177,12 @@ export function addGuides(
   app: OpenAPIHono<AppEnv>,
   { publicUrl, limiter }: { publicUrl: () => string; limiter: RequestLimiter },
 ): void {
-  const addPage = (path: string, write: () => string) =>
-    app.get(path, limiter.page, pageHeaders, compress(), (c) => {
+  const addPage = (path: string, write: (guides: Guides) => string) =>
+    app.get(path, limiter.page, pageHeaders, compress(), async (c) => {
       const { protocol, href } = new URL(publicUrl());
       const address = escapeHtml(href.slice(protocol.length + 2).replace(/\/$/, ""));
       const schemes = protocol === "https:" ? ["https://", "wss://"] : ["http://", "ws://"];
-      const html = write()
+      const html = write(await renderedGuides())
         .replaceAll(`http://${sampleHost}`, () => `${schemes[0]}${address}`)
         .replaceAll(`ws://${sampleHost}`, () => `${schemes[1]}${address}`);
       return c.html(html);
@@ -188,9 +198,9 @@ export function addGuides(
 
   addPage(guidesUrl, overview);
   for (const name of guideNames) {
-    addPage(`${guidesUrl}/${name}`, () => {
-      const { title, html } = renderedGuides()[name];
-      return page({ title, current: name, content: html });
+    addPage(`${guidesUrl}/${name}`, (guides) => {
+      const { title, html } = guides[name];
+      return page(guides, { title, current: name, content: html });
     });
   }
   addFile(`${guidesUrl}/style.css`, stylesheet, { type: "text/css", headers: pageHeaders });
