@@ -21,15 +21,15 @@ const shardCount = Number(Deno.env.get("TEST_SHARDS") ?? 8);
 const smallShardCount = Math.min(3, shardCount);
 
 /**
- * The long files that take longest, in shards that start first. Each shard imports and compiles the app once. Files that wait
- * share one, so that they run beside those that use a core. The files with a browser share one.
+ * The long files that take longest, in shards that start first. The first two shards mostly wait: for limits of time, and
+ * for processes. They run beside those that use the cores. The files with a browser share one.
  */
 const longest = [
-  ["idempotency_crash", "payments_crash", "subscribe_servers", "retries_servers"],
-  ["edge", "slow_clients", "drain", "rate_limits_redis"],
+  ["slow_clients", "edge", "retries_servers", "lock_timeout", "start"],
+  ["payments_crash", "subscribe_servers", "drain", "rate_limits_redis"],
   ["docs", "checkout_page", "sdk_runtimes", "readme"],
-  ["injection", "loss"],
-  ["tests/contract/fuzz_test.ts"],
+  ["tests/contract/fuzz_test.ts", "injection"],
+  ["idempotency_crash", "loss"],
 ].map((names) => names.map((name) => name.includes("/") ? name : `tests/long/${name}_test.ts`));
 /** The other long files run in this many shards. */
 const longShardCount = 3;

@@ -36,7 +36,8 @@ function attack(edge: Edge): Attack {
   return { made: made.promise, ended };
 }
 
-const percentile99 = (times: number[]) => times.toSorted((a, b) => a - b)[Math.floor(times.length * 0.99)] ?? Infinity;
+const percentile = (times: number[], share: number) =>
+  times.toSorted((a, b) => a - b)[Math.floor(times.length * share)] ?? Infinity;
 
 /**
  * The most slow requests held at once. Each is held for {@link requestSeconds}, so those cut within less overlapped.
@@ -86,31 +87,26 @@ Deno.test.beforeAll(async () => {
 });
 Deno.test.afterAll(() => disposables.disposeAsync());
 
-function test(name: string, run: (server: ServerProcess) => Promise<void>): void {
-  Deno.test({ name, ignore: isSkipped, fn: () => run(server) });
+function test(name: string, run: (server: ServerProcess, t: Deno.TestContext) => Promise<void>): void {
+  Deno.test({ name, ignore: isSkipped, fn: (t) => run(server, t) });
 }
 
-test("edge: 5,000 slow headers -> cut in time, p99 of other clients at most doubles", async (server) => {
+test("edge: 5,000 slow headers -> cut in time, and no other request waits for them", async (server, t) => {
   await using edge = await startEdge([server.url, server.url], { ...noAddressLimits, ...shortLimits });
-  const calm = percentile99(await measure(edge));
-  // Two cores do the attacker's work too, so up to 50 ms are allowed. Slow requests at a server would cost seconds, in
-  // every flood; other programs on the machine do not.
-  const limit = Math.max(2 * calm, 50);
-  const floods: number[] = [];
-  do {
-    const before = cutAfter(edge).length;
-    const { ended } = attack(edge);
-    let isOver = false;
-    const over = ended.finally(() => isOver = true);
-    floods.push(percentile99(await measure(edge, { isEnough: () => isOver })));
-    await over;
-    // The edge logs no connection that it cut before its first byte. Some send that late.
-    const count = cutAfter(edge).length - before;
-    assert(count > 0.9 * connections, `only ${count} were held and cut`);
-  } while (Math.min(...floods) > limit && floods.length < 5);
-  const slowest = Math.max(...cutAfter(edge));
-  assert(slowest < 2_000 * requestSeconds, `cut after ${slowest} ms`);
-  assert(Math.min(...floods) <= limit, `p99 in ms, calm: ${calm}, floods: ${floods}`);
+  const { made, ended } = attack(edge);
+  let isOver = false;
+  const over = Promise.all([made, ended]).finally(() => isOver = true);
+  const times = await measure(edge, { isEnough: () => isOver });
+  await over;
+  const cut = cutAfter(edge);
+  // The edge logs no connection that it cut before its first byte. Some send that late.
+  assert(cut.length > 0.9 * connections, `only ${cut.length} were held and cut`);
+  assert(Math.max(...cut) < 2_000 * requestSeconds, `cut after ${Math.max(...cut)} ms`);
+  const [half, most] = [0.5, 0.99].map((share) => Math.round(percentile(times, share)));
+  await t.step(`requests of other clients: p50 ${half} ms, p99 ${most} ms`, () => {
+    // A request that waits for slow ones takes as long as they are held. A busy machine takes milliseconds.
+    assert(percentile(times, 0.99) < 1_000 * requestSeconds / 2);
+  });
 });
 
 test("edge: 5,000 slow headers from one address -> at most 250 held, other addresses served", async (server) => {
