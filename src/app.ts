@@ -53,6 +53,8 @@ export interface AppOptions {
   /** Needed to drain the server. */
   intake?: Intake;
   socketLimits?: SocketLimits;
+  /** Milliseconds between two checks whether the callers of open sockets still have access. */
+  socketCheckMs?: number;
   /** Limits instead of those of the contract. */
   rateLimits?: Record<RateLimitClass, RateLimit>;
   /** Time limits of requests, on the machine's clock unless given. */
@@ -74,13 +76,13 @@ export interface App {
 }
 
 export function createApp(options: AppOptions): App {
-  const { config, db, clock, log, verify, feed, publicUrl, docsToken, intake = new Intake(), socketLimits } = options;
-  const { rateLimits = contractLimits, deadlines = new Deadlines() } = options;
+  const { config, db, clock, log, verify, feed, publicUrl, docsToken, intake = new Intake() } = options;
+  const { rateLimits = contractLimits, deadlines = new Deadlines(), socketLimits, socketCheckMs } = options;
   const links = paymentLinks(publicUrl, config.checkoutReturnUrl);
   const payments = openPaymentProvider(config, links);
   const rules = { config, db, clock, log, payments, announce: () => feed.announce() };
   const sweepAll = () => sweep(rules);
-  const sockets = new Sockets({ db, feed, log, config, limits: socketLimits });
+  const sockets = new Sockets({ db, feed, log, config, limits: socketLimits, checkMs: socketCheckMs });
   const authenticator = createAuthenticator({ db, verify });
   const limits = config.rateLimit ? new RateLimits({ limits: rateLimits, redisUrl: config.redisUrl, log }) : undefined;
   const limiter = new RequestLimiter({ limits, trustedProxies: config.trustedProxies, log });

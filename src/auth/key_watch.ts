@@ -4,16 +4,14 @@ import type { Database } from "../database/connect.ts";
 import { describeFailure, type Log } from "../log.ts";
 import { listLiveApiKeys } from "./api_key_queries.ts";
 
-/** Milliseconds between two polls of the watched keys. */
-export const keyPollMs = 500;
-
 export class KeyWatch {
   private readonly watched = new Map<number, Set<() => void>>();
   private timer: ReturnType<typeof setTimeout> | undefined;
   private isPolling = false;
   private isFailing = false;
 
-  constructor(private readonly options: { db: Kysely<Database>; log: Log }) {}
+  /** `pollMs` are the milliseconds between two polls of the watched keys. */
+  constructor(private readonly options: { db: Kysely<Database>; log: Log; pollMs: number }) {}
 
   /** Calls `onEnd` after the key is revoked, unless the returned function is called first. */
   watch(keyId: number, onEnd: () => void): () => void {
@@ -30,7 +28,7 @@ export class KeyWatch {
   /** Schedules the next poll, unless no key is watched. A running poll schedules the next one itself. */
   private schedule(): void {
     if (this.isPolling || this.watched.size === 0) return;
-    this.timer ??= setTimeout(() => this.poll(), keyPollMs);
+    this.timer ??= setTimeout(() => this.poll(), this.options.pollMs);
   }
 
   private pause(): void {

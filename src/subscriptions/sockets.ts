@@ -19,8 +19,8 @@ export interface SocketLimits {
 const defaultLimits: SocketLimits = { perUser: 20, total: 20_000 };
 /** The runtime pings a socket after half of this time without a frame. It closes the socket if no answer comes. */
 const idleTimeoutSeconds = 30;
-/** Milliseconds between two checks for expired tokens and API keys. */
-const expiryCheckMs = 500;
+/** Milliseconds between two checks for expired tokens, and for expired or revoked API keys. */
+export const accessCheckMs = 500;
 const restartReason = "The server restarts";
 
 export interface SocketOptions {
@@ -29,12 +29,15 @@ export interface SocketOptions {
   log: Log;
   config: Pick<Config, "corsOrigins" | "publicUrl">;
   limits?: SocketLimits | undefined;
+  /** Default: {@link accessCheckMs}. */
+  checkMs?: number | undefined;
 }
 
 export class Sockets {
   private readonly sessions = new Map<WebSocket, SocketSession>();
   private readonly perUser = new Map<number, number>();
   private readonly limits: SocketLimits;
+  private readonly checkMs: number;
   private readonly keys: KeyWatch;
   private expiry: ReturnType<typeof setInterval> | undefined;
   private isClosing = false;
@@ -42,7 +45,8 @@ export class Sockets {
 
   constructor(private readonly options: SocketOptions) {
     this.limits = options.limits ?? defaultLimits;
-    this.keys = new KeyWatch(options);
+    this.checkMs = options.checkMs ?? accessCheckMs;
+    this.keys = new KeyWatch({ ...options, pollMs: this.checkMs });
     options.feed.onBreak = () => this.closeAll("The feed of events broke off");
   }
 
@@ -88,7 +92,7 @@ export class Sockets {
     const openSockets = this.perUser.get(userId) ?? 0;
     const session = new SocketSession({ ...this.options, socket, caller });
     this.sessions.set(socket, session);
-    this.expiry ??= setInterval(() => this.closeExpired(), expiryCheckMs);
+    this.expiry ??= setInterval(() => this.closeExpired(), this.checkMs);
     this.perUser.set(userId, openSockets + 1);
     socket.addEventListener("message", ({ data }) => session.receive(data));
     socket.addEventListener("close", () => this.remove(socket, userId));

@@ -9,7 +9,11 @@ const file = (path: string, ...names: string[]) => ({
 
 const files = [
   file("tests/api/create_booking_test.ts", "createBooking: free timeslot -> 201", "a test (of the file) -> run"),
-  file("tests/rules/races_test.ts", "createBooking: 50 rivals -> one 201", "cancelBooking: 50 rivals -> one 200"),
+  file(
+    "tests/rules/races_property_test.ts",
+    "createBooking: 50 rivals -> one 201",
+    "cancelBooking: 50 rivals -> one 200",
+  ),
   file("tests/api/get_me_test.ts", "getMe: token -> its subject"),
   { path: "tests/contract/coverage_test.ts", text: "Deno.test(`coverage: ${id} -> a test file`, () => {});" },
 ];
@@ -31,7 +35,7 @@ Deno.test("test runner: name of an operation -> tests with the name, and all tes
   assert(selected);
   assert.deepEqual(selected.files.map(({ path }) => path), [
     "tests/api/create_booking_test.ts",
-    "tests/rules/races_test.ts",
+    "tests/rules/races_property_test.ts",
     "tests/contract/coverage_test.ts",
   ]);
   const filter = new RegExp(selected.filter.slice(1, -1));

@@ -19,6 +19,18 @@ export function machineTimeAt(ms: number): Disposable {
   return { [Symbol.dispose]: () => void (globalThis.Date = RealDate) };
 }
 
+export interface StoppedTime extends Disposable {
+  moveAhead(ms: number): void;
+}
+
+/** Stops the machine's monotonic time (`performance.now()`) until it is disposed of. */
+export function stopMonotonicTime(): StoppedTime {
+  const { now } = performance;
+  let time = now.call(performance);
+  performance.now = () => time;
+  return { moveAhead: (ms) => void (time += ms), [Symbol.dispose]: () => void (performance.now = now) };
+}
+
 /** Moves the machine's monotonic time (`performance.now()`) ahead by `ms` until it is disposed of. Caches expire by it. */
 export function monotonicTimeAhead(ms: number): Disposable {
   const { now } = performance;

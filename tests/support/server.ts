@@ -101,6 +101,9 @@ export interface TestServerOptions {
  */
 const tokenReuseMs = 60_000;
 
+/** Short, so that no test waits for a check. */
+const socketCheckMs = 20;
+
 /** The domain's time at the start of a test. */
 const testStart = "2026-03-02T10:00:00.000Z";
 
@@ -201,6 +204,7 @@ async function start(
     ...(socketLimits === undefined ? {} : { socketLimits }),
     ...(rateLimits === undefined ? {} : { rateLimits }),
     ...(deadlines === undefined ? {} : { deadlines }),
+    socketCheckMs,
     publicUrl: () => url,
     verify: await createTokenVerifier(config.auth),
     docsToken: undefined,
