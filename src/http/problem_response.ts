@@ -26,7 +26,8 @@ export function answerFailure(failure: unknown, c: Context<AppEnv>, log: Log): R
     });
     return answerFailure(cause, c, log);
   }
-  if (problem !== failure || problem.cause !== undefined && catalogue[problem.code].status >= 500) {
+  // A refusal is no failure of the server, also after a conflict.
+  if (catalogue[problem.code].status >= 500 && (problem !== failure || problem.cause !== undefined)) {
     log.error("request failed", {
       requestId: c.get("requestId"),
       route: operation?.id,
