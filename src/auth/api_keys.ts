@@ -9,6 +9,7 @@ import type { Caller } from "../contract/caller.ts";
 import type { Audit } from "../contract/handlers.ts";
 import { invalidFields, Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
+import { Conflict } from "../database/failures.ts";
 import { type ApiKeyRow, insertApiKey, lockApiKey, markRevoked } from "./api_key_queries.ts";
 import { hashOf, newApiKey, subjectOfKey } from "./secrets.ts";
 
@@ -32,22 +33,21 @@ export async function createApiKey(
   { name, scopes, expiresAt }: CreateApiKey,
 ): Promise<ApiKeyCreated> {
   const now = new Date();
-  const terms = {
+  const { key, prefix } = newApiKey();
+  const row = await insertApiKey(db, {
+    hash: await hashOf(key),
+    prefix,
+    subject: subjectOfKey(prefix),
     name,
     scopes: toScopes(scopes),
     createdBy: caller.userId,
     expiresAt: expiresAt === null ? null : toExpiry(expiresAt, now),
     now,
-  };
-  for (;;) {
-    const { key, prefix } = newApiKey();
-    const row = await insertApiKey(db, { hash: await hashOf(key), prefix, subject: subjectOfKey(prefix), ...terms });
-    // Another key may have the same random prefix.
-    if (row === undefined) continue;
-    const apiKey = toApiKey(row);
-    await audit({ resource: "api_key", resourceId: row.id, before: null, after: apiKey });
-    return { apiKey, key, message: "Store the key now, it is not shown again." };
-  }
+  });
+  if (row === undefined) throw new Conflict("another API key has the same random prefix");
+  const apiKey = toApiKey(row);
+  await audit({ resource: "api_key", resourceId: row.id, before: null, after: apiKey });
+  return { apiKey, key, message: "Store the key now, it is not shown again." };
 }
 
 /**

@@ -30,11 +30,11 @@ export interface GivenUpJob {
   lastError: string | null;
 }
 
-/** Lists up to 1,000 jobs whose last attempt failed. */
-export async function listGivenUpJobs(db: Kysely<Database>): Promise<GivenUpJob[]> {
+/** Lists up to `limit` jobs whose last attempt failed. */
+export async function listGivenUpJobs(db: Kysely<Database>, { limit }: { limit: number }): Promise<GivenUpJob[]> {
   const { rows } = await sql<GivenUpJob>`
     select id, task_identifier as name, last_error as "lastError" from graphile_worker.jobs
-    where attempts >= max_attempts and locked_at is null order by id limit 1000
+    where attempts >= max_attempts and locked_at is null order by id limit ${limit}
   `.execute(db);
   return rows;
 }

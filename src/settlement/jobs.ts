@@ -84,7 +84,7 @@ async function closeCheckout(rules: SettlementRules, id: string, attempt: number
   if (attempt < maxAttemptsForReference) throw new Error("the provider has not named the checkout yet");
 }
 
-/** Checkouts per statement. */
+/** Checkouts or jobs per statement. */
 const chunkSize = 100;
 
 /**
@@ -104,11 +104,15 @@ export async function closeStrayCheckouts({ db, clock }: SettlementRules): Promi
 export async function tendJobs(rules: SettlementRules): Promise<void> {
   const { db, log } = rules;
   await freeAbandonedJobs(db);
-  const jobs = await listGivenUpJobs(db);
-  for (const { id, name, lastError } of jobs) {
-    const refund = await findRefundOfJob(db, id);
-    if (refund !== undefined) await failRefund(rules, { id: refund.id, jobId: id, failure: lastError ?? "no answer" });
-    else log.warn("job failed for good", { name, lastError });
-    await removeJob(db, id);
-  }
+  await sweepInChunks(chunkSize, async (limit) => {
+    const jobs = await listGivenUpJobs(db, { limit });
+    for (const { id, name, lastError } of jobs) {
+      const refund = await findRefundOfJob(db, id);
+      if (refund !== undefined) {
+        await failRefund(rules, { id: refund.id, jobId: id, failure: lastError ?? "no answer" });
+      } else log.warn("job failed for good", { name, lastError });
+      await removeJob(db, id);
+    }
+    return jobs.length;
+  });
 }

@@ -1,4 +1,4 @@
-import type { Insertable, Kysely, Selectable } from "kysely";
+import { type Insertable, type Kysely, type Selectable, sql } from "kysely";
 import type { ApiKeys, SocketTickets, Users } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
 
@@ -21,6 +21,15 @@ export function deleteTicket(db: Kysely<Database>, hash: string): Promise<Delete
     .executeTakeFirst();
 }
 
-export async function removeTickets(db: Kysely<Database>, before: Date): Promise<void> {
-  await db.deleteFrom("socket_tickets").where("expires_at", "<", before).execute();
+/** Removes up to `limit` tickets that have expired, and returns their number. */
+export async function removeTickets(
+  db: Kysely<Database>,
+  { before, limit }: { before: Date; limit: number },
+): Promise<number> {
+  const { numDeletedRows } = await db.deleteFrom("socket_tickets")
+    .where(sql<boolean>`ctid = any(array(
+      select ctid from socket_tickets where expires_at < ${before}
+      order by expires_at limit ${limit} for update skip locked
+    ))`).executeTakeFirstOrThrow();
+  return Number(numDeletedRows);
 }

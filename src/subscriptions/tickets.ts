@@ -9,10 +9,14 @@ import { toScopes } from "../contract/access.ts";
 import type { Caller } from "../contract/caller.ts";
 import { Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
+import { sweepInChunks } from "../database/sweep.ts";
+import { retryConflicts } from "../database/transactions.ts";
 import { deleteTicket, insertTicket, removeTickets } from "./ticket_queries.ts";
 
 /** Milliseconds for which a ticket is valid. */
 const lifetimeMs = 30_000;
+/** Expired tickets per statement. */
+const chunkSize = 1_000;
 
 /** Creates a ticket that authenticates `caller` once. */
 export async function createSocketTicket(
@@ -58,5 +62,6 @@ export async function redeemTicket(db: Kysely<Database>, ticket: string): Promis
 
 /** Removes expired tickets. */
 export async function removeOldTickets(db: Kysely<Database>): Promise<void> {
-  await removeTickets(db, new Date());
+  const before = new Date();
+  await sweepInChunks(chunkSize, (limit) => retryConflicts(db, () => removeTickets(db, { before, limit })));
 }
