@@ -91,12 +91,13 @@ function render(markdown: Marked, source: string): Guide {
 
 type Guides = Record<GuideName, Guide>;
 
-let rendered: Promise<Guides> | undefined;
+let rendered: Guides | undefined;
 
-function renderedGuides(): Promise<Guides> {
-  return rendered ??= newMarkdown().then((markdown) =>
-    Object.fromEntries(Object.entries(sources).map(([name, source]) => [name, render(markdown, source)])) as Guides
-  );
+async function renderedGuides(): Promise<Guides> {
+  if (rendered !== undefined) return rendered;
+  const markdown = await newMarkdown();
+  const guides = Object.entries(sources).map(([name, source]) => [name, render(markdown, source)]);
+  return rendered = Object.fromEntries(guides) as Guides;
 }
 
 /** A section with links to the guides, in Markdown, for the end of the reference's introduction. */
