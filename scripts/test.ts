@@ -47,6 +47,12 @@ const isLong = ({ path }: TestFile) => path.startsWith("tests/long/");
 const hasFullSize = ({ path }: TestFile) => /(_property|\/fuzz)_test\.ts$/.test(path);
 const jobs = (count: number) => ({ DENO_JOBS: Deno.env.get("DENO_JOBS") ?? String(count) });
 
+function fileAt(files: TestFile[], path: string): TestFile {
+  const file = files.find((each) => each.path === path);
+  if (file === undefined) throw new Error(`There is no test file ${path}.`);
+  return file;
+}
+
 /** Sorts the arguments into paths, names, and options for `deno test`. */
 async function parseArguments(args: string[]): Promise<{ paths: string[]; names: string[]; options: string[] }> {
   const [paths, names, options]: [string[], string[], string[]] = [[], [], []];
@@ -68,7 +74,7 @@ async function select(args: string[]): Promise<Selection> {
   const all = await readTestFiles(["tests"]);
   if (args.includes("--long")) {
     const files = all.filter((file) => isLong(file) || hasFullSize(file));
-    const first = longest.map((paths) => paths.flatMap((path) => files.filter((file) => file.path === path)));
+    const first = longest.map((paths) => paths.map((path) => fileAt(files, path)));
     const others = dealShards(files.filter((file) => !first.flat().includes(file)), longShardCount);
     // Two jobs use the cores, and two wait for limits of time.
     const longEnv = { ...jobs(navigator.hardwareConcurrency + 2), FULL_PROPERTIES: "1" };

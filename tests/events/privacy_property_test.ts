@@ -234,7 +234,7 @@ Deno.test("subscribe: any actions of people -> each socket gets exactly the even
       }
     }),
     // A missing event is waited for until the limit, in each run that shrinks the story.
-    { numRuns: runs(2, 8), interruptAfterTimeLimit: 60_000, examples: [[eventful]] },
+    { numRuns: runs(2, 13), interruptAfterTimeLimit: 60_000, examples: [[eventful]] },
   );
   assert(eventCount > 100, `only ${eventCount} events`);
 });

@@ -22,10 +22,9 @@ interface Attack {
   ended: Promise<void>;
 }
 
-/** Starts the attack. Its low priority stands for a machine of its own. */
 function attack(edge: Edge): Attack {
-  const child = new Deno.Command("nice", {
-    args: ["-n", "5", Deno.execPath(), "run", "--allow-net", attackProgram, `${edge.port}`, `${connections}`],
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--allow-net", attackProgram, `${edge.port}`, `${connections}`],
     stdout: "piped",
   }).spawn();
   const made = Promise.withResolvers<void>();
@@ -91,7 +90,7 @@ function test(name: string, run: (server: ServerProcess, t: Deno.TestContext) =>
   Deno.test({ name, ignore: isSkipped, fn: (t) => run(server, t) });
 }
 
-test("edge: 5,000 slow headers -> cut in time, and no other request waits for them", async (server, t) => {
+test("edge: 5,000 slow headers -> cut in time, p99 of other clients below half of that time", async (server, t) => {
   await using edge = await startEdge([server.url, server.url], { ...noAddressLimits, ...shortLimits });
   const { made, ended } = attack(edge);
   let isOver = false;
@@ -99,8 +98,9 @@ test("edge: 5,000 slow headers -> cut in time, and no other request waits for th
   const times = await measure(edge, { isEnough: () => isOver });
   await over;
   const cut = cutAfter(edge);
-  // The edge logs no connection that it cut before its first byte. Some send that late.
-  assert(cut.length > 0.9 * connections, `only ${cut.length} were held and cut`);
+  // The edge logs no connection that it cut before its first byte. On a busy machine many send that late. Half of them are
+  // six times the places at the servers.
+  assert(cut.length > connections / 2, `only ${cut.length} were held and cut`);
   assert(Math.max(...cut) < 2_000 * requestSeconds, `cut after ${Math.max(...cut)} ms`);
   const [half, most] = [0.5, 0.99].map((share) => Math.round(percentile(times, share)));
   await t.step(`requests of other clients: p50 ${half} ms, p99 ${most} ms`, () => {

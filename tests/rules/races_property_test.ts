@@ -83,7 +83,7 @@ function at<T>(list: readonly T[], index: number): T {
 
 Deno.test("createBooking: 50 rivals for each timeslot -> one 201, others 400 timeslot_unavailable", async () => {
   await using server = await startRace();
-  const slots = await newQuarters(server, runs(2, 10));
+  const slots = await newQuarters(server, runs(2, 20));
   const rivals = Array.from({ length: 50 }, (_, index) => `rival ${index}`);
   const outcomes = await Promise.all(
     slots.map((slot) => Promise.all(rivals.map((rival) => book(server, rival, slot)))),
@@ -114,16 +114,16 @@ interface Moves {
 
 const [two, three] = [["alice", "bob"], ["alice", "bob", "carol"]];
 const moves: Moves[] = [
-  { name: "two users swap", users: two, slots: 2, rounds: runs(30, 100), wish: (seat) => (seat + 1) % 2 },
-  { name: "three users rotate", users: three, slots: 3, rounds: runs(10, 30), wish: (seat) => (seat + 1) % 3 },
+  { name: "two users swap", users: two, slots: 2, rounds: runs(30, 200), wish: (seat) => (seat + 1) % 2 },
+  { name: "three users rotate", users: three, slots: 3, rounds: runs(10, 50), wish: (seat) => (seat + 1) % 3 },
   {
     name: "three users in a ring of four",
     users: three,
     slots: 4,
-    rounds: runs(15, 50),
+    rounds: runs(15, 100),
     wish: (seat) => (seat + 1) % 4,
   },
-  { name: "two users want the same timeslot", users: two, slots: 3, rounds: runs(15, 50), wish: (_, free) => free },
+  { name: "two users want the same timeslot", users: two, slots: 3, rounds: runs(15, 100), wish: (_, free) => free },
 ];
 
 for (const { name, users, slots: size, rounds, wish } of moves) {
