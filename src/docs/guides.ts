@@ -23,6 +23,7 @@ const images = { architecture: architectureImage, payments: paymentsImage };
 
 export const guidesUrl = "/docs/guides";
 export type GuideName = keyof typeof sources;
+// TypeScript knows no more of the keys than that they are strings.
 export const guideNames = Object.keys(sources) as GuideName[];
 
 interface Section {
@@ -97,6 +98,7 @@ async function renderedGuides(): Promise<Guides> {
   if (rendered !== undefined) return rendered;
   const markdown = await newMarkdown();
   const guides = Object.entries(sources).map(([name, source]) => [name, render(markdown, source)]);
+  // The names are those of `sources`, which TypeScript does not see.
   return rendered = Object.fromEntries(guides) as Guides;
 }
 
