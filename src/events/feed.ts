@@ -13,9 +13,9 @@ const pollMs = 1_000;
 /** Milliseconds between two polls while hints arrive. Events committed meanwhile are read together. */
 const pauseMs = 3;
 /** Longest pause between two polls, in ms, while events wait for an older transaction. It doubles from 2 ms. */
-const longestHoldMs = 100;
+const longestDelayMs = 100;
 /** Milliseconds after which the log warns of a transaction that delays all subscribers. */
-const holdWarningMs = 30_000;
+const delayWarningMs = 30_000;
 /** Queries of resuming subscribers that run at once. */
 const replaysAtOnce = 4;
 /** Events per poll. */
@@ -100,8 +100,8 @@ export class EventFeed {
   private isClosed = false;
   private isFailing = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
-  private holdMs = 0;
-  private heldSince: number | undefined;
+  private delayMs = 0;
+  private delayedSince: number | undefined;
 
   constructor(private readonly options: FeedOptions) {
     this.hints = new Hints({ ...options, onHint: () => this.wake() });
@@ -202,7 +202,7 @@ export class EventFeed {
       this.isFailing = false;
       await this.deliver(batch);
       if (batch.events.length === batchSize) this.isWanted = true;
-      return this.hold(batch);
+      return this.nextPollMs(batch);
     } catch (failure) {
       // No event is lost, because the next poll begins at the same position.
       if (!this.isFailing) this.options.log.error("feed cannot be read", { failure: describeFailure(failure) });
@@ -244,20 +244,20 @@ export class EventFeed {
     }
   }
 
-  /** Returns the milliseconds until the next poll. Warns of a transaction that holds events back for long. */
-  private hold({ isHeld, events }: EventBatch): number {
-    if (!isHeld) {
-      this.heldSince = undefined;
-      this.holdMs = 0;
+  /** Returns the milliseconds until the next poll. Warns of a transaction that delays events for long. */
+  private nextPollMs({ isDelayed, events }: EventBatch): number {
+    if (!isDelayed) {
+      this.delayedSince = undefined;
+      this.delayMs = 0;
       return pollMs;
     }
-    this.heldSince ??= Date.now();
-    if (Date.now() - this.heldSince > holdWarningMs) {
+    this.delayedSince ??= Date.now();
+    if (Date.now() - this.delayedSince > delayWarningMs) {
       const advice = "Look for it in pg_stat_activity, by backend_xid.";
       this.options.log.warn(`Events wait for a long transaction. ${advice}`);
-      this.heldSince = Date.now();
+      this.delayedSince = Date.now();
     }
-    this.holdMs = events.length > 0 ? 2 : Math.min(Math.max(2, this.holdMs * 2), longestHoldMs);
-    return this.holdMs;
+    this.delayMs = events.length > 0 ? 2 : Math.min(Math.max(2, this.delayMs * 2), longestDelayMs);
+    return this.delayMs;
   }
 }

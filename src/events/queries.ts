@@ -40,7 +40,7 @@ export interface EventBatch {
   /** The position of the last removed event. */
   removed: Position;
   /** Whether committed events wait for an older transaction to end. */
-  isHeld: boolean;
+  isDelayed: boolean;
 }
 
 /** Returns whether events after the cursor were removed, or the cursor belongs to another feed. */
@@ -54,7 +54,7 @@ type BatchRow = Omit<EventRow, "id"> & {
   settled: number;
   removed_transaction_id: number;
   removed_id: number;
-  is_held: boolean;
+  is_delayed: boolean;
 };
 
 /**
@@ -83,7 +83,7 @@ export async function readEvents(db: Kysely<Database>, query: EventQuery): Promi
       feed.removed_id,
       coalesce(
         (select transaction_id from booking_events order by transaction_id desc, id desc limit 1) >= feed.settled, false
-      ) as is_held,
+      ) as is_delayed,
       e.transaction_id::text::bigint as transaction_id, e.id, e.type, e.user_id, e.room_id, e.occurred_at, e.data
     from feed left join lateral (
       select * from booking_events where ${sql.join(conditions, sql` and `)}
@@ -98,7 +98,7 @@ export async function readEvents(db: Kysely<Database>, query: EventQuery): Promi
     generation: first.generation,
     settled: { transactionId: first.settled, id: 0 },
     removed: { transactionId: first.removed_transaction_id, id: first.removed_id },
-    isHeld: first.is_held,
+    isDelayed: first.is_delayed,
   };
 }
 
