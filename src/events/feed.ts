@@ -9,7 +9,7 @@ import { Hints } from "./hints.ts";
 import { adoptFeed, type EventBatch, type EventFilter, type EventRow, hasGap, readEvents } from "./queries.ts";
 
 /** Milliseconds between two polls of the feed without a hint. */
-const pollMs = 1_000;
+const defaultPollMs = 1_000;
 /** Milliseconds between two polls while hints arrive. Events committed meanwhile are read together. */
 const pauseMs = 3;
 /** Longest pause between two polls, in ms, while events wait for an older transaction. It doubles from 2 ms. */
@@ -83,6 +83,8 @@ export interface FeedOptions {
   url: string;
   log: Log;
   render: RenderEvent;
+  /** Milliseconds between two polls without a hint. Default: one second. */
+  pollMs?: number | undefined;
 }
 
 export class EventFeed {
@@ -95,6 +97,7 @@ export class EventFeed {
   private readonly replays = pLimit(replaysAtOnce);
   private readonly waiting = new Set<{ stop(): void }>();
   private readonly hints: Hints;
+  private readonly pollMs: number;
   private reading: Promise<void> | undefined;
   private isWanted = false;
   private isClosed = false;
@@ -104,6 +107,7 @@ export class EventFeed {
   private delayedSince: number | undefined;
 
   constructor(private readonly options: FeedOptions) {
+    this.pollMs = options.pollMs ?? defaultPollMs;
     this.hints = new Hints({ ...options, onHint: () => this.wake() });
   }
 
@@ -112,7 +116,7 @@ export class EventFeed {
     const { generation, settled } = await readEvents(this.options.db, { after: beginning, limit: 0 });
     [this.generation, this.position] = [generation, settled];
     this.hints.listen();
-    this.schedule(pollMs);
+    this.schedule(this.pollMs);
   }
 
   /** Reads the feed at once, and notifies other servers. Call it after a commit with new events. */
@@ -183,7 +187,7 @@ export class EventFeed {
   /** Polls the feed until no hint or full batch asks for another poll. Runs once at a time. */
   private async read(): Promise<void> {
     clearTimeout(this.timer);
-    let next = pollMs;
+    let next = this.pollMs;
     while (this.isWanted && !this.isClosed) {
       this.isWanted = false;
       next = await this.poll();
@@ -207,7 +211,7 @@ export class EventFeed {
       // No event is lost, because the next poll begins at the same position.
       if (!this.isFailing) this.options.log.error("feed cannot be read", { failure: describeFailure(failure) });
       this.isFailing = true;
-      return pollMs;
+      return this.pollMs;
     }
   }
 
@@ -249,7 +253,7 @@ export class EventFeed {
     if (!isDelayed) {
       this.delayedSince = undefined;
       this.delayMs = 0;
-      return pollMs;
+      return this.pollMs;
     }
     this.delayedSince ??= Date.now();
     if (Date.now() - this.delayedSince > delayWarningMs) {

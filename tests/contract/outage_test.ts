@@ -149,6 +149,7 @@ Deno.test("feed: database gone and back three times -> resumes after the last ev
     url: proxy.url,
     log: createLog("debug", (text) => logged.push(text)),
     render: toFeedEvent,
+    pollMs: 20,
   });
   const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
   await server.settled();

@@ -91,6 +91,8 @@ export interface TestServerOptions {
   socketLimits?: SocketLimits;
   rateLimits?: AppOptions["rateLimits"];
   deadlines?: AppOptions["deadlines"];
+  /** Milliseconds between two polls of the feed without a hint. */
+  feedPollMs?: number;
   /** The database of another server. It is not removed. */
   database?: Pick<TestDatabase, "url">;
 }
@@ -173,7 +175,7 @@ interface Started {
 }
 
 async function start(
-  { now = testStart, env = {}, log, pool = 4, socketLimits, rateLimits, deadlines, database: shared }:
+  { now = testStart, env = {}, log, pool = 4, socketLimits, rateLimits, deadlines, feedPollMs, database: shared }:
     TestServerOptions = {},
 ): Promise<Started> {
   const own = shared === undefined ? await newDatabase() : undefined;
@@ -192,7 +194,7 @@ async function start(
   const domainClock = config.sandbox ? new SandboxClock(clock) : clock;
   const logged: string[] = [];
   const serverLog = createLog("debug", (line) => logged.push(line));
-  const feed = new EventFeed({ db, url: database.url, log: serverLog, render: toFeedEvent });
+  const feed = new EventFeed({ db, url: database.url, log: serverLog, render: toFeedEvent, pollMs: feedPollMs });
   await feed.start();
   let url = config.publicUrl ?? "";
   const app = createApp({
