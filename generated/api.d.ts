@@ -2138,7 +2138,15 @@ export interface operations {
       };
       429: components["responses"]["SearchLimit"];
       500: components["responses"]["InternalError"];
-      503: components["responses"]["ServiceUnavailable"];
+      /** @description Too many searches run and wait in this server, or a service that it needs cannot be reached now. Retry. */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["Problem"];
+        };
+      };
     };
   };
   getRoom: {
@@ -3758,7 +3766,15 @@ export interface operations {
       403: components["responses"]["AdminRequired"];
       429: components["responses"]["AdminLimit"];
       500: components["responses"]["InternalError"];
-      503: components["responses"]["ServiceUnavailable"];
+      /** @description Too many counts run and wait in this server, or a service that it needs cannot be reached now. Retry. */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["Problem"];
+        };
+      };
     };
   };
   listApiKeys: {

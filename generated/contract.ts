@@ -1879,7 +1879,16 @@ const routes = {
       },
       429: responses.SearchLimit,
       500: responses.InternalError,
-      503: responses.ServiceUnavailable,
+      503: {
+        description:
+          "Too many searches run and wait in this server, or a service that it needs cannot be reached now. Retry.",
+        content: {
+          "application/problem+json": {
+            schema: Problem,
+            examples: { "service_unavailable": examples.service_unavailable },
+          },
+        },
+      },
     },
   }),
   getRoom: createRoute({
@@ -3713,7 +3722,16 @@ const routes = {
       403: responses.AdminRequired,
       429: responses.AdminLimit,
       500: responses.InternalError,
-      503: responses.ServiceUnavailable,
+      503: {
+        description:
+          "Too many counts run and wait in this server, or a service that it needs cannot be reached now. Retry.",
+        content: {
+          "application/problem+json": {
+            schema: Problem,
+            examples: { "service_unavailable": examples.service_unavailable },
+          },
+        },
+      },
     },
   }),
   listApiKeys: createRoute({

@@ -4,7 +4,7 @@ import { sharedServer } from "../support/server.ts";
 
 const query = { date: "2026-03-09" };
 
-Deno.test("deleteTimeslot: timeslot never booked -> withdrawn, others stay", async () => {
+Deno.test("deleteTimeslot: timeslot never booked -> deleted, others stay", async () => {
   await using server = await sharedServer();
   const room = await newRoom(server);
   const [first, ...others] = await newTimeslots(server, room, query);
@@ -18,7 +18,7 @@ Deno.test("deleteTimeslot: timeslot never booked -> withdrawn, others stay", asy
   await server.refused("unknown_timeslot", "createBooking", booking);
 });
 
-Deno.test("deleteTimeslot: withdrawn timeslot -> another one fits its time", async () => {
+Deno.test("deleteTimeslot: deleted timeslot -> another one fits its time", async () => {
   await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server);
   const token = await server.token("admin", "admin");
@@ -51,7 +51,7 @@ Deno.test("deleteTimeslot: booking pending, confirmed or cancelled -> 400 timesl
   assert.deepEqual(timeslots, [timeslot]);
 });
 
-Deno.test("deleteTimeslot: booking rescheduled away -> withdrawn", async () => {
+Deno.test("deleteTimeslot: booking rescheduled away -> deleted", async () => {
   await using server = await sharedServer();
   const room = await newRoom(server);
   const [from, to] = await newTimeslots(server, room, query);
@@ -84,7 +84,7 @@ Deno.test("deleteTimeslot: at once with createBooking of the same timeslot -> on
   assert.deepEqual(left, booked);
 });
 
-Deno.test("deleteTimeslot: unknown or withdrawn timeslot -> 404 timeslot_not_found", async () => {
+Deno.test("deleteTimeslot: unknown or deleted timeslot -> 404 timeslot_not_found", async () => {
   await using server = await sharedServer();
   const { timeslot: { id } } = await newRoomWithTimeslot(server);
   const token = await server.token("admin", "admin");
