@@ -104,7 +104,7 @@ class PoolConnection implements DatabaseConnection {
     return { rows: [...result] as Row[], numAffectedRows: BigInt(result.count ?? 0) };
   }
 
-  // deno-lint-ignore require-yield -- Kysely's interface wants a generator, but nothing here streams.
+  // deno-lint-ignore require-yield -- Kysely's interface requires a generator, but nothing here streams.
   async *streamQuery<Row>(): AsyncIterableIterator<QueryResult<Row>> {
     throw new Error("streaming is not supported");
   }

@@ -49,7 +49,7 @@ function escapeHtml(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }
 
-/** Loaded at the first request, because most servers are never asked. */
+/** Loaded at the first request, because most servers never serve a guide. */
 async function newMarkdown(): Promise<Marked> {
   const { Marked } = await import("marked");
   return new Marked({

@@ -13,7 +13,7 @@ export async function hasDueJobs(db: Kysely<Database>): Promise<boolean> {
 }
 
 /**
- * Unlocks jobs that have been locked for over a minute, because their server died. The queue itself unlocks them after
+ * Unlocks jobs that have been locked for over a minute, because their server crashed. The queue itself unlocks them after
  * four hours. No live job takes a minute, because calls of a provider time out after seconds.
  */
 export async function freeAbandonedJobs(db: Kysely<Database>): Promise<void> {

@@ -250,7 +250,7 @@ export function openStripe(settings: PaymentSettings, links: PaymentLinks): Paym
     const { id, payment, cents, currency, idempotencyKey } = request;
     try {
       const amount = toPayableAmount(cents, currency);
-      // The key alone is not enough. Stripe forgets it after 24 hours, and a retry by an admin has another key.
+      // The key alone is not enough. Stripe keeps it for 24 hours, and a retry by an admin has another key.
       const known = await findRefund(request);
       const params = { payment_intent: payment, amount, metadata: { slotkeeper_refund: id } };
       const made = known ?? await stripe.refunds.create(params, { idempotencyKey });

@@ -14,7 +14,7 @@ import { storeNotice } from "./receive_payment_event.ts";
 import { lockBookingOfRefund, markRefundFailed, markRefundSucceeded } from "./refund_writes.ts";
 import type { SettlementRules } from "./rules.ts";
 
-/** The tasks of the job queue. A task may run twice, because a server may die before it has reported its success. */
+/** The tasks of the job queue. A task may run twice, because a server may crash before it has reported its success. */
 export function paymentTasks(rules: SettlementRules): WorkerOptions["tasks"] {
   return {
     refund_payment: (id) => refundPayment(rules, id),
@@ -100,7 +100,7 @@ export async function closeStrayCheckouts({ db, clock }: SettlementRules): Promi
   });
 }
 
-/** Frees jobs of servers that died, and ends jobs after their last attempt. A refund among them has failed. */
+/** Unlocks jobs of crashed servers, and ends jobs after their last attempt. A refund among them has failed. */
 export async function tendJobs(rules: SettlementRules): Promise<void> {
   const { db, log } = rules;
   await freeAbandonedJobs(db);

@@ -231,7 +231,7 @@ export class SocketSession {
     try {
       frame = event.frame;
     } catch (failure) {
-      // Otherwise the client would believe that nothing happened.
+      // After `gap` the client reads its bookings again.
       this.options.log.error("event cannot be rendered", { cursor: event.cursor, failure: describeFailure(failure) });
       this.send({ event: "gap", cursor: event.cursor });
       return true;

@@ -15,7 +15,7 @@ export interface Field {
 /** A calendar day, a wall-clock time without a zone, or an instant. */
 export type Moment = Temporal.PlainDate | Temporal.PlainDateTime | Temporal.Instant;
 
-/** Earlier offsets have odd seconds, and nobody books there. */
+/** First year of a date in a request. UTC offsets of earlier years have odd seconds. */
 const firstYear = 1900;
 /** A day of a later year may end in the year 10000, which many programs cannot write. */
 const lastBookableYear = 9998;

@@ -50,8 +50,8 @@ Deno.test("admin events tail: server replaced by another -> every event once and
     }  booking ${id} of user ${booking.userId}, Spree, 2026-03-09 ${hour}:00 Europe/Berlin`;
 
   const [running, inJson] = await (async () => {
-    await using doomed = await startServer({ database: { url: server.databaseUrl } });
-    address.leadTo(doomed);
+    await using first = await startServer({ database: { url: server.databaseUrl } });
+    address.leadTo(first);
     const running = await Promise.all([command, `${command} --json`].map((text) => startAdmin(server, text, address)));
     await Promise.all(running.map((each) => each.until(/created.+\n/)));
     address.leadTo(undefined);

@@ -52,7 +52,7 @@ Deno.test("links: each one of a page of guides -> 200 and an existing id", async
       if (url.hash !== "") assert(text.includes(`id="${decodeURIComponent(url.hash.slice(1))}"`), `${path}: ${target}`);
     }
   }
-  // No guide is an island: the menu apart, the pages that were read include each one.
+  // A page other than the menu links to each guide.
   for (const name of guideNames) assert(pages.has(`${server.url}/docs/guides/${name}`), name);
 });
 

@@ -76,7 +76,7 @@ Deno.test("samples: the one of each operation, except the webhook -> succeeds", 
     await t.step(name, async () => {
       await newSampleRows(server);
       const sample = run(fillIn(code, await surroundingsOf(server)));
-      if (name === "openSocket") await letSomethingHappen(server, () => sample.printed(/booking_update/));
+      if (name === "openSocket") await bookDuringSample(server, () => sample.printed(/booking_update/));
       sample.timeOut();
       const output = await sample.ended;
       // Only a list may print nothing.
@@ -86,7 +86,7 @@ Deno.test("samples: the one of each operation, except the webhook -> succeeds", 
 });
 
 /** Books for Alice after the sample listens to the feed, and waits until the sample has printed it. */
-async function letSomethingHappen(server: TestServer, seen: () => Promise<void>): Promise<void> {
+async function bookDuringSample(server: TestServer, seen: () => Promise<void>): Promise<void> {
   const { promise: isFollowed, resolve } = Promise.withResolvers<void>();
   const listen = server.feed.listen.bind(server.feed);
   server.feed.listen = (filter, listener) => {
@@ -137,7 +137,7 @@ Deno.test("samples: each one of the reference and the guides -> prints what its 
       } else await newSampleRows(server);
       const running = run(fillIn(sample.code, await surroundingsOf(server)));
       const pattern = printed[sample.name] ?? assert.fail(sample.name);
-      if (sample.code.includes("client.subscribe(")) await letSomethingHappen(server, () => running.printed(pattern));
+      if (sample.code.includes("client.subscribe(")) await bookDuringSample(server, () => running.printed(pattern));
       running.timeOut();
       assert.match(await running.ended, pattern);
     });

@@ -1,4 +1,4 @@
-/** Two servers on one database: one of them dies or drains. */
+/** Two servers on one database: one of them is killed or drains. */
 import assert from "node:assert/strict";
 import { mintToken } from "../../src/auth/tokens.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
@@ -10,11 +10,11 @@ const subscribers = 10;
 
 interface World {
   base: TestServer;
-  doomed: ServerProcess;
+  victim: ServerProcess;
   survivor: ServerProcess;
 }
 
-async function killOne({ base, doomed, survivor }: World): Promise<void> {
+async function killOne({ base, victim, survivor }: World): Promise<void> {
   const date = Temporal.Now.plainDateISO("UTC").add({ days: 30 }).toString();
   const slots = await newTimeslots(base, await newRoom(base), { date, slotDuration: 5 });
   const slotCount = slots.length;
@@ -23,7 +23,7 @@ async function killOne({ base, doomed, survivor }: World): Promise<void> {
   const tokens = await Promise.all(
     subjects.map((subject) => mintToken(auth, { subject, role: "user", lifetimeSeconds: 600 })),
   );
-  const sockets = await Promise.all(tokens.map((token) => openSocket(doomed, { token })));
+  const sockets = await Promise.all(tokens.map((token) => openSocket(victim, { token })));
   const starts: string[] = [];
   for (const socket of sockets) {
     socket.send({ action: "join_booking_room" });
@@ -39,7 +39,7 @@ async function killOne({ base, doomed, survivor }: World): Promise<void> {
     for (let slot = slots.pop(); slot !== undefined; slot = slots.pop()) {
       // The last quarter waits until the subscribers have resumed.
       if (made >= slotCount * 0.75) await resumedAll.promise;
-      const target = made < slotCount / 2 && user % 2 === 0 ? doomed : survivor;
+      const target = made < slotCount / 2 && user % 2 === 0 ? victim : survivor;
       const call = { token: tokens[user] ?? "", body: { roomId: slot.roomId, timeslotId: slot.id } };
       const answer = await send(target.url, "createBooking", call).catch(() => undefined);
       if (answer?.status === 201) answered[user]?.push(JSON.parse(answer.text).booking.id);
@@ -49,7 +49,7 @@ async function killOne({ base, doomed, survivor }: World): Promise<void> {
   const writing = Promise.all(subjects.map((_, user) => book(user)));
   await half.promise;
   await eventually(() => Promise.resolve(sockets.some((socket) => socket.events().length > 0)));
-  doomed.signal("SIGKILL");
+  victim.signal("SIGKILL");
   await Promise.all(sockets.map((socket) => socket.closed));
 
   const resumed = await Promise.all(sockets.map(async (old, user) => {
@@ -98,9 +98,9 @@ Deno.test("failover: one of two servers killed, the other drained -> no event lo
   await using base = await startServer({ now: Temporal.Now.instant().toString() });
   const noLimits = { RATE_LIMIT: "off", MAX_PENDING_BOOKINGS: "0" };
   const env = { DATABASE_URL: base.databaseUrl, AUTH_JWT_SECRET: testSecret, ...noLimits };
-  await using doomed = await startServerProcess("serve", env);
+  await using victim = await startServerProcess("serve", env);
   await using survivor = await startServerProcess("serve", env);
-  const world = { base, doomed, survivor };
+  const world = { base, victim, survivor };
   await t.step("server killed -> subscribers resume at another one, each event once", () => killOne(world));
   await t.step(
     "SIGTERM with open sockets and a long poll -> 1012, the poll is answered, exit 0",

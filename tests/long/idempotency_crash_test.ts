@@ -12,7 +12,7 @@ import { type Call, startServer, testSecret, type TestServer } from "../support/
 import { assertRefused, sendWithKey, type Sent } from "../idempotency/keyed_requests.ts";
 
 const bookingCount = 2_000;
-/** Pairs of bookings that want the same timeslot. */
+/** Pairs of bookings of the same timeslot. */
 const contestedCount = 150;
 const clientCount = 32;
 const userCount = 40;
@@ -59,7 +59,7 @@ interface Figures {
   resent: number;
 }
 
-/** Two servers on one database. Each is killed after some requests and started again, until {@link Herd.calmDown}. */
+/** Two servers on one database. Each is killed after some requests and started again, until {@link Herd.stopKills}. */
 class Herd implements AsyncDisposable {
   private readonly alive = new Set<ServerProcess>();
   private readonly keepers: Promise<void>[];
@@ -67,7 +67,7 @@ class Herd implements AsyncDisposable {
   private readonly choices: () => number;
   private readonly env: Record<string, string>;
   private readonly left = new Map<ServerProcess, { requests: number; die: () => void }>();
-  private isCalm = false;
+  private hasStoppedKills = false;
   private isOver = false;
   private readonly end = Promise.withResolvers<void>();
   private hasOne = Promise.withResolvers<void>();
@@ -112,7 +112,7 @@ class Herd implements AsyncDisposable {
     }
   }
 
-  /** Sends a booking to one of the servers. Returns undefined when that died before it answered. */
+  /** Sends a booking to one of the servers. Returns undefined if that was killed before it answered. */
   async send({ call, key }: Wish): Promise<Sent | undefined> {
     const server = await this.pick();
     const answer = sendWithKey(server, "createBooking", call, key);
@@ -128,7 +128,7 @@ class Herd implements AsyncDisposable {
 
   private count(server: ServerProcess): void {
     const left = this.left.get(server);
-    if (this.isCalm || left === undefined || --left.requests !== 0) return;
+    if (this.hasStoppedKills || left === undefined || --left.requests !== 0) return;
     // It gets no new request. The running ones are at different points.
     this.alive.delete(server);
     if (this.alive.size === 0) this.hasOne = Promise.withResolvers();
@@ -137,8 +137,8 @@ class Herd implements AsyncDisposable {
   }
 
   /** Stops the kills. */
-  calmDown(): void {
-    this.isCalm = true;
+  stopKills(): void {
+    this.hasStoppedKills = true;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -198,7 +198,7 @@ async function pursue(herd: Herd, wish: Wish, figures: Figures): Promise<void> {
   }
 }
 
-/** Sends an answered booking again. The answer must be the same, unless a server dies first. */
+/** Sends an answered booking again. The answer must be the same, unless a server is killed first. */
 async function resend(herd: Herd, wish: Wish, figures: Figures): Promise<void> {
   const again = await herd.send(wish);
   if (again === undefined) return;
@@ -260,7 +260,7 @@ async function run(seed: number): Promise<Figures> {
     await pursue(herd, wish, figures);
     if (wish.answer !== undefined && random() < resentShare) await resend(herd, wish, figures);
   });
-  herd.calmDown();
+  herd.stopKills();
   // Clients without an answer get one now.
   const leftOver = wishes.filter(({ answer }) => answer === undefined);
   figures.leftOver = leftOver.length;

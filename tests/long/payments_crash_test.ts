@@ -1,5 +1,5 @@
 /**
- * Servers that die, end or lose their database between a booking and its refund. The next server and a client that retries
+ * Servers that are killed, end or lose their database between a booking and its refund. The next server and a client that retries
  * finish it: one booking, paid once, refunded once.
  */
 import assert from "node:assert/strict";
@@ -91,7 +91,7 @@ function newClient({ slots }: World, subject: string): Client {
   return { subject, slot, session: "", message: undefined };
 }
 
-/** The server died before it answered. */
+/** The server was killed before it answered. */
 class NoAnswer extends Error {}
 
 async function ask<Body>({ life }: World, id: OperationId, call: Call): Promise<Body> {

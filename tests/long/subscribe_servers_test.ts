@@ -1,4 +1,4 @@
-/** Subscriptions of the SDK while servers restart, die or hang and bookings change. */
+/** Subscriptions of the SDK while servers restart, crash or hang and bookings change. */
 import { createClient } from "@slotkeeper/client";
 import type { Timeslot } from "../../generated/contract.ts";
 import { subscribe } from "../../src/client/subscription.ts";

@@ -62,10 +62,10 @@ async function useUpAttempts({ server }: World, left = 0): Promise<void> {
   await sql`update graphile_worker._private_jobs set attempts = max_attempts - ${left}::int`.execute(server.db);
 }
 
-/** Locks every job as a worker that took it `secondsAgo` and died. */
+/** Locks every job as a worker that took it `secondsAgo` and crashed. */
 async function abandonJobs({ server }: World, secondsAgo: number): Promise<void> {
   await sql`
-    update graphile_worker._private_jobs set attempts = greatest(attempts, 1), locked_by = 'worker-that-died',
+    update graphile_worker._private_jobs set attempts = greatest(attempts, 1), locked_by = 'crashed-worker',
       locked_at = now() - make_interval(secs => ${secondsAgo}::int)
   `.execute(server.db);
 }
@@ -306,10 +306,10 @@ Deno.test("retryRefund: Stripe has made the failed refund -> not made again", as
   });
 });
 
-Deno.test("refund job: its worker died -> done after a sweep, left alone while the worker lives", async (t) => {
+Deno.test("refund job: its worker crashed -> done after a sweep, left alone while the worker runs", async (t) => {
   const world = await sharedWorld();
   const { server } = world;
-  await t.step("the worker died", async () => {
+  await t.step("the worker crashed", async () => {
     const paid = await newCancelled(world);
     await abandonJobs(world, 120);
     await server.work();
@@ -320,7 +320,7 @@ Deno.test("refund job: its worker died -> done after a sweep, left alone while t
     assert.equal(refundedCents(world, paid.payment), 6_000);
   });
 
-  await t.step("the worker died after Stripe made the refund", async () => {
+  await t.step("the worker crashed after Stripe made the refund", async () => {
     const paid = await newCancelled(world, inHalfTier);
     world.stripe.fault = { kind: "garbage", on: onRefunds, takesEffect: true };
     await server.work();
@@ -332,7 +332,7 @@ Deno.test("refund job: its worker died -> done after a sweep, left alone while t
     assert.equal(refundedCents(world, paid.payment), 3_000);
   });
 
-  await t.step("the worker died in the last attempt: refund_failed", async () => {
+  await t.step("the worker crashed in the last attempt: refund_failed", async () => {
     const paid = await newCancelled(world);
     await useUpAttempts(world);
     await abandonJobs(world, 120);

@@ -71,7 +71,7 @@ Deno.test("stripe refund: any fault, then a retry -> retryable error, then one r
     assert.equal(client.stripe.refunds.length, fault.takesEffect ? 1 : 0);
     const retry = { ...request };
     if (fault.kind === 500 && !fault.takesEffect) {
-      // Stripe repeats a 500 for the key until it forgets the key.
+      // Stripe repeats a 500 as long as it keeps the key.
       await assert.rejects(client.provider.refund(retry), isRetryable);
       retry.idempotencyKey = `${request.id}-2`;
     }

@@ -180,7 +180,7 @@ Deno.test("alternatives: a refusal is replayed by its Idempotency-Key -> the fir
   assert.deepEqual(await server.refused("timeslot_unavailable", "createBooking", call), first);
 });
 
-Deno.test("alternatives: 20 rivals for one timeslot -> all 19 losers get the same, and each can be booked", async () => {
+Deno.test("alternatives: 20 rivals for one timeslot -> all 19 others get the same, and each can be booked", async () => {
   await using server = await quietServer({ pool: 10 });
   for (let round = 0; round < 2; round++) {
     const slots = await newHours(server, await newRoom(server));
@@ -201,7 +201,7 @@ Deno.test("alternatives: 20 rivals for one timeslot -> all 19 losers get the sam
   }
 });
 
-Deno.test("alternatives: rivals move to one timeslot, with If-Match and without -> all losers get them", async () => {
+Deno.test("alternatives: rivals move to one timeslot, with If-Match and without -> all others get them", async () => {
   await using server = await quietServer({ pool: 10 });
   for (let round = 0; round < 3; round++) {
     const slots = await newHours(server, await newRoom(server));
@@ -214,9 +214,9 @@ Deno.test("alternatives: rivals move to one timeslot, with If-Match and without 
         : { "If-Match": "*", "Idempotency-Key": `${booking.id}` };
       return await server.call("rescheduleBooking", { ...await moveCall(server, booking, wanted.id), headers });
     }));
-    const losers = answers.filter(({ status }) => status !== 200);
-    assert.equal(losers.length, 3);
-    for (const { body } of losers) {
+    const refused = answers.filter(({ status }) => status !== 200);
+    assert.equal(refused.length, 3);
+    for (const { body } of refused) {
       assert.deepEqual(alternativesOf(body as Problem), [at(slots, 5), at(slots, 7), at(slots, 4)]);
     }
   }

@@ -10,7 +10,7 @@ import { type Kysely, sql } from "kysely";
  * - `booking_events_user_idx` and `booking_events_room_idx` serve subscribers that resume. `booking_events_occurred_idx`
  *   finds the events that are too old.
  * - `event_feed` has one row: the cluster of the feed, and the position up to which events were removed. An older cursor
- *   has missed events. Transaction ids belong to a Postgres cluster, so the feed remembers its cluster.
+ *   has missed events. Transaction ids belong to a Postgres cluster, so the feed stores its cluster.
  * - `bookings.reminded_at` limits reminders to one per booking, also after old events are removed. `timeslots_start_idx`
  *   finds the timeslots of all rooms that start soon.
  * - `socket_tickets` has only the hash of a ticket. A reader of this table cannot open a socket with it.

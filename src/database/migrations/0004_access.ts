@@ -4,7 +4,7 @@ import { type Kysely, sql } from "kysely";
  * API keys, idempotency, the audit log and the limit of pending bookings.
  *
  * - `api_keys`: keys of programs. Only the `hash` of a key is stored. A key has 256 random bits, so one round of SHA-256
- *   is enough. A key acts as a user of its own. A ticket for a WebSocket remembers its key and expires with it.
+ *   is enough. A key acts as a user of its own. A ticket for a WebSocket stores its key and expires with it.
  * - `idempotency_keys`: answers to requests that may be retried. Neither the key nor the answer can be read here:
  *   `key_hash` is a hash, and `answer` is encrypted with the key. Until `pending_until` the first request may still finish.
  *   If it does not, `answer` is the answer to a retry.
