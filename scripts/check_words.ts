@@ -3,11 +3,13 @@
  *
  * `deno run -A scripts/check_words.ts src/bookings README.md` checks these; without arguments it checks everything.
  */
-import { type Passage, passagesOfContract, passagesOfTypeScript } from "./check_words/passages.ts";
+import { type Passage, passagesOfComments, passagesOfTypeScript, passagesOfYaml } from "./check_words/passages.ts";
 
 export type Finding = { line: number; message: string };
 const longest = 20;
-const everything = /^(?:src|scripts|tests|examples|openapi\.yaml|.*\.md)$/;
+const everything = /^(?:src|scripts|tests|examples|\.ci|Dockerfile|deno\.json|openapi\.yaml|.*\.md)$/;
+/** Files of these folders with text that people read. */
+const readable = /\.(?:ts|md|yaml|cfg)$|^run$/;
 
 /** Words to avoid and what to write instead. */
 const words: [RegExp, string][] = [
@@ -22,6 +24,7 @@ const words: [RegExp, string][] = [
   [/\bha(?:s|ve) a word\b/i, "name the decision"],
   [/\bby hand\b/i, "manually"],
   [/\b(?:such as it is|it is that|that is to be|there is nothing to)\b/i, "say it directly"],
+  [/\b(?:dies?|died|dying|forgets?|forgot|remembers?|believes?|hears?|losers?|doomed|island)\b/i, "name what happens"],
   [/\bhowever (?:many|much|long|often)\b/i, "name the number, or say that it does not matter"],
 ];
 const opening =
@@ -95,15 +98,16 @@ function findWords({ text, line }: Passage): Finding[] {
 /** Findings in the text of one file; the end of `path` says what it holds. */
 export function checkWords(path: string, text: string): Finding[] {
   if (path.endsWith(".ts")) return passagesOfTypeScript(text).flatMap(findIn);
-  if (path.endsWith(".yaml")) return passagesOfContract(text).flatMap(findIn);
-  return findIn({ kind: "prose", text, line: 1 });
+  if (path.endsWith(".md")) return findIn({ kind: "prose", text, line: 1 });
+  const described = /\.(?:yaml|json)$/.test(path) ? passagesOfYaml(text) : [];
+  return [...described, ...passagesOfComments(text)].flatMap(findIn);
 }
 
 async function filesOf(path: string): Promise<string[]> {
   if (!(await Deno.stat(path)).isDirectory) return [path];
   const found: string[] = [];
   for await (const { name, isDirectory } of Deno.readDir(path)) {
-    if (isDirectory || /\.(?:ts|md)$/.test(name)) found.push(...await filesOf(`${path}/${name}`));
+    if (isDirectory || readable.test(name)) found.push(...await filesOf(`${path}/${name}`));
   }
   return found.sort();
 }

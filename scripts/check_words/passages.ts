@@ -1,4 +1,4 @@
-/** Finds the text that people read in TypeScript and in the contract. */
+/** Finds the text that people read in TypeScript, in YAML, and in comments of other files. */
 import { isScalar, parseDocument, visit } from "yaml";
 
 /** `kind` decides the checks: only prose has sentences, only the name of a test has a form. */
@@ -18,15 +18,34 @@ const message = new RegExp(
     /\b(?:detail|title|message|description)\s*[:=]\s*/,
   ].map(({ source }) => `(?:${source})$`).join("|"),
 );
+/** Code before the name of a test. Test files call `Deno.test` directly, or a function such as `test` or `redisTest`. */
+const testName = /(?:\bDeno\.test|(?<![\w.])(?:\w+T|t)est)\(\s*(?:\{[^{}]*\bname:\s*)?$/;
+const sqlComment = /(?:^[ \t]*--[ \t].*\n?)+/gm;
 const templateText = /((?:\\[\s\S]|(?!\$\{)[^`\\])*)(`|\$\{)/y;
 
-/** Text that people read in a file of TypeScript: comments, names of tests, messages of logs and problems. */
+const lineAt = (source: string, at: number): number => source.slice(0, at).split("\n").length;
+
+/** Comments of whole lines without their signs. `line` is that of the first line of `source`. */
+function commentsIn(source: string, pattern: RegExp, line = 1): Passage[] {
+  return [...source.matchAll(pattern)].map(({ 0: text, index }) => ({
+    kind: "prose",
+    text: text.replace(/^[ \t]*(?:--|#)[ \t]?/gm, ""),
+    line: line + lineAt(source, index) - 1,
+  }));
+}
+
+/** Comments of YAML, shell scripts, Dockerfiles and HAProxy, on lines of their own. */
+export function passagesOfComments(source: string): Passage[] {
+  return commentsIn(source, /(?:^[ \t]*#(?:[ \t].*)?\n?)+/gm);
+}
+
+/** Text that people read in TypeScript: comments (also of SQL), names of tests, messages of logs and problems. */
 export function passagesOfTypeScript(source: string): Passage[] {
   const found: Passage[] = [];
   const read = (text: string, at: number) => {
-    const before = source.slice(Math.max(0, at - 120), at);
-    const line = source.slice(0, at).split("\n").length;
-    if (/\bDeno\.test\(\s*(?:\{\s*name:\s*)?$/.test(before)) found.push({ kind: "test", text, line });
+    const before = source.slice(Math.max(0, at - 300), at);
+    const line = lineAt(source, at);
+    if (testName.test(before)) found.push({ kind: "test", text, line });
     else if (/\.step\(\s*$/.test(before)) found.push({ kind: "step", text, line });
     else if (message.test(before)) found.push({ kind: "prose", text, line });
   };
@@ -36,8 +55,10 @@ export function passagesOfTypeScript(source: string): Passage[] {
     templateText.lastIndex = from;
     const [whole = "", text = "", end] = templateText.exec(source) ?? [];
     template.text += text;
-    if (end === "`") read(template.text, template.at);
-    else {
+    if (end === "`") {
+      read(template.text, template.at);
+      found.push(...commentsIn(template.text, sqlComment, lineAt(source, template.at)));
+    } else {
       template.text += "x";
       braces.push(template);
     }
@@ -52,7 +73,7 @@ export function passagesOfTypeScript(source: string): Passage[] {
       const template = braces.pop();
       if (template !== undefined) readTemplate(match.index + 1, template);
     } else if (/^\/[/*]/.test(token)) {
-      const line = source.slice(0, match.index).split("\n").length;
+      const line = lineAt(source, match.index);
       const text = token
         .replace(/^[ \t]*(?:\/\*\*?|\/\/|\*(?!\/))[ \t]?/gm, "").replace(/\*\/$/, "");
       if (!/^\s*(?:deno-|@ts-)/.test(text)) found.push({ kind: "prose", text, line });
@@ -61,15 +82,15 @@ export function passagesOfTypeScript(source: string): Passage[] {
   return found;
 }
 
-/** Descriptions, summaries and titles of the contract, and the messages of its examples. */
-export function passagesOfContract(source: string): Passage[] {
+/** Descriptions, summaries, titles and messages of YAML or JSON: of the contract, its examples and the tasks. */
+export function passagesOfYaml(source: string): Passage[] {
   const found: Passage[] = [];
   visit(parseDocument(source), {
     Pair(_, { key, value }) {
       const named = isScalar(key) && /^(?:description|summary|title|detail|message)$/.test(String(key.value));
       if (!named || !isScalar(value) || typeof value.value !== "string" || !value.range) return;
       const text = source.slice(value.range[0], value.range[1]).replace(/^[|>][-+]?|^["']|["']$/g, "");
-      found.push({ kind: "prose", text, line: source.slice(0, value.range[0]).split("\n").length });
+      found.push({ kind: "prose", text, line: lineAt(source, value.range[0]) });
     },
   });
   return found;

@@ -53,6 +53,18 @@ Deno.test("check_words: name of a test without condition and result -> reported"
     '1: test name is not "operation: condition -> result": works',
   ]);
   assert.deepEqual(check("a.ts", "Deno.test(`${operation}: no token -> 401`, () => {});"), []);
+  assert.equal(check("a.ts", 'test("works", run);', 'redisTest(\n"works", run);').length, 2);
+  assert.equal(check("a.ts", "Deno.test({", "  ignore: isSkipped,", '  name: "works",').length, 1);
+  assert.deepEqual(check("a.ts", '/x/.test("works");', 'newUser({ name: "works" });'), []);
+});
+
+Deno.test("check_words: comments of SQL, YAML, shell and HAProxy, descriptions of tasks -> checked with their line", () => {
+  const told = (line: number) => [`${line}: "told": sends, reports, says or serializes`];
+  assert.deepEqual(check("a.ts", "sql`", "  select 1", "  -- It is", "  -- told.", "`;"), told(3));
+  for (const path of ["a.yaml", "a.cfg", "Dockerfile", ".ci/run"]) {
+    assert.deepEqual(check(path, "#!/usr/bin/told", "", "  # It is", "  #", "  # told."), told(5), path);
+  }
+  assert.deepEqual(check("deno.json", '{ "tasks": { "told": {', '"description": "Nobody is told" } } }'), told(2));
 });
 
 Deno.test("check_words: descriptions of a contract -> checked with their line, names of schemas are not", () => {
