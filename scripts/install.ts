@@ -25,5 +25,4 @@ const { code } = await new Deno.Command(Deno.execPath(), {
 }).output();
 clearInterval(timer);
 if (hasNotified && Deno.stderr.isTerminal()) console.error();
-if (code !== 0) Deno.exit(code);
-if (hasNotified) console.error(`Installed in ${seconds()} s.`);
+Deno.exit(code);
