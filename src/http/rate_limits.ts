@@ -125,9 +125,8 @@ interface Window {
 }
 
 /**
- * The windows of callers in this process, in two generations, so that removal costs nothing. `lru-cache` took 3 MB for
- * each limit before the first request, and a third more time. The memory limiter of `rate-limiter-flexible` has no bound.
- * See the guide on decisions.
+ * The windows of callers in this process, in two generations, so that removal costs nothing. The guide on decisions says
+ * why no library does this ("Limits without Redis belong to one server").
  */
 class Windows {
   private recent = new Map<string, Window>();
