@@ -277,7 +277,7 @@ export function generateContract(document: Json): string {
 
   return `
 import { createRoute, z } from "@hono/zod-openapi";
-${decoders.length === 0 ? "" : `import { ${decoders.join(", ")} } from "../src/contract/parameters.ts";`}
+${decoders.length === 0 ? "" : `import { ${decoders.join(", ")} } from "../src/parameters.ts";`}
 
 ${schemaDeclarations.join("\n")}
 const examples = { ${exampleFields.join("\n")} };

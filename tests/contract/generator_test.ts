@@ -202,9 +202,9 @@ interface Generated {
 
 /** Imports the generated code without writing it to disk. Its import of the decoders becomes absolute. */
 async function load(change: (at: At) => void): Promise<Generated> {
-  const decoders = new URL("../../src/contract/parameters.ts", import.meta.url).href;
+  const decoders = new URL("../../src/parameters.ts", import.meta.url).href;
   const code = generateContract(contractWith(change)).replace(
-    '"../src/contract/parameters.ts"',
+    '"../src/parameters.ts"',
     JSON.stringify(decoders),
   );
   return await import(`data:application/typescript,${encodeURIComponent(code)}`);

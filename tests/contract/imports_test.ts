@@ -1,18 +1,28 @@
-/** The direction of imports in `src/`, read from the sources themselves. Imports of types count, too. */
+/** The direction of imports in `src/` and `generated/`, read from the sources themselves. Imports of types count, too. */
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { dirname, join, normalize } from "node:path";
 
-/** The imports of each file of `src/`, as paths below `src/`. */
+const root = new URL("../../", import.meta.url);
+
+/** The place of a file in the table: `http/router.ts` for `src/http/router.ts`, and `generated/contract.ts`. */
+const placeOf = (path: string): string => path.replace(/^src\//, "");
+
+/** The imports of each file of `src/` and `generated/`, as places. */
 async function importsOfFiles(): Promise<Map<string, string[]>> {
-  const root = new URL("../../src/", import.meta.url);
-  const files = (await readdir(root, { recursive: true })).filter((file) => file.endsWith(".ts"));
+  const paths = await Promise.all(
+    ["src", "generated"].map(async (folder) =>
+      (await readdir(new URL(folder, root), { recursive: true })).map((file) => join(folder, file))
+    ),
+  );
   return new Map(
-    await Promise.all(files.map(async (file): Promise<[string, string[]]> => {
-      const source = await readFile(new URL(file, root), "utf8");
-      const paths = source.matchAll(/\b(?:from|import)\s*\(?\s*"(\.[^"]+)"/g).map(([, path = ""]) => path);
-      return [file, [...paths].map((path) => normalize(join(dirname(file), path)))];
-    })),
+    await Promise.all(
+      paths.flat().filter((path) => path.endsWith(".ts")).map(async (path): Promise<[string, string[]]> => {
+        const source = await readFile(new URL(path, root), "utf8");
+        const targets = source.matchAll(/\b(?:from|import)\s*\(?\s*"(\.[^"]+)"/g).map(([, target = ""]) => target);
+        return [placeOf(path), [...targets].map((target) => placeOf(normalize(join(dirname(path), target))))];
+      }),
+    ),
   );
 }
 
@@ -58,8 +68,8 @@ Deno.test("imports: any two folders -> no circle", () => {
 
 Deno.test("imports: each folder -> only folders below it in the table of the guide on architecture", async () => {
   const guide = await readFile(new URL("../../src/docs/guides/architecture.md", import.meta.url), "utf8");
-  const rows = [...guide.matchAll(/^\| (`src\/[^|]+)\|/gm)].map(([, cell = ""]) =>
-    [...cell.matchAll(/`src\/([\w.]+)\/?`/g)].map(([, name = ""]) => name)
+  const rows = [...guide.matchAll(/^\| (`(?:src|generated)\/[^|]+)\|/gm)].map(([, cell = ""]) =>
+    [...cell.matchAll(/`(?:src\/)?([\w.]+)\/?`/g)].map(([, name = ""]) => name)
   );
   const rank = (folder: string) => rows.findIndex((row) => row.includes(folder));
   for (const [file, targets] of imports) {
@@ -84,7 +94,7 @@ Deno.test("imports: the SDK -> only its own files and the generated types", () =
   for (const [file, targets] of imports) {
     if (folderOf(file) !== "client") continue;
     assert.deepEqual(
-      targets.filter((target) => !target.startsWith("client/") && !target.startsWith("../generated/")),
+      targets.filter((target) => !target.startsWith("client/") && !target.startsWith("generated/")),
       [],
     );
   }
