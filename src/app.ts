@@ -82,7 +82,7 @@ export function createApp(options: AppOptions): App {
   const payments = openPaymentProvider(config, links);
   const rules = { config, db, clock, log, payments, announce: () => feed.announce() };
   const sweepAll = () => sweep(rules);
-  const sockets = new Sockets({ db, feed, log, config, limits: socketLimits, checkMs: socketCheckMs });
+  const sockets = new Sockets({ db, feed, log, limits: socketLimits, checkMs: socketCheckMs });
   const authenticator = createAuthenticator({ db, verify });
   const limits = config.rateLimit ? new RateLimits({ limits: rateLimits, redisUrl: config.redisUrl, log }) : undefined;
   const limiter = new RequestLimiter({ limits, trustedProxies: config.trustedProxies, log });
@@ -94,7 +94,7 @@ export function createApp(options: AppOptions): App {
     ...timeslotHandlers(rules),
     ...bookingHandlers(rules),
     ...settlementHandlers(rules),
-    ...subscriptionHandlers({ feed, log, sockets, assertCurrent: authenticator.assertCurrent }),
+    ...subscriptionHandlers({ feed, log, sockets, config, assertCurrent: authenticator.assertCurrent }),
     ...operationsHandlers(),
     ...(isSandbox ? sandboxHandlers({ sandboxClock: clock, sweep: sweepAll }) : {}),
   };

@@ -2,6 +2,7 @@ import type { Authenticator } from "../auth/callers.ts";
 import type { Handlers } from "../contract/handlers.ts";
 import type { EventFeed } from "../events/feed.ts";
 import type { Log } from "../log.ts";
+import { type AllowedOrigins, assertHandshake, upgrade } from "./handshake.ts";
 import { listEvents } from "./list_events.ts";
 import type { Sockets } from "./sockets.ts";
 import { createSocketTicket } from "./tickets.ts";
@@ -12,6 +13,7 @@ export interface SubscriptionOptions {
   feed: EventFeed;
   log: Log;
   sockets: Sockets;
+  config: AllowedOrigins;
   assertCurrent: Authenticator["assertCurrent"];
 }
 
@@ -27,7 +29,12 @@ export function subscriptionHandlers(options: SubscriptionOptions): Pick<Handler
     },
 
     openSocket({ caller, request }) {
-      return Promise.resolve({ status: 101, body: options.sockets.openSocket(request, caller) });
+      const { sockets, config } = options;
+      assertHandshake(request, config);
+      sockets.assertLimits(caller);
+      const { socket, response } = upgrade(request);
+      sockets.add(socket, caller);
+      return Promise.resolve({ status: 101, body: response });
     },
   };
 }

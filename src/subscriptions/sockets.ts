@@ -1,7 +1,6 @@
 /** The WebSockets of this process: access, limits and closing. */
 import type { Kysely } from "kysely";
 import { KeyWatch } from "../auth/key_watch.ts";
-import type { Config } from "../config.ts";
 import type { Caller } from "../contract/caller.ts";
 import { Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
@@ -17,8 +16,6 @@ export interface SocketLimits {
 }
 
 const defaultLimits: SocketLimits = { perUser: 20, total: 20_000 };
-/** The runtime pings a socket after half of this time without a frame. It closes the socket if no answer comes. */
-const idleTimeoutSeconds = 30;
 /** Milliseconds between two checks for expired tokens, and for expired or revoked API keys. */
 export const accessCheckMs = 500;
 const restartReason = "The server restarts";
@@ -27,7 +24,6 @@ export interface SocketOptions {
   db: Kysely<Database>;
   feed: EventFeed;
   log: Log;
-  config: Pick<Config, "corsOrigins" | "publicUrl">;
   limits?: SocketLimits | undefined;
   /** Default: {@link accessCheckMs}. */
   checkMs?: number | undefined;
@@ -50,26 +46,21 @@ export class Sockets {
     options.feed.onBreak = () => this.closeAll("The feed of events broke off");
   }
 
-  /**
-   * Turns `request` into a WebSocket of `caller`.
-   *
-   * @throws {Problem} `origin_not_allowed`, `upgrade_required`, `too_many_sockets`, or `service_unavailable` when the
-   * server has its limit of sockets.
-   */
-  openSocket(request: Request, caller: Caller): Response {
-    this.assertOrigin(request);
-    if (!isWebSocketRequest(request)) throw upgradeRequired();
+  /** @throws {Problem} `too_many_sockets`, or `service_unavailable` when the server has its limit of sockets. */
+  assertLimits({ userId }: Caller): void {
     const { perUser, total } = this.limits;
-    if ((this.perUser.get(caller.userId) ?? 0) >= perUser) {
+    if ((this.perUser.get(userId) ?? 0) >= perUser) {
       const detail = `You have ${perUser} open sockets on this server, the limit for one user. Close one first.`;
       throw new Problem("too_many_sockets", detail, { retryAfter: 5 });
     }
     if (this.sessions.size >= total) {
       throw new Problem("service_unavailable", "This server holds as many sockets as it can. Try again in a moment.");
     }
-    const { socket, response } = upgrade(request);
-    socket.addEventListener("open", () => this.add(socket, caller));
-    return response;
+  }
+
+  /** Starts the session of `caller` when `socket` is open. */
+  add(socket: WebSocket, caller: Caller): void {
+    socket.addEventListener("open", () => this.startSession(socket, caller));
   }
 
   /** Closes every socket, so clients reconnect later. Resolves when all are closed, or after `limitMs`. */
@@ -87,7 +78,7 @@ export class Sockets {
     for (const session of this.sessions.values()) session.close(closeCodes.restarting, reason);
   }
 
-  private add(socket: WebSocket, caller: Caller): void {
+  private startSession(socket: WebSocket, caller: Caller): void {
     const { userId, apiKey } = caller;
     const openSockets = this.perUser.get(userId) ?? 0;
     const session = new SocketSession({ ...this.options, socket, caller });
@@ -129,40 +120,5 @@ export class Sockets {
       const credential = apiKey === undefined ? "token" : "API key";
       if (expiresAt <= now) session.close(closeCodes.notAuthorized, `The ${credential} has expired`);
     }
-  }
-
-  /** Programs send no origin. A page must be on this server or on an origin that the operator allows. */
-  private assertOrigin(request: Request): void {
-    const origin = request.headers.get("Origin");
-    if (origin === null) return;
-    const { corsOrigins, publicUrl } = this.options.config;
-    const own = publicUrl === undefined ? [] : [new URL(publicUrl).origin];
-    if ([...corsOrigins, ...own].includes(origin)) return;
-    const host = request.headers.get("Host");
-    if (origin === `http://${host}` || origin === `https://${host}`) return;
-    throw new Problem("origin_not_allowed", `Pages of ${origin} may not open a WebSocket here.`);
-  }
-}
-
-/** RFC 6455, 4.2.1. The runtime checks the rest of the handshake. */
-function isWebSocketRequest({ method, headers }: Request): boolean {
-  const protocols = headers.get("Upgrade")?.toLowerCase().split(",").map((each) => each.trim()) ?? [];
-  return method === "GET" && protocols.includes("websocket") && headers.get("Sec-WebSocket-Version") === "13";
-}
-
-function upgradeRequired(): Problem {
-  return new Problem(
-    "upgrade_required",
-    "Open a WebSocket of version 13 here: send `Connection: Upgrade` and `Upgrade: websocket`.",
-  );
-}
-
-function upgrade(request: Request): Deno.WebSocketUpgrade {
-  try {
-    return Deno.upgradeWebSocket(request, { idleTimeout: idleTimeoutSeconds });
-  } catch (failure) {
-    // The headers are not a valid handshake.
-    if (failure instanceof TypeError) throw upgradeRequired();
-    throw failure;
   }
 }

@@ -89,7 +89,7 @@ const httpPlaces: [place: string, uses: string, reason: string][] = [
   ["parameters.ts", "hono", "schemas of the routes' parameters"],
   ["contract/handlers.ts", "Request", "raw input of openSocket and receivePaymentEvent"],
   ["execution/execution.ts", "Response", "returns the answer of openSocket as it is"],
-  ["subscriptions/sockets.ts", "Request Response", "the handshake of a WebSocket"],
+  ["subscriptions/handshake.ts", "Request", "the handshake of a WebSocket"],
   ["payments/provider.ts", "Headers", "the signature of a webhook"],
   ["payments/sandbox.ts", "Headers", "the signature of a webhook"],
   ["client/", "Request Response Headers fetch", "the SDK sends requests"],
