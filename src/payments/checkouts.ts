@@ -32,7 +32,7 @@ export async function openCheckout(
   const heldForMs = holdExpiresAt === null ? null : new Date(holdExpiresAt).getTime() - now.getTime();
   try {
     const { url, reference } = await askProvider(() =>
-      payments.createCheckout({ id, booking, cents: toCents(price), heldForMs })
+      payments.openCheckoutPage({ id, booking, cents: toCents(price), heldForMs })
     );
     await setCheckoutReference(db, { id, reference });
     return { url };

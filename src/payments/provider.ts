@@ -67,7 +67,7 @@ export interface Webhook {
 export interface PaymentProvider {
   readonly name: string;
   /** @throws {ProviderRefusal} if the provider refuses this payment. */
-  createCheckout(request: CheckoutRequest): Promise<Checkout>;
+  openCheckoutPage(request: CheckoutRequest): Promise<Checkout>;
   /**
    * Ensures that a checkout can no longer be paid. Leaves an expired or closed one as it is. For a paid one it returns the
    * notice, because the provider's own message may be lost.

@@ -40,7 +40,7 @@ export const sandboxPayments: SandboxPaymentsType = {
 
     return {
       name,
-      createCheckout: ({ id }) => Promise.resolve({ reference: id, url: links.page(`/sandbox/checkout/${id}`) }),
+      openCheckoutPage: ({ id }) => Promise.resolve({ reference: id, url: links.page(`/sandbox/checkout/${id}`) }),
       // The page reads the booking each time.
       closeCheckout: () => Promise.resolve(undefined),
       refund: ({ id }) => Promise.resolve(`sandbox_refund_${id}`),

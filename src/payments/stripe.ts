@@ -199,7 +199,7 @@ export function openStripe(settings: PaymentSettings, links: PaymentLinks): Paym
     return undefined;
   }
 
-  async function createCheckout({ id, booking, cents, heldForMs }: CheckoutRequest): Promise<Checkout> {
+  async function openCheckoutPage({ id, booking, cents, heldForMs }: CheckoutRequest): Promise<Checkout> {
     const { stripe, errors } = await loading;
     const metadata = { slotkeeper_checkout: id, slotkeeper_booking: String(booking.id) };
     const params: Stripe.Checkout.SessionCreateParams = {
@@ -286,7 +286,7 @@ export function openStripe(settings: PaymentSettings, links: PaymentLinks): Paym
 
   return {
     name: "stripe",
-    createCheckout,
+    openCheckoutPage,
     closeCheckout,
     refund,
     readWebhook: async ({ body, headers }) => toNotice(await verify(body, headers.get("stripe-signature") ?? "")),

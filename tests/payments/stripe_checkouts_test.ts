@@ -6,11 +6,11 @@ import { stopProviderTime } from "../support/provider_time.ts";
 import type { StripeFault } from "../support/stripe_stand_in.ts";
 import { assertRetryable, faults, minuteMs, newCheckout, newClient } from "./stripe_client.ts";
 
-Deno.test("stripe createCheckout: a booking -> session with its price, time and our ids", async () => {
+Deno.test("stripe openCheckoutPage: a booking -> session with its price, time and our ids", async () => {
   await using client = await newClient();
   const request = newCheckout();
   const before = Date.now();
-  const { reference, url } = await client.provider.createCheckout(request);
+  const { reference, url } = await client.provider.openCheckoutPage(request);
 
   const [sent] = client.stripe.requests;
   assert(sent);
@@ -37,7 +37,7 @@ Deno.test("stripe createCheckout: a booking -> session with its price, time and 
   assert.equal(client.stripe.sessions.get(reference)?.url, url);
 });
 
-Deno.test("stripe createCheckout: any currency -> amount in Stripe's unit, payment in hundredths", async () => {
+Deno.test("stripe openCheckoutPage: any currency -> amount in Stripe's unit, payment in hundredths", async () => {
   await using client = await newClient();
   const amounts = { EUR: 4_500, JPY: 45, KWD: 45_000, ISK: 4_500, UGX: 4_500 };
   for (const [currency, amount] of Object.entries(amounts)) {
@@ -50,7 +50,7 @@ Deno.test("stripe createCheckout: any currency -> amount in Stripe's unit, payme
     assert.equal(notice.cents, 4_500);
     assert.equal(notice.currency, currency);
   }
-  const halfYen = client.provider.createCheckout(newCheckout({ cents: 4_550 }, "JPY"));
+  const halfYen = client.provider.openCheckoutPage(newCheckout({ cents: 4_550 }, "JPY"));
   await assert.rejects(halfYen, /45\.5 JPY cannot be paid: JPY has no such fractions/);
   assert.equal(client.stripe.sessions.size, Object.keys(amounts).length);
 });
@@ -72,7 +72,7 @@ Deno.test("stripe amounts: any currency -> same cents after a round trip, fracti
   assert.throws(() => fromStripeAmount(5_125, "KWD"), InexpressibleAmount);
 });
 
-Deno.test("stripe createCheckout: any hold -> session expires with it, within Stripe's limits for clocks 5 minutes apart", async () => {
+Deno.test("stripe openCheckoutPage: any hold -> session expires with it, within Stripe's limits for clocks 5 minutes apart", async () => {
   const now = Date.parse("2026-03-02T10:00:00.250Z");
   const minutesOpen = (heldForMinutes: number | null) =>
     (sessionExpiry(heldForMinutes === null ? null : heldForMinutes * minuteMs, now) * 1_000 - now) / minuteMs;
@@ -116,13 +116,13 @@ Deno.test("stripe closeCheckout: Stripe refuses and the session is still open ->
   await assert.rejects(client.provider.closeCheckout("cs_test_unknown"), /No such checkout.session/);
 });
 
-Deno.test("stripe createCheckout: any fault, then a new checkout -> retryable error, then a session", async () => {
+Deno.test("stripe openCheckoutPage: any fault, then a new checkout -> retryable error, then a session", async () => {
   const tryFault = async (fault: StripeFault) => {
     await using client = await newClient();
     const request = newCheckout();
-    await assertRetryable(client, { ...fault, on: /^POST/ }, () => client.provider.createCheckout(request));
+    await assertRetryable(client, { ...fault, on: /^POST/ }, () => client.provider.openCheckoutPage(request));
     assert.equal(client.stripe.sessions.size, fault.takesEffect ? 1 : 0);
-    const { reference } = await client.provider.createCheckout({ ...request, id: crypto.randomUUID() });
+    const { reference } = await client.provider.openCheckoutPage({ ...request, id: crypto.randomUUID() });
     assert.equal([...client.stripe.sessions.keys()].at(-1), reference);
   };
   for (const fault of faults) {
@@ -131,13 +131,13 @@ Deno.test("stripe createCheckout: any fault, then a new checkout -> retryable er
   }
 });
 
-Deno.test("stripe createCheckout: one answer is lost -> retried at once with the same key", async () => {
+Deno.test("stripe openCheckoutPage: one answer is lost -> retried at once with the same key", async () => {
   await using client = await newClient();
   for (const kind of ["slow", "close", 503] as const) {
     const fault: StripeFault = { kind, times: 1, takesEffect: true };
     client.stripe.fault = fault;
     using time = stopProviderTime(client.stripe);
-    await Promise.all([client.provider.createCheckout(newCheckout()), time.endAttempts(fault)]);
+    await Promise.all([client.provider.openCheckoutPage(newCheckout()), time.endAttempts(fault)]);
   }
   assert.equal(client.stripe.sessions.size, 3);
   const keys = client.stripe.requests.map(({ headers }) => headers["idempotency-key"]);
@@ -145,14 +145,14 @@ Deno.test("stripe createCheckout: one answer is lost -> retried at once with the
   assert.equal(new Set(keys).size, 3);
 });
 
-Deno.test("stripe createCheckout: Stripe accepts no payment of this amount -> ProviderRefusal", async () => {
+Deno.test("stripe openCheckoutPage: Stripe accepts no payment of this amount -> ProviderRefusal", async () => {
   await using client = await newClient();
   client.stripe.fault = { kind: 400, code: "amount_too_small", on: /sessions$/ };
-  await assert.rejects(client.provider.createCheckout(newCheckout()), ProviderRefusal);
+  await assert.rejects(client.provider.openCheckoutPage(newCheckout()), ProviderRefusal);
   client.stripe.fault = undefined;
   const yen = { ...newCheckout(), cents: 4_550 };
   const booking = { ...yen.booking, currency: "JPY" };
-  await assert.rejects(client.provider.createCheckout({ ...yen, booking }), ProviderRefusal);
+  await assert.rejects(client.provider.openCheckoutPage({ ...yen, booking }), ProviderRefusal);
 });
 
 Deno.test("stripe closeCheckout: paid session -> the notice of its payment", async () => {

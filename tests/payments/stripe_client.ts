@@ -47,7 +47,7 @@ export async function newClient(): Promise<Client> {
   const provider = stripePayments.open(stripe.env, links);
   async function newSession(fields: Partial<CheckoutRequest> = {}, currency = "EUR") {
     const request = newCheckout(fields, currency);
-    const session = stripe.sessions.get((await provider.createCheckout(request)).reference);
+    const session = stripe.sessions.get((await provider.openCheckoutPage(request)).reference);
     assert(session);
     return { id: request.id, session };
   }

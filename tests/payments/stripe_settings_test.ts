@@ -65,13 +65,13 @@ Deno.test("stand-in for Stripe: held request -> answered after release, closed b
   await using client = await newClient();
   client.stripe.fault = { kind: "slow" };
   const arrived = client.stripe.nextRequest(/^POST/);
-  const released = client.provider.createCheckout(newCheckout());
+  const released = client.provider.openCheckoutPage(newCheckout());
   await arrived;
   client.stripe.release();
   await released;
 
   const other = client.stripe.nextRequest(/^POST/);
-  const cut = client.provider.createCheckout(newCheckout());
+  const cut = client.provider.openCheckoutPage(newCheckout());
   await other;
   await client.stripe[Symbol.asyncDispose]();
   await assert.rejects(cut, /connection to Stripe/);
