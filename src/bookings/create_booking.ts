@@ -12,7 +12,7 @@ import { pendingLimitRefusal, timeslotRefusal, timeslotUnavailable } from "./ref
 import { insertBooking, type NewBooking } from "./writes.ts";
 
 /** Asks the payment provider for a checkout. Never called inside a transaction. */
-type OpenCheckout = (db: Kysely<Database>) => Promise<OpenedCheckout>;
+type OpenFirstCheckout = (db: Kysely<Database>) => Promise<OpenedCheckout>;
 
 /**
  * Books a timeslot for `caller`. `openCheckout` is present when there is something to pay online. The booking remains
@@ -25,7 +25,7 @@ export async function createBooking(
   rules: BookingRules,
   caller: Caller,
   request: CreateBooking,
-): Promise<{ booking: Booking; openCheckout: OpenCheckout | undefined }> {
+): Promise<{ booking: Booking; openCheckout: OpenFirstCheckout | undefined }> {
   const { db, clock, config, payments } = rules;
   const { userId } = caller;
   const now = clock.now();

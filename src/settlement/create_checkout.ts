@@ -19,14 +19,18 @@ import type { SettlementRules } from "./rules.ts";
  *
  * @throws {Problem} `booking_not_payable` or `payment_provider_unavailable`.
  */
-type OpenCheckout = (db: Kysely<Database>) => Promise<{ booking: Booking; checkoutUrl: string }>;
+type OpenNewCheckout = (db: Kysely<Database>) => Promise<{ booking: Booking; checkoutUrl: string }>;
 
 /**
  * Writes a new checkout for the caller's own booking while it waits for its payment, and closes the earlier ones.
  *
  * @throws {Problem} `booking_not_found`, `not_booking_owner` or `booking_not_payable`.
  */
-export async function createCheckout(rules: SettlementRules, caller: Caller, bookingId: number): Promise<OpenCheckout> {
+export async function createCheckout(
+  rules: SettlementRules,
+  caller: Caller,
+  bookingId: number,
+): Promise<OpenNewCheckout> {
   const { db, clock, payments } = rules;
   const now = clock.now();
   const id = crypto.randomUUID();

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import type { Booking, Timeslot } from "../../generated/contract.ts";
-import { answerLimitMs } from "../../src/payments/ask.ts";
+import { providerLimitMs } from "../../src/payments/ask.ts";
 import { newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
 import { eventually } from "../support/process.ts";
 import { stopProviderTime } from "../support/provider_time.ts";
@@ -86,7 +86,7 @@ async function meet(world: World, fault: StripeFault): Promise<void> {
     if (fault.kind === "slow" || fault.kind === "drip") assert(isWaiting);
   };
   const [[created]] = await Promise.all([failing, time.endAttempts(fault, { count: 5, check })]);
-  assert(time.nowMs < answerLimitMs, `a request took ${time.nowMs} ms`);
+  assert(time.nowMs < providerLimitMs, `a request took ${time.nowMs} ms`);
 
   for (const { booking, checkoutUrl, message } of created) {
     assert.equal(checkoutUrl, null);
@@ -131,7 +131,7 @@ Deno.test("createBooking: provider silent until the limit of all attempts -> 201
   await asked;
   // Both limits end at once, so nobody waits for the retry of the first attempt.
   const retried = stripe.nextRequest(/sessions$/);
-  time.pass(answerLimitMs);
+  time.pass(providerLimitMs);
   assert.equal((await answer).checkoutUrl, null);
   await retried;
   stripe.release();

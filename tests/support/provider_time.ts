@@ -1,5 +1,5 @@
 /** Time of the limits for a payment provider's answers, moved by a test. */
-import { answerLimitMs } from "../../src/payments/ask.ts";
+import { providerLimitMs } from "../../src/payments/ask.ts";
 import { attemptLimitMs } from "../../src/payments/stripe.ts";
 import { eventually } from "./process.ts";
 import type { StripeFault, StripeStandIn } from "./stripe_stand_in.ts";
@@ -29,7 +29,7 @@ export function stopProviderTime(stripe: StripeStandIn): ProviderTime {
   let nowMs = 0;
 
   const stoppedTimer = (handler: (...args: unknown[]) => void, ms?: number, ...args: unknown[]) => {
-    if (ms !== answerLimitMs && ms !== attemptLimitMs) return startTimer(handler, ms, ...args);
+    if (ms !== providerLimitMs && ms !== attemptLimitMs) return startTimer(handler, ms, ...args);
     // A cleared timer serves as the handle.
     const timer = startTimer(() => {});
     clearTimer(timer);
