@@ -2,7 +2,7 @@
 import type { ColumnType, Generated } from "kysely";
 
 export type AuditResource = "room" | "timeslots" | "timeslot" | "booking" | "api_key" | "clock";
-export type BookingEventType =
+export type StoredEventType =
   | "created"
   | "confirmed"
   | "cancelled"
@@ -65,7 +65,7 @@ export interface AuditLog {
 export interface BookingEvents {
   transaction_id: Generated<string>;
   id: Generated<number>;
-  type: BookingEventType;
+  type: StoredEventType;
   user_id: number | null;
   room_id: number;
   booking_id: number | null;

@@ -27,7 +27,12 @@ const jsonColumns: Record<string, string> = {
   "rooms.metadata": "Record<string, unknown>",
 };
 
+/** Types of enums that cannot have their own name, because the contract has another type with it. */
+const enumTypes: Record<string, string> = { booking_event_type: "StoredEventType" };
+
 const pascalCase = (name: string): string => name.replaceAll(/(?:^|_)([a-z])/g, (_, letter) => letter.toUpperCase());
+
+const enumType = (name: string): string => enumTypes[name] ?? pascalCase(name);
 
 /** Returns the TypeScript of `generated/database.d.ts`, read from a new Postgres after every migration. */
 export async function generateDatabaseTypes(): Promise<string> {
@@ -39,7 +44,7 @@ export async function generateDatabaseTypes(): Promise<string> {
       select t.typname as name, json_agg(e.enumlabel order by e.enumsortorder) as labels
       from pg_type t join pg_enum e on e.enumtypid = t.oid group by t.typname order by t.typname
     `.execute(db);
-    const types = { ...columnTypes, ...Object.fromEntries(enums.rows.map(({ name }) => [name, pascalCase(name)])) };
+    const types = { ...columnTypes, ...Object.fromEntries(enums.rows.map(({ name }) => [name, enumType(name)])) };
 
     const tables = (await db.introspection.getTables()).filter(({ schema }) => schema === "public").sort((a, b) =>
       a.name < b.name ? -1 : 1
@@ -65,7 +70,7 @@ export async function generateDatabaseTypes(): Promise<string> {
 
       ${
       enums.rows.map(({ name, labels }) =>
-        `export type ${pascalCase(name)} = ${labels.map((l) => `"${l}"`).join(" | ")};`
+        `export type ${enumType(name)} = ${labels.map((l) => `"${l}"`).join(" | ")};`
       ).join("\n")
     }
 

@@ -1,5 +1,5 @@
 import { type Kysely, type RawBuilder, sql } from "kysely";
-import type { BookingEventType } from "../../generated/database.d.ts";
+import type { StoredEventType } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
 import { isAfter, type ParsedCursor, type Position } from "./cursors.ts";
 
@@ -7,7 +7,7 @@ import { isAfter, type ParsedCursor, type Position } from "./cursors.ts";
 export interface EventRow {
   transaction_id: number;
   id: number;
-  type: BookingEventType;
+  type: StoredEventType;
   user_id: number | null;
   room_id: number;
   occurred_at: Date;

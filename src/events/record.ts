@@ -2,8 +2,8 @@
  * SQL that writes events. It is part of the statement of a change, so that both are written together, in one round trip.
  */
 import { type RawBuilder, sql } from "kysely";
-import type { BookingEventType as BookingEvent } from "../../generated/contract.ts";
-import type { BookingEventType } from "../../generated/database.d.ts";
+import type { BookingEventType } from "../../generated/contract.ts";
+import type { StoredEventType } from "../../generated/database.d.ts";
 
 /** Returns the statement, for a `with`, that inserts events of these rows in this order. */
 export function insertEvents(rows: RawBuilder<unknown>[]): RawBuilder<{ id: number }> {
@@ -15,13 +15,13 @@ export function insertEvents(rows: RawBuilder<unknown>[]): RawBuilder<{ id: numb
 }
 
 /** Inlined as a literal so that the planner sees it. Never user input. */
-const typed = (type: BookingEventType) => sql`${sql.lit(type)}::booking_event_type`;
+const typed = (type: StoredEventType) => sql`${sql.lit(type)}::booking_event_type`;
 
 /**
  * Returns the row of an event of the booking in `source`, a relation with the columns of `BookingRow`. It stores the
  * whole current row, so that the event can show the booking as the API answers it.
  */
-export function bookingEvent(type: BookingEvent | "reminder", source: string, now: Date): RawBuilder<unknown> {
+export function bookingEvent(type: BookingEventType | "reminder", source: string, now: Date): RawBuilder<unknown> {
   const row = sql.ref(source);
   return sql`
     select ${typed(type)}, ${row}.user_id, ${row}.room_id, ${row}.id, ${now}::timestamptz, to_jsonb(${row})

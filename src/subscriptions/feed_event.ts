@@ -1,10 +1,5 @@
 /** Renders stored events for clients. */
-import {
-  BookingEventType as BookingUpdateType,
-  FeedEvent,
-  type TimeslotChange,
-  TimeslotChangeType,
-} from "../../generated/contract.ts";
+import { BookingEventType, FeedEvent, type TimeslotChange, TimeslotChangeType } from "../../generated/contract.ts";
 import { bookingFromJson } from "../bookings/booking.ts";
 import { formatCursor } from "../events/cursors.ts";
 import type { EventRow } from "../events/queries.ts";
@@ -26,7 +21,7 @@ export function toFeedEvent(row: EventRow, generation: string): FeedEvent {
   if (timeslotChange.success) {
     return FeedEvent.parse({ event: "timeslot_update", ...common, data: toTimeslotChange(row, timeslotChange.data) });
   }
-  const data = { type: BookingUpdateType.parse(row.type), booking: bookingFromJson(row.data) };
+  const data = { type: BookingEventType.parse(row.type), booking: bookingFromJson(row.data) };
   return FeedEvent.parse({ event: "booking_update", ...common, data });
 }
 
