@@ -20,10 +20,10 @@ import { type RateLimitClass, RequestLimiter } from "./http/request_limiter.ts";
 import { createRouter } from "./http/router.ts";
 import type { WorkerOptions } from "./jobs/worker.ts";
 import type { Log } from "./log.ts";
-import { operationsHandlers } from "./operations/handlers.ts";
 import type { PaymentProvider } from "./payments/provider.ts";
 import { openPaymentProvider, paymentLinks } from "./payments/providers.ts";
 import { isSandboxPayments } from "./payments/sandbox.ts";
+import { probeHandlers } from "./probes/handlers.ts";
 import { roomHandlers } from "./rooms/handlers.ts";
 import { addCheckoutPage } from "./sandbox/checkout_page.ts";
 import { SandboxClock } from "./sandbox/clock.ts";
@@ -95,7 +95,7 @@ export function createApp(options: AppOptions): App {
     ...bookingHandlers(rules),
     ...settlementHandlers(rules),
     ...subscriptionHandlers({ feed, log, sockets, config, assertCurrent: authenticator.assertCurrent }),
-    ...operationsHandlers(),
+    ...probeHandlers(),
     ...(isSandbox ? sandboxHandlers({ sandboxClock: clock, sweep: sweepAll }) : {}),
   };
   const app = createRouter({

@@ -3,7 +3,7 @@ import { Problem } from "../contract/problems.ts";
 import { isMigrated } from "../database/migrations.ts";
 
 /** The probes for operators and orchestrators. */
-export function operationsHandlers(): Pick<Handlers, "getHealth" | "getReadiness"> {
+export function probeHandlers(): Pick<Handlers, "getHealth" | "getReadiness"> {
   /** Simultaneous probes share one query. */
   let check: Promise<boolean> | undefined;
   return {
