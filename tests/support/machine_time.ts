@@ -26,7 +26,8 @@ export interface StoppedTime extends Disposable {
 /** Stops the machine's monotonic time (`performance.now()`) until it is disposed of. */
 export function stopMonotonicTime(): StoppedTime {
   const { now } = performance;
-  let time = now.call(performance);
+  // Whole milliseconds, whose differences are exact.
+  let time = Math.floor(now.call(performance));
   performance.now = () => time;
   return { moveAhead: (ms) => void (time += ms), [Symbol.dispose]: () => void (performance.now = now) };
 }
