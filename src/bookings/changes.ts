@@ -43,7 +43,7 @@ export function withBooking(changes: Changes) {
 }
 
 /** Adds `booking`, and inserts `events`. */
-// deno-lint-ignore explicit-module-boundary-types -- as above
+// deno-lint-ignore explicit-module-boundary-types -- Kysely's type is longer than the function.
 export function withEvents(changes: Changes, events: RawBuilder<unknown>[]) {
   return withBooking(changes).with("events", () => insertEvents(events));
 }

@@ -1,4 +1,21 @@
 /** Sweeps: regular work on due rows. */
+import { type RawBuilder, sql } from "kysely";
+import type { Database } from "./connect.ts";
+
+/**
+ * Returns the condition, for a statement on `table`, that a row is one of the `limit` earliest with `column` before `before`.
+ * It skips rows that another server has locked.
+ */
+export function isAmongEarliest<Table extends keyof Database & string>(
+  table: Table,
+  column: keyof Database[Table] & string,
+  { before, limit }: { before: Date; limit: number },
+): RawBuilder<boolean> {
+  return sql<boolean>`ctid = any(array(
+    select ctid from ${sql.table(table)} where ${sql.ref(column)} < ${before}
+    order by ${sql.ref(column)} limit ${limit} for update skip locked
+  ))`;
+}
 
 /**
  * Works on due rows in chunks of `chunkSize`, one statement each, until a chunk is not full. `run` returns the number of

@@ -1,6 +1,7 @@
 import { type Kysely, type RawBuilder, sql } from "kysely";
 import type { StoredEventType } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
+import { isAmongEarliest } from "../database/sweep.ts";
 import { isAfter, type ParsedCursor, type Position } from "./cursors.ts";
 
 /** A stored event. `user_id` is null for events about timeslots, which belong to no user. */
@@ -120,14 +121,11 @@ export async function notifyServers(
  */
 export async function removeEvents(
   db: Kysely<Database>,
-  { before, limit }: { before: Date; limit: number },
+  due: { before: Date; limit: number },
 ): Promise<number> {
   const { rows } = await sql<{ count: number }>`
     with gone as (
-      delete from booking_events where ctid = any (array(
-        select ctid from booking_events where occurred_at < ${before}
-        order by occurred_at limit ${limit} for update skip locked
-      ))
+      delete from booking_events where ${isAmongEarliest("booking_events", "occurred_at", due)}
       returning transaction_id, id
     ), last as (
       select transaction_id, id from gone order by transaction_id desc, id desc limit 1

@@ -1,6 +1,7 @@
 import { type Insertable, type Kysely, type Selectable, sql, type Transaction } from "kysely";
 import type { IdempotencyKeys } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
+import { isAmongEarliest } from "../database/sweep.ts";
 
 export type IdempotencyRow = Selectable<IdempotencyKeys>;
 export type IdempotencyId = Pick<IdempotencyRow, "user_id" | "key_hash">;
@@ -63,12 +64,11 @@ export async function releaseKey(
 /** Removes at most `limit` keys that were stored at `before` or earlier. Returns their number. */
 export async function removeKeys(
   db: Kysely<Database>,
-  { before, limit }: { before: Date; limit: number },
+  due: { before: Date; limit: number },
 ): Promise<number> {
-  const { numDeletedRows } = await db.deleteFrom("idempotency_keys")
-    .where(sql<boolean>`ctid = any(array(
-      select ctid from idempotency_keys where created_at <= ${before}
-      order by created_at limit ${limit} for update skip locked
-    ))`).executeTakeFirstOrThrow();
+  const { numDeletedRows } = await db.deleteFrom("idempotency_keys").where(
+    isAmongEarliest("idempotency_keys", "created_at", due),
+  )
+    .executeTakeFirstOrThrow();
   return Number(numDeletedRows);
 }

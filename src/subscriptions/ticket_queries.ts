@@ -1,6 +1,7 @@
-import { type Insertable, type Kysely, type Selectable, sql } from "kysely";
+import type { Insertable, Kysely, Selectable } from "kysely";
 import type { ApiKeys, SocketTickets, Users } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
+import { isAmongEarliest } from "../database/sweep.ts";
 
 export async function insertTicket(db: Kysely<Database>, ticket: Insertable<SocketTickets>): Promise<void> {
   await db.insertInto("socket_tickets").values(ticket).execute();
@@ -24,12 +25,11 @@ export function deleteTicket(db: Kysely<Database>, hash: string): Promise<Delete
 /** Removes up to `limit` tickets that have expired, and returns their number. */
 export async function removeTickets(
   db: Kysely<Database>,
-  { before, limit }: { before: Date; limit: number },
+  due: { before: Date; limit: number },
 ): Promise<number> {
-  const { numDeletedRows } = await db.deleteFrom("socket_tickets")
-    .where(sql<boolean>`ctid = any(array(
-      select ctid from socket_tickets where expires_at < ${before}
-      order by expires_at limit ${limit} for update skip locked
-    ))`).executeTakeFirstOrThrow();
+  const { numDeletedRows } = await db.deleteFrom("socket_tickets").where(
+    isAmongEarliest("socket_tickets", "expires_at", due),
+  )
+    .executeTakeFirstOrThrow();
   return Number(numDeletedRows);
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { sql } from "kysely";
 import { ApiKeyScope, operations, Problem } from "../../generated/contract.ts";
 import { contractOperations } from "../contract/document.ts";
 import { allRows, exampleCall, newExampleRows } from "../contract/example_calls.ts";
@@ -86,6 +87,22 @@ Deno.test("createApiKey: expiry passed or after the year 9998 -> 400 validation_
     assert.deepEqual(errors?.map(({ in: place, path }) => [place, path]), [["body", "expiresAt"]], expiresAt);
   }
   assert.deepEqual(await allRows(server.db), before);
+});
+
+Deno.test("createApiKey: random prefix belongs to another key twice -> third prefix is used", async () => {
+  await using server = await startServer();
+  const call = await asAdmin(server, {});
+  await server.ok("getMe", { token: call.token ?? "" });
+  // Inserts no user for the first two keys, as if each had one already.
+  await sql`create sequence attempts`.execute(server.db);
+  await sql`create function collide() returns trigger language plpgsql as $$
+    begin if nextval('attempts') <= 2 then return null; end if; return new; end $$`.execute(server.db);
+  await sql`create trigger collide before insert on users for each row execute function collide()`.execute(server.db);
+  const { key } = await server.ok("createApiKey", call);
+  const { rows } = await sql<{ attempts: number }>`select last_value as attempts from attempts`.execute(server.db);
+  assert.equal(Number(rows[0]?.attempts), 3);
+  await server.ok("getMe", { token: key });
+  assert.equal((await server.db.selectFrom("api_keys").select("id").execute()).length, 1);
 });
 
 Deno.test("createApiKey: sandbox clock moved -> keys still follow the machine's time", async () => {
