@@ -3,8 +3,8 @@ import { type RawBuilder, sql } from "kysely";
 import type { Database } from "./connect.ts";
 
 /**
- * Returns the condition, for a statement on `table`, that a row is one of the `limit` earliest with `column` before `before`.
- * It skips rows that another server has locked.
+ * Returns the condition for up to `limit` rows of `table` with `column` before `before`, the earliest. It skips rows that
+ * another server has locked.
  */
 export function isAmongEarliest<Table extends keyof Database & string>(
   table: Table,

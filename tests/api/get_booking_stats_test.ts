@@ -1,8 +1,6 @@
 import assert from "node:assert/strict";
-import { sql } from "kysely";
 import type { BookingStats } from "../../generated/contract.ts";
 import { bookAt } from "../support/builders.ts";
-import { untilWaiting } from "../support/database.ts";
 import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 
 const none = { pending: 0, confirmed: 0, cancelled: 0, completed: 0, no_show: 0 };
@@ -128,20 +126,4 @@ Deno.test("getBookingStats: up to 366 days -> byDay, more days or future dates -
   assert.equal(await days("1900-01-01", "9999-12-31"), 0);
   const future = await stats(server, { roomId, fromDate: "2027-01-01" });
   assert.deepEqual([future.total, future.byDay], [0, []]);
-});
-
-Deno.test("getBookingStats: 10 calls at once -> one query at a time, other requests are answered", async () => {
-  await using server = await startServer({ pool: 4 });
-  await bookAt(server, ["2026-03-02T11:00:00.000Z"]);
-  const token = await server.token("admin", "admin");
-  await server.ok("getMe", { token });
-  const counts = await server.db.transaction().execute(async (trx) => {
-    await sql`lock table bookings in access exclusive mode`.execute(trx);
-    const waiting = Array.from({ length: 10 }, () => server.ok("getBookingStats", { token }));
-    await untilWaiting(server.db, 1);
-    for (let request = 0; request < 10; request++) assert.equal((await server.ok("listRooms", {})).total, 1);
-    await untilWaiting(server.db, 1);
-    return waiting;
-  });
-  for (const { total } of await Promise.all(counts)) assert.equal(total, 1);
 });

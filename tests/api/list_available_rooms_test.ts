@@ -1,9 +1,7 @@
 import assert from "node:assert/strict";
-import { type LogEvent, sql } from "kysely";
+import type { LogEvent } from "kysely";
 import type { AvailableRoomPage } from "../../generated/contract.ts";
 import { newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
-import { untilWaiting } from "../support/database.ts";
-import { eventually } from "../support/process.ts";
 import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 
 // Each test has days of its own, so it does not find the rooms of others.
@@ -163,42 +161,6 @@ Deno.test("listAvailableRooms: known zones -> one statement, a room in a new zon
   await server.ok("updateRoom", { ...request, body: { timeZone: "Asia/Tokyo" } });
   assert.deepEqual(await statements(), [2, 2]);
   assert.deepEqual(await statements(), [2, 1]);
-});
-
-Deno.test("listAvailableRooms: 10 searches on 4 connections -> 2 run, other requests are answered", async () => {
-  await using server = await sharedServer();
-  const day = on("2031-05-22");
-  await newTimeslots(server, await newRoom(server), { date: day.from, workingHours: nineToTen });
-  // Now the zone of the room is known, so each search is one statement.
-  await search(server, day);
-  const searches = await server.db.transaction().execute(async (trx) => {
-    await sql`lock table timeslots in access exclusive mode`.execute(trx);
-    const waiting = Array.from({ length: 10 }, () => search(server, day));
-    await untilWaiting(server.db, 2);
-    for (let request = 0; request < 10; request++) await server.ok("listRooms");
-    await untilWaiting(server.db, 2);
-    return waiting;
-  });
-  for (const { total } of await Promise.all(searches)) assert.equal(total, 1);
-});
-
-Deno.test("listAvailableRooms: 110 searches at once -> 2 run, 100 wait, 8 get 503 service_unavailable", async () => {
-  await using server = await sharedServer();
-  const day = on("2031-05-23");
-  await newTimeslots(server, await newRoom(server), { date: day.from, workingHours: nineToTen });
-  // Now the zone of the room is known, so each search is one statement.
-  await search(server, day);
-  const statuses: number[] = [];
-  const searches = await server.db.transaction().execute(async (trx) => {
-    await sql`lock table timeslots in access exclusive mode`.execute(trx);
-    const waiting = Array.from({ length: 110 }, async () => {
-      statuses.push((await server.call("listAvailableRooms", { query: day })).status);
-    });
-    await eventually(() => Promise.resolve(statuses.length === 8));
-    return waiting;
-  });
-  await Promise.all(searches);
-  assert.deepEqual(statuses, [...Array(8).fill(503), ...Array(102).fill(200)]);
 });
 
 Deno.test("listAvailableRooms: range that ends before it starts, or over 7 days -> 400 invalid_date_range", async () => {

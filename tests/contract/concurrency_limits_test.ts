@@ -21,6 +21,8 @@ for (const [name, { running, queued }] of Object.entries(concurrencyLimits)) {
       await server.ok(id, call);
       const statuses: number[] = [];
       const requests = await server.db.transaction().execute(async (trx) => {
+        // The requests may take longer on a busy machine.
+        await sql`set local idle_in_transaction_session_timeout = 0`.execute(trx);
         await sql`lock table timeslots, bookings in access exclusive mode`.execute(trx);
         const sent = Array.from({ length: running + queued + 3 }, async () => {
           const { status, headers } = await server.call(id, call);

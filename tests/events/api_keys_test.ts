@@ -64,7 +64,7 @@ Deno.test("revokeApiKey: sockets on two servers -> closed with the second poll a
     await joinAll(there, { query: await ticketOf(here, token) }),
   ];
   const names = ["here", "there"] as const;
-  await eventually(() => Promise.resolve(names.every((name) => polls[name].length > 0)));
+  await eventually(() => Promise.resolve(names.every((name) => polls[name].some((keys) => keys.includes(apiKey.id)))));
   await revoke(here, apiKey);
   for (const name of names) polls[name].length = 0;
   for (const socket of sockets) assert.deepEqual(await socket.closed, revoked);

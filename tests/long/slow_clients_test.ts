@@ -86,11 +86,11 @@ Deno.test.beforeAll(async () => {
 });
 Deno.test.afterAll(() => disposables.disposeAsync());
 
-function test(name: string, run: (server: ServerProcess, t: Deno.TestContext) => Promise<void>): void {
-  Deno.test({ name, ignore: isSkipped, fn: (t) => run(server, t) });
+function test(name: string, run: (server: ServerProcess) => Promise<void>): void {
+  Deno.test({ name, ignore: isSkipped, fn: () => run(server) });
 }
 
-test("edge: 5,000 slow headers -> cut in time, p99 of other clients below half of that time", async (server, t) => {
+test("edge: 5,000 slow headers -> cut in time, p99 of other clients below half of that time", async (server) => {
   await using edge = await startEdge([server.url, server.url], { ...noAddressLimits, ...shortLimits });
   const { made, ended } = attack(edge);
   let isOver = false;
@@ -102,11 +102,9 @@ test("edge: 5,000 slow headers -> cut in time, p99 of other clients below half o
   // six times the places at the servers.
   assert(cut.length > connections / 2, `only ${cut.length} were held and cut`);
   assert(Math.max(...cut) < 2_000 * requestSeconds, `cut after ${Math.max(...cut)} ms`);
-  const [half, most] = [0.5, 0.99].map((share) => Math.round(percentile(times, share)));
-  await t.step(`requests of other clients: p50 ${half} ms, p99 ${most} ms`, () => {
-    // A request that waits for slow ones takes as long as they are held. A busy machine takes milliseconds.
-    assert(percentile(times, 0.99) < 1_000 * requestSeconds / 2);
-  });
+  // A request that waits for slow ones takes as long as they are held. A busy machine takes milliseconds.
+  const [half, most] = [percentile(times, 0.5), percentile(times, 0.99)];
+  assert(half < 250 && most < 1_000 * requestSeconds / 2, `p50 ${half} ms, p99 ${most} ms`);
 });
 
 test("edge: 5,000 slow headers from one address -> at most 250 held, other addresses served", async (server) => {

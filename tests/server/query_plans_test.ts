@@ -155,7 +155,7 @@ Deno.test("query plans: operations, payment events, jobs and sweeps -> no sequen
   };
   /** Statements that were checked, with and without their parameters. */
   const checked = new Set<string>();
-  const isNew = (key: string): boolean => !checked.has(key) && checked.add(key) !== undefined;
+  const isNew = (key: string): boolean => checked.size < checked.add(key).size;
   const assertPlans = async (subject: string) => {
     const executed = statements.filter(({ sql }) => !/^(start transaction|commit)/.test(sql) && !countsAll.test(sql));
     for (const { sql, parameters } of executed) {

@@ -23,18 +23,11 @@ export interface StoppedTime extends Disposable {
   moveAhead(ms: number): void;
 }
 
-/** Stops the machine's monotonic time (`performance.now()`) until it is disposed of. */
+/** Stops the machine's monotonic time (`performance.now()`) until it is disposed of. Caches expire by it. */
 export function stopMonotonicTime(): StoppedTime {
   const { now } = performance;
   // Whole milliseconds, whose differences are exact.
   let time = Math.floor(now.call(performance));
   performance.now = () => time;
   return { moveAhead: (ms) => void (time += ms), [Symbol.dispose]: () => void (performance.now = now) };
-}
-
-/** Moves the machine's monotonic time (`performance.now()`) ahead by `ms` until it is disposed of. Caches expire by it. */
-export function monotonicTimeAhead(ms: number): Disposable {
-  const { now } = performance;
-  performance.now = () => now.call(performance) + ms;
-  return { [Symbol.dispose]: () => void (performance.now = now) };
 }

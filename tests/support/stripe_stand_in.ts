@@ -18,7 +18,7 @@ import {
   type StripeSession,
 } from "./stripe_account.ts";
 
-export type { StripePayment, StripeRefund, StripeRequest, StripeSession };
+export type { StripePayment, StripeRequest, StripeSession };
 
 // The package waits 0.5 s before it retries. No test has to.
 Stripe.prototype.getInitialNetworkRetryDelay = () => 0;
@@ -57,8 +57,6 @@ export interface EventOptions {
 
 export interface StripeStandIn extends AsyncDisposable {
   readonly url: string;
-  readonly secretKey: string;
-  readonly webhookSecret: string;
   /** The environment of a server that uses it. */
   readonly env: Record<string, string>;
   /** By id. A test may change them. */
@@ -250,8 +248,6 @@ export async function startStripe(): Promise<StripeStandIn> {
 
   const standIn: StripeStandIn = {
     url,
-    secretKey,
-    webhookSecret,
     env: {
       PAYMENT_PROVIDER: "stripe",
       CHECKOUT_RETURN_URL: "https://app.example/booked",
