@@ -6,8 +6,7 @@ import assert from "node:assert/strict";
 import type { Booking, BookingCreated, Operations } from "../../generated/contract.ts";
 import { newRoomWithTimeslot } from "../support/builders.ts";
 import type { Call, TestServer } from "../support/server.ts";
-import type { StripeSession, StripeStandIn } from "../support/stripe_stand_in.ts";
-import { newHeldBooking, sharedWorld, startWorld, type World } from "../payments/world.ts";
+import { newHeldBooking, sessionsOf, sharedWorld, startWorld, type World } from "../payments/world.ts";
 import {
   age,
   assertDone,
@@ -31,11 +30,6 @@ const checkoutOf = ({ text }: Sent): Operations["createCheckout"]["answer"]["bod
 async function newCall(server: TestServer): Promise<Call> {
   const { timeslot: { id: timeslotId, roomId } } = await newRoomWithTimeslot(server);
   return { token: await server.token("alice"), body: { roomId, timeslotId } };
-}
-
-/** Sessions of a booking at Stripe. */
-function sessionsOf({ sessions }: StripeStandIn, bookingId: number | undefined): StripeSession[] {
-  return [...sessions.values()].filter((session) => session.client_reference_id === String(bookingId));
 }
 
 async function bookingsOf(server: TestServer, { token }: Call): Promise<Booking[]> {
@@ -65,19 +59,20 @@ Deno.test("createBooking: same key while Stripe is asked -> idempotency_in_progr
   const { first } = await sendUntilAsked(world, "createBooking", call, key);
   // The booking is committed, and its key is in use.
   const [booking] = await bookingsOf(server, call);
+  assert(booking);
   for (let time = 0; time < 3; time++) assertInProgress(await sendWithKey(server, "createBooking", call, key));
   const other = { ...call, body: { ...call.body as object, notes: "another" } };
   assertRefused(await sendWithKey(server, "createBooking", other, key), "idempotency_key_reused");
   stripe.release();
   const done = await first;
   assertDone(done);
-  assert.equal(created(done).booking.id, booking?.id);
-  assert.equal(created(done).checkoutUrl, sessionsOf(stripe, booking?.id)[0]?.url);
+  assert.equal(created(done).booking.id, booking.id);
+  assert.equal(created(done).checkoutUrl, sessionsOf(world, booking.id)[0]?.url);
   assertReplayed(done, await sendWithKey(server, "createBooking", call, key));
   await age(server.db, timeLimit);
   assertReplayed(done, await sendWithKey(server, "createBooking", call, key));
   assert.equal((await bookingsOf(server, call)).length, 1);
-  assert.equal(sessionsOf(stripe, booking?.id).length, 1);
+  assert.equal(sessionsOf(world, booking.id).length, 1);
 });
 
 Deno.test("createCheckout: same key while Stripe is asked -> idempotency_in_progress, then replayed", async () => {
@@ -93,7 +88,7 @@ Deno.test("createCheckout: same key while Stripe is asked -> idempotency_in_prog
   assertReplayed(done, await sendWithKey(server, "createCheckout", call, key));
   await age(server.db, timeLimit);
   assertReplayed(done, await sendWithKey(server, "createCheckout", call, key));
-  assert.equal(sessionsOf(stripe, booking.id).length, 2);
+  assert.equal(sessionsOf(world, booking.id).length, 2);
 });
 
 Deno.test("createBooking: Stripe fails -> replayed without a checkoutUrl", async () => {

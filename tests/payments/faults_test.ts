@@ -1,34 +1,32 @@
 /** Users and jobs meet a payment provider that fails in each of its ways. Limits of its answers end by a fake time. */
 import assert from "node:assert/strict";
 import { sql } from "kysely";
-import type { Booking, Timeslot } from "../../generated/contract.ts";
+import type { Booking } from "../../generated/contract.ts";
 import { providerLimitMs } from "../../src/payments/ask.ts";
 import { attemptLimitMs } from "../../src/payments/stripe.ts";
 import { newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
 import { eventually } from "../support/process.ts";
 import { stopProviderTime } from "../support/provider_time.ts";
 import type { TestServer } from "../support/server.ts";
-import type { StripeFault, StripeSession, StripeStandIn } from "../support/stripe_stand_in.ts";
-import { deliver, read, reset, retry, sharedWorld, startWorld, type World } from "./world.ts";
+import type { StripeFault } from "../support/stripe_stand_in.ts";
+import {
+  holdTimeslot,
+  pay,
+  read,
+  reset,
+  retry,
+  sessionsOf,
+  sharedWorld,
+  startWorld,
+  useUpAttempts,
+  type World,
+} from "./world.ts";
 
 /** Other tests cover faults while a checkout is closed. */
 const faults: StripeFault[] = (["slow", "drip", "close", 500, "garbage"] as const).flatMap((kind) => [
   { kind, on: /(refunds|sessions)$/ },
   { kind, on: /^POST .*(refunds|sessions)$/, takesEffect: true },
 ]);
-
-async function newPaidBooking(world: World, subject: string, slot: Timeslot): Promise<Booking> {
-  const booking = await newBooking(world.server, subject, slot);
-  const [session] = sessionsOf(world.stripe, booking);
-  assert(session);
-  world.stripe.pay(session.id);
-  await deliver(world, await world.stripe.completed(session.id));
-  return booking;
-}
-
-function sessionsOf({ sessions }: StripeStandIn, { id }: Booking): StripeSession[] {
-  return [...sessions.values()].filter((session) => session.client_reference_id === String(id));
-}
 
 async function hasOpenTransactions({ db }: TestServer): Promise<boolean> {
   const { rows } = await sql`
@@ -46,7 +44,7 @@ async function finishRefund(world: World, booking: Booking): Promise<void> {
   const { server } = world;
   await server.work();
   if ((await read(world, { booking })).paymentStatus === "refund_pending") {
-    await sql`update graphile_worker._private_jobs set attempts = max_attempts`.execute(server.db);
+    await useUpAttempts(world);
     await server.sweep();
     await retry(world, { booking });
     await server.work();
@@ -61,7 +59,8 @@ async function meet(world: World, fault: StripeFault): Promise<void> {
   const [paidSlot, heldSlot, otherSlot, ...freeSlots] = slots;
   assert(paidSlot && heldSlot && otherSlot);
   const token = await server.token("alice");
-  const paid = await newPaidBooking(world, "alice", paidSlot);
+  const { booking: paid, session } = await holdTimeslot(world, paidSlot);
+  const payment = await pay(world, session);
   const held = await newBooking(server, "alice", heldSlot);
   const other = await newBooking(server, "alice", otherSlot);
 
@@ -99,13 +98,12 @@ async function meet(world: World, fault: StripeFault): Promise<void> {
   for (const booking of [held, ...created.map(({ booking }) => booking)]) {
     const call = { token, params: { bookingId: booking.id } };
     const { checkoutUrl } = await server.ok("createCheckout", call);
-    assert(sessionsOf(stripe, booking).some(({ url, status }) => url === checkoutUrl && status === "open"));
+    assert(sessionsOf(world, booking.id).some(({ url, status }) => url === checkoutUrl && status === "open"));
   }
   await finishRefund(world, paid);
   const refunded = await read(world, { booking: paid });
   assert.deepEqual([refunded.paymentStatus, refunded.amountRefunded], ["refunded", 60]);
-  const [session] = sessionsOf(stripe, paid);
-  const refunds = stripe.refunds.filter(({ payment_intent }) => payment_intent === session?.payment_intent);
+  const refunds = stripe.refunds.filter(({ payment_intent }) => payment_intent === payment.id);
   assert.deepEqual(refunds.map(({ amount }) => amount), [6_000]);
   const events = await server.db.selectFrom("booking_events").select("type").where("booking_id", "=", paid.id)
     .where("type", "=", "refunded").execute();

@@ -8,8 +8,11 @@ import {
   holdTimeslot,
   inHalfTier,
   moneyOf,
+  newCancelledBooking,
   newHeldBooking,
   newPaidBooking,
+  onRefunds,
+  type PaidBooking,
   paidInFull,
   read,
   refundedCents,
@@ -103,9 +106,7 @@ Deno.test("refund job: manual refund while it waits -> 60.00 refunded in all", a
   const world = await sharedWorld();
   const { server, stripe } = world;
   await t.step("all of it, reported before the job: Stripe gets no request", async () => {
-    reset(world);
-    const held = await newPaidBooking(world);
-    await cancel(world, held);
+    const held = await newCancelledBooking(world);
     await refundManually(world, held.payment, 6_000);
     await server.work();
     assert.deepEqual(await moneyOf(world, held), refundedInFull);
@@ -114,9 +115,7 @@ Deno.test("refund job: manual refund while it waits -> 60.00 refunded in all", a
   });
 
   await t.step("all of it, reported after the job", async () => {
-    reset(world);
-    const held = await newPaidBooking(world);
-    await cancel(world, held);
+    const held = await newCancelledBooking(world);
     stripe.refundInDashboard(held.payment.id, 6_000);
     await server.work();
     await deliver(world, await stripe.refunded(held.payment.id));
@@ -127,9 +126,7 @@ Deno.test("refund job: manual refund while it waits -> 60.00 refunded in all", a
   });
 
   await t.step("a part of it: the rest is refunded, after a retry if needed", async () => {
-    reset(world);
-    const held = await newPaidBooking(world);
-    await cancel(world, held);
+    const held = await newCancelledBooking(world);
     await refundManually(world, held.payment, 2_000);
     await server.work();
     if ((await read(world, held)).paymentStatus === "refund_failed") {
@@ -159,7 +156,7 @@ Deno.test("refund: job and Stripe's event in any order -> one refunded event", a
   const world = await sharedWorld();
   const { server, stripe } = world;
   for (const { now, cents } of [{ now: start, cents: 6_000 }, { now: inHalfTier, cents: 3_000 }]) {
-    const expectOnce = async (held: Awaited<ReturnType<typeof newPaidBooking>>) => {
+    const expectOnce = async (held: PaidBooking) => {
       await server.work();
       assert.equal(refundedCents(world, held.payment), cents);
       const { paymentStatus, amountRefunded } = await read(world, held);
@@ -167,24 +164,17 @@ Deno.test("refund: job and Stripe's event in any order -> one refunded event", a
       assert.deepEqual([paymentStatus, amountRefunded], expected);
       assert.deepEqual(await eventsOf(world, held), ["confirmed", "cancelled", "timeslot freed", "refunded"]);
     };
-    const newCancelled = async () => {
-      reset(world);
-      const held = await newPaidBooking(world);
-      server.clock.set(now);
-      await cancel(world, held);
-      return held;
-    };
 
     await t.step(`${cents} cents: the job comes first`, async () => {
-      const held = await newCancelled();
+      const held = await newCancelledBooking(world, now);
       await server.work();
       await deliver(world, await stripe.refunded(held.payment.id));
       await expectOnce(held);
     });
 
     await t.step(`${cents} cents: the event comes first, because the job's answer was lost`, async () => {
-      const held = await newCancelled();
-      stripe.fault = { kind: "garbage", on: /^POST \/v1\/refunds$/, takesEffect: true };
+      const held = await newCancelledBooking(world, now);
+      stripe.fault = { kind: "garbage", on: onRefunds, takesEffect: true };
       await server.work();
       stripe.fault = undefined;
       assert.equal((await read(world, held)).paymentStatus, "refund_pending");
@@ -193,9 +183,9 @@ Deno.test("refund: job and Stripe's event in any order -> one refunded event", a
     });
 
     await t.step(`${cents} cents: the event comes while the job waits for its answer`, async () => {
-      const held = await newCancelled();
-      stripe.fault = { kind: "slow", on: /^POST \/v1\/refunds$/, takesEffect: true, times: 1 };
-      const asked = stripe.nextRequest(/^POST \/v1\/refunds$/);
+      const held = await newCancelledBooking(world, now);
+      stripe.fault = { kind: "slow", on: onRefunds, takesEffect: true, times: 1 };
+      const asked = stripe.nextRequest(onRefunds);
       const working = server.work();
       await asked;
       await deliver(world, await stripe.refunded(held.payment.id));

@@ -11,31 +11,22 @@ import {
   type HeldBooking,
   inHalfTier,
   moneyOf,
+  newCancelledBooking,
   newPaidBooking,
+  onRefunds,
+  type PaidBooking,
   read,
   refundedCents,
   refundRequests,
-  reset,
   retry,
   sharedWorld,
   start,
+  useUpAttempts,
   type World,
 } from "./world.ts";
 
-const onRefunds = /^POST \/v1\/refunds$/;
 /** Attempts of a job. */
 const maxAttempts = 14;
-
-type Paid = Awaited<ReturnType<typeof newPaidBooking>>;
-
-/** Alice's booking of 60.00 EUR, paid, then cancelled at `now`. Its refund is pending. */
-async function newCancelled(world: World, now = start): Promise<Paid> {
-  reset(world);
-  const paid = await newPaidBooking(world);
-  world.server.clock.set(now);
-  await cancel(world, paid);
-  return paid;
-}
 
 interface Refund {
   status: string;
@@ -53,13 +44,8 @@ async function refundOf({ server }: World, { booking }: HeldBooking): Promise<Re
 }
 
 /** The idempotency keys of refund requests for this payment, oldest first. */
-function keysOf(world: World, { payment }: Paid): string[] {
+function keysOf(world: World, { payment }: PaidBooking): string[] {
   return refundRequests(world, payment).map(({ headers }) => headers["idempotency-key"] ?? "");
-}
-
-/** Sets every job to `left` attempts before its last. */
-async function useUpAttempts({ server }: World, left = 0): Promise<void> {
-  await sql`update graphile_worker._private_jobs set attempts = max_attempts - ${left}::int`.execute(server.db);
 }
 
 /** Locks every job as a worker that took it `secondsAgo` and crashed. */
@@ -154,7 +140,7 @@ Deno.test("refund: Stripe answers wrongly -> retried with the same key, made onc
   for (const fault of faults) {
     const effect = fault.takesEffect ? "makes it, and the answer is lost" : "fails";
     await t.step(`Stripe ${effect}: ${fault.code ?? fault.kind}`, async () => {
-      const paid = await newCancelled(world, inHalfTier);
+      const paid = await newCancelledBooking(world, inHalfTier);
       world.stripe.fault = { ...fault, on: onRefunds };
       await world.server.work();
       world.stripe.fault = undefined;
@@ -176,7 +162,7 @@ Deno.test("refund: Stripe answers wrongly -> retried with the same key, made onc
 
 Deno.test("refund: fails 5 times, then works -> made once", async () => {
   const world = await sharedWorld();
-  const paid = await newCancelled(world);
+  const paid = await newCancelledBooking(world);
   world.stripe.fault = { kind: "garbage", on: onRefunds };
   for (let times = 1; times <= 5; times++) {
     await world.server.work();
@@ -193,7 +179,7 @@ Deno.test("retryRefund: refund failed after its last attempt -> refund_failed, t
   const world = await sharedWorld();
   const { server, stripe } = world;
   const token = await server.token("admin", "admin");
-  const paid = await newCancelled(world);
+  const paid = await newCancelledBooking(world);
   const params = { bookingId: paid.booking.id };
   await server.refused("no_failed_refund", "retryRefund", { token, params });
   const logged = server.logged.length;
@@ -241,7 +227,7 @@ Deno.test("refund: Stripe refuses -> refund_failed at once, retryRefund uses ano
   const { server, stripe } = world;
   for (const kind of [400, 402] as const) {
     await t.step(String(kind), async () => {
-      const paid = await newCancelled(world);
+      const paid = await newCancelledBooking(world);
       stripe.fault = { kind, on: onRefunds };
       await server.work();
       assert.equal(await paymentStatus(world, paid), "refund_failed");
@@ -263,7 +249,7 @@ Deno.test("retryRefund: Stripe has made the failed refund -> not made again", as
   const world = await sharedWorld();
   const { server, stripe } = world;
   await t.step("the last answers were lost", async () => {
-    const paid = await newCancelled(world, inHalfTier);
+    const paid = await newCancelledBooking(world, inHalfTier);
     await useUpAttempts(world, 1);
     stripe.fault = { kind: "garbage", on: onRefunds, takesEffect: true };
     await server.work();
@@ -278,7 +264,7 @@ Deno.test("retryRefund: Stripe has made the failed refund -> not made again", as
   });
 
   await t.step("Stripe reports it before the retry", async () => {
-    const paid = await newCancelled(world, inHalfTier);
+    const paid = await newCancelledBooking(world, inHalfTier);
     await useUpAttempts(world, 1);
     stripe.fault = { kind: "garbage", on: onRefunds, takesEffect: true };
     await server.work();
@@ -294,7 +280,7 @@ Deno.test("retryRefund: Stripe has made the failed refund -> not made again", as
   });
 
   await t.step("two admins retry at once", async () => {
-    const paid = await newCancelled(world, inHalfTier);
+    const paid = await newCancelledBooking(world, inHalfTier);
     stripe.fault = { kind: 402, on: onRefunds };
     await server.work();
     stripe.fault = undefined;
@@ -310,7 +296,7 @@ Deno.test("refund job: its worker crashed -> done after a sweep, left alone whil
   const world = await sharedWorld();
   const { server } = world;
   await t.step("the worker crashed", async () => {
-    const paid = await newCancelled(world);
+    const paid = await newCancelledBooking(world);
     await abandonJobs(world, 120);
     await server.work();
     assert.equal(await paymentStatus(world, paid), "refund_pending");
@@ -321,7 +307,7 @@ Deno.test("refund job: its worker crashed -> done after a sweep, left alone whil
   });
 
   await t.step("the worker crashed after Stripe made the refund", async () => {
-    const paid = await newCancelled(world, inHalfTier);
+    const paid = await newCancelledBooking(world, inHalfTier);
     world.stripe.fault = { kind: "garbage", on: onRefunds, takesEffect: true };
     await server.work();
     world.stripe.fault = undefined;
@@ -333,7 +319,7 @@ Deno.test("refund job: its worker crashed -> done after a sweep, left alone whil
   });
 
   await t.step("the worker crashed in the last attempt: refund_failed", async () => {
-    const paid = await newCancelled(world);
+    const paid = await newCancelledBooking(world);
     await useUpAttempts(world);
     await abandonJobs(world, 120);
     await server.sweep();
@@ -345,7 +331,7 @@ Deno.test("refund job: its worker crashed -> done after a sweep, left alone whil
   });
 
   await t.step("the worker lives", async () => {
-    const paid = await newCancelled(world);
+    const paid = await newCancelledBooking(world);
     await abandonJobs(world, 20);
     await server.sweep();
     await server.work();

@@ -8,6 +8,7 @@ import {
   holdTimeslot,
   inHalfTier,
   newHeldBooking,
+  onRefunds,
   pay,
   read,
   retry,
@@ -34,7 +35,7 @@ Deno.test("getBookingStats: payments and refunds at each stage -> revenue is pai
   server.clock.set(inHalfTier);
   await cancel(world, held);
   await expectRevenue(60, "half is to be refunded");
-  stripe.fault = { kind: 402, on: /^POST \/v1\/refunds$/ };
+  stripe.fault = { kind: 402, on: onRefunds };
   await server.work();
   assert.equal((await read(world, held)).paymentStatus, "refund_failed");
   await expectRevenue(60, "the refund failed");

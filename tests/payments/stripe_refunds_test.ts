@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { ProviderRefusal, type RefundRequest } from "../../src/payments/provider.ts";
 import type { StripeFault } from "../support/stripe_stand_in.ts";
 import { assertRetryable, faults, isRetryable, newClient } from "./stripe_client.ts";
+import { onRefunds } from "./world.ts";
 
 Deno.test("stripe refund: a request -> its amount, its key and our id", async () => {
   await using client = await newClient();
@@ -66,8 +67,7 @@ Deno.test("stripe refund: any fault, then a retry -> retryable error, then one r
   const tryFault = async (fault: StripeFault) => {
     await using client = await newClient();
     const request = await client.newRefund();
-    const onRefunds = { ...fault, on: /^POST \/v1\/refunds$/ };
-    await assertRetryable(client, onRefunds, () => client.provider.refund(request));
+    await assertRetryable(client, { ...fault, on: onRefunds }, () => client.provider.refund(request));
     assert.equal(client.stripe.refunds.length, fault.takesEffect ? 1 : 0);
     const retry = { ...request };
     if (fault.kind === 500 && !fault.takesEffect) {

@@ -10,6 +10,7 @@ import {
   holdTimeslot,
   moneyOf,
   newHeldBooking,
+  onRefunds,
   paidInFull,
   pay,
   read,
@@ -96,7 +97,7 @@ Deno.test("cancelBooking: refund of a second payment has failed -> stays refund_
   const payment = stripe.pay(held.session);
   await confirm(server, held.booking);
   await deliver(world, await stripe.completed(held.session));
-  stripe.fault = { kind: 402, on: /^POST \/v1\/refunds$/ };
+  stripe.fault = { kind: 402, on: onRefunds };
   await server.work();
   stripe.fault = undefined;
   assert.equal((await read(world, held)).paymentStatus, "refund_failed");
@@ -209,7 +210,7 @@ Deno.test("retryRefund: one of two refunds has failed -> refund_failed until it 
   const { server, stripe } = world;
   const held = await newHeldBooking(world);
   const odd = await pay(world, held.session, { amount: 5_000 });
-  stripe.fault = { kind: 402, on: /^POST \/v1\/refunds$/ };
+  stripe.fault = { kind: 402, on: onRefunds };
   await server.work();
   stripe.fault = undefined;
   const right = await pay(world, await freshCheckout(world, held));

@@ -12,7 +12,13 @@ import {
   type TestServer,
   type TestServerOptions,
 } from "../support/server.ts";
-import { startStripe, type StripePayment, type StripeRequest, type StripeStandIn } from "../support/stripe_stand_in.ts";
+import {
+  startStripe,
+  type StripePayment,
+  type StripeRequest,
+  type StripeSession,
+  type StripeStandIn,
+} from "../support/stripe_stand_in.ts";
 
 /** The start of a world's clock. */
 export const start = "2026-03-02T10:00:00.000Z";
@@ -20,6 +26,8 @@ export const start = "2026-03-02T10:00:00.000Z";
 export const afterHold = "2026-03-02T10:16:00.000Z";
 /** Fifteen hours before the timeslot of `newRoomWithTimeslot`: a cancellation refunds half. */
 export const inHalfTier = "2026-03-08T18:00:00.000Z";
+/** Requests for a refund. */
+export const onRefunds = /^POST \/v1\/refunds$/;
 
 export interface World {
   server: TestServer;
@@ -76,6 +84,11 @@ function sessionOf(checkoutUrl: string | null): string {
   return id;
 }
 
+/** Sessions of a booking at Stripe. */
+export function sessionsOf({ stripe }: World, bookingId: number): StripeSession[] {
+  return [...stripe.sessions.values()].filter((session) => session.client_reference_id === String(bookingId));
+}
+
 /** Creates a booking of `subject` in this timeslot. */
 export async function holdTimeslot({ server }: World, timeslot: Timeslot, subject = "alice"): Promise<HeldBooking> {
   const { id: timeslotId, roomId } = timeslot;
@@ -128,8 +141,13 @@ export async function pay(
   return payment;
 }
 
+export interface PaidBooking extends HeldBooking {
+  room: Room;
+  payment: StripePayment;
+}
+
 /** Alice's booking of a week ahead, paid and confirmed. */
-export async function newPaidBooking(world: World): Promise<HeldBooking & { room: Room; payment: StripePayment }> {
+export async function newPaidBooking(world: World): Promise<PaidBooking> {
   const held = await newHeldBooking(world);
   const payment = await pay(world, held.session);
   assert.equal((await read(world, held)).status, "confirmed");
@@ -147,6 +165,15 @@ type Cancelled = Operations["cancelBooking"]["answer"]["body"];
 /** Alice cancels. */
 export async function cancel({ server }: World, { booking }: { booking: Booking }): Promise<Cancelled> {
   return await server.ok("cancelBooking", { token: await server.token("alice"), params: { bookingId: booking.id } });
+}
+
+/** Alice's booking, paid, then cancelled at `now`. Its refund is pending. */
+export async function newCancelledBooking(world: World, now = start): Promise<PaidBooking> {
+  reset(world);
+  const paid = await newPaidBooking(world);
+  world.server.clock.set(now);
+  await cancel(world, paid);
+  return paid;
 }
 
 /** An admin retries the failed refunds of the booking. */
@@ -218,6 +245,11 @@ export function refundRequests({ stripe }: World, { id }: StripePayment): Stripe
   return stripe.requests.filter(({ method, path, params }) =>
     method === "POST" && path === "/v1/refunds" && params.payment_intent === id
   );
+}
+
+/** Sets every job to `left` attempts before its last. */
+export async function useUpAttempts({ server }: World, left = 0): Promise<void> {
+  await sql`update graphile_worker._private_jobs set attempts = max_attempts - ${left}::int`.execute(server.db);
 }
 
 /** The number of jobs in the queue. */
