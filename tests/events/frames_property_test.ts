@@ -1,26 +1,10 @@
 /** Random texts as frames: the server answers, logs no fault and serves the others. */
 import fc from "fast-check";
 import assert from "node:assert/strict";
-import type { ServerFrame } from "../../generated/contract.ts";
 import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
 import { runs } from "../support/properties.ts";
-import { sharedServer, type TestServer } from "../support/server.ts";
-import { openSocket, type TestSocket } from "../support/socket.ts";
-
-/** Largest frame in bytes. */
-const frameLimit = 4_096;
-
-async function open(server: TestServer, subject: string, role?: "admin"): Promise<TestSocket> {
-  return await openSocket(server, { token: await server.token(subject, role) });
-}
-
-/** Sends a ping and waits for its pong. All earlier frames have arrived then. */
-async function settle(socket: TestSocket): Promise<void> {
-  const pongs = (frames: ServerFrame[]) => frames.filter(({ event }) => event === "pong").length;
-  const before = pongs(socket.frames);
-  socket.send({ action: "ping" });
-  await socket.until((frames) => pongs(frames) > before);
-}
+import { sharedServer } from "../support/server.ts";
+import { frameLimit, open } from "./frames.ts";
 
 const field = (values: fc.Arbitrary<unknown>) => fc.option(fc.oneof(values, fc.jsonValue()), { nil: undefined });
 const cursor = fc.stringMatching(/^[0-9a-z]{8}\.[0-9a-z]{1,11}\.[0-9a-z]{1,11}$/);
@@ -55,7 +39,7 @@ Deno.test("frames: any texts -> malformed_json for each that is not JSON, and ot
     fc.asyncProperty(fc.array(anyText, { minLength: 1, maxLength: 40 }), fc.boolean(), async (texts, isAdmin) => {
       await using socket = await open(server, "mallory", isAdmin ? "admin" : undefined);
       for (const text of texts) socket.sendRaw(text);
-      await settle(socket);
+      await socket.settled();
       const malformed = socket.frames.filter((frame) => frame.event === "error" && frame.code === "malformed_json");
       assert.equal(malformed.length, texts.filter((text) => !isJson(text.toWellFormed())).length);
       const slot = slots.pop();

@@ -1,28 +1,10 @@
 /** Frames of clients, valid and invalid. An invalid frame gets an error with a message, and the socket stays open. */
 import assert from "node:assert/strict";
 import type { ClientFrame, ServerFrame, SocketErrorCode } from "../../generated/contract.ts";
-import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
-import { sharedServer, type TestServer } from "../support/server.ts";
-import { openSocket, type TestSocket } from "../support/socket.ts";
-
-/** Largest frame in bytes. */
-const frameLimit = 4_096;
-
-async function open(server: TestServer, subject: string, role?: "admin"): Promise<TestSocket> {
-  return await openSocket(server, { token: await server.token(subject, role) });
-}
-
-async function userIdOf(server: TestServer, subject: string): Promise<number> {
-  return (await server.ok("getMe", { token: await server.token(subject) })).id;
-}
-
-/** Sends a ping and waits for its pong. All earlier frames have arrived then. */
-async function settle(socket: TestSocket): Promise<void> {
-  const pongs = (frames: ServerFrame[]) => frames.filter(({ event }) => event === "pong").length;
-  const before = pongs(socket.frames);
-  socket.send({ action: "ping" });
-  await socket.until((frames) => pongs(frames) > before);
-}
+import { newBooking, newRoom, newTimeslots, userIdOf } from "../support/builders.ts";
+import { sharedServer } from "../support/server.ts";
+import type { TestSocket } from "../support/socket.ts";
+import { frameLimit, open } from "./frames.ts";
 
 /** The one answer to a frame. */
 async function answerTo(socket: TestSocket, frame: unknown): Promise<ServerFrame> {
@@ -68,7 +50,7 @@ Deno.test("frames: not JSON -> malformed_json", async () => {
   await using socket = await open(server, "alice");
   const frames = ["", " ", "ping", "{", '{"action":"ping"', "{'action':'ping'}", '{"action":"ping"}{}', "NaN", "\0"];
   for (const frame of [...frames, "[".repeat(frameLimit)]) await assertRefused(socket, "malformed_json", frame);
-  await settle(socket);
+  await socket.settled();
 });
 
 Deno.test("frames: JSON, but no frame of the contract -> invalid_frame with the reason", async () => {
@@ -128,7 +110,7 @@ Deno.test("join_booking_room: another user or all, as a user -> forbidden, no ev
   }
   const booking = await newBooking(server, "alice", slot);
   assert.deepEqual((await owner.expect("booking_update")).data.booking, booking);
-  await settle(socket);
+  await socket.settled();
   assert.deepEqual(socket.events(), []);
 });
 
@@ -172,7 +154,7 @@ Deno.test("leave_room: joined or not -> left, and no further events", async () =
   assert.equal((await answerTo(witness, { action: "join_room", roomId: room.id })).event, "joined");
   await newBooking(server, "alice", second);
   await witness.expect("timeslot_update");
-  await settle(socket);
+  await socket.settled();
   assert.equal(socket.events().length, 2);
 });
 
@@ -191,6 +173,6 @@ Deno.test("join_room: twice -> each event once", async () => {
   for (const join of [...joins, ...joins]) assert.equal((await answerTo(socket, join)).event, "joined");
   await newBooking(server, "ada", slot);
   await socket.until(() => socket.events().length === 2);
-  await settle(socket);
+  await socket.settled();
   assert.deepEqual(socket.events().map(({ event }) => event), ["booking_update", "timeslot_update"]);
 });

@@ -225,9 +225,7 @@ Deno.test("subscribe: any actions of people -> each socket gets exactly the even
       for (const step of steps) await story.play(step);
       for (const listener of listeners) {
         const { socket, due } = listener;
-        // All frames before the pong have arrived then, and no more follow.
-        socket.send({ action: "ping" });
-        await socket.until((frames) => frames.some(({ event }) => event === "pong"));
+        await socket.settled();
         assert.deepEqual(socket.events().map(({ data }) => data), due);
         assertPrivate(listener);
         eventCount += due.length;

@@ -19,6 +19,8 @@ export interface TestSocket extends AsyncDisposable {
   expect<Kind extends ServerFrame["event"]>(event: Kind): Promise<Extract<ServerFrame, { event: Kind }>>;
   /** Waits until `isEnough` accepts all frames so far. */
   until(isEnough: (frames: ServerFrame[]) => boolean): Promise<void>;
+  /** Sends a ping and waits for its pong. All earlier frames have arrived then. */
+  settled(): Promise<void>;
   /** Resolves with the close code and reason. */
   closed: Promise<{ code: number; reason: string }>;
   close(): void;
@@ -89,11 +91,16 @@ export async function openSocket(
       await more(wanted);
     }
   };
+  const until = async (isEnough: (frames: ServerFrame[]) => boolean): Promise<void> => {
+    while (!isEnough(frames)) await more("enough frames");
+  };
+  const send = (frame: ClientFrame) => socket.send(JSON.stringify(frame));
+  const pongCount = () => frames.filter(({ event }) => event === "pong").length;
   return {
     frames,
     closed,
     events: () => frames.filter((frame) => "occurredAt" in frame),
-    send: (frame) => socket.send(JSON.stringify(frame)),
+    send,
     sendRaw: (data) => socket.send(data),
     next: () => next(),
     async expect<Kind extends ServerFrame["event"]>(event: Kind) {
@@ -101,8 +108,11 @@ export async function openSocket(
       assert.equal(frame.event, event, JSON.stringify(frame));
       return frame as Extract<ServerFrame, { event: Kind }>;
     },
-    async until(isEnough) {
-      while (!isEnough(frames)) await more("enough frames");
+    until,
+    async settled() {
+      const before = pongCount();
+      send({ action: "ping" });
+      await until(() => pongCount() > before);
     },
     close: () => socket.close(),
     async [Symbol.asyncDispose]() {
