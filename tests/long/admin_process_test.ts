@@ -2,12 +2,12 @@
 import assert from "node:assert/strict";
 import { anonymous, type Ended, lines } from "../support/admin.ts";
 import { newBooking, newRoom, newRoomWithTimeslot } from "../support/builders.ts";
+import { openOnce } from "../support/open_once.ts";
 import { freePort, startTask, type TaskProcess } from "../support/process.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 
 let server: TestServer;
-Deno.test.beforeAll(async () => void (server = await startServer()));
-Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
+const openServer = openOnce(startServer);
 
 async function start(args: string, url = server.url): Promise<TaskProcess> {
   const env = { SLOTKEEPER_URL: url, SLOTKEEPER_TOKEN: await server.token("admin", "admin") };
@@ -26,6 +26,7 @@ function interrupt(running: TaskProcess): void {
 }
 
 Deno.test("admin rooms: as a process -> room as JSON with 0, and 3 if no server listens", async () => {
+  server = await openServer();
   const created = await run("rooms create --name Attic --type office --json");
   assert.deepEqual({ code: created.code, stderr: created.stderr }, { code: 0, stderr: "" });
   const room = JSON.parse(created.stdout);
@@ -36,6 +37,7 @@ Deno.test("admin rooms: as a process -> room as JSON with 0, and 3 if no server 
 });
 
 Deno.test("admin timeslots generate: Ctrl-C as a signal -> 130 and a hint to continue", async () => {
+  server = await openServer();
   const { id } = await newRoom(server);
   const requested = Promise.withResolvers<void>();
   const answer = Promise.withResolvers<Response>();
@@ -60,6 +62,7 @@ Deno.test("admin timeslots generate: Ctrl-C as a signal -> 130 and a hint to con
 });
 
 Deno.test("admin bookings: as a process without a terminal -> 2 without --yes, 0 with it", async () => {
+  server = await openServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const { id } = await newBooking(server, "alice", timeslot);
   const refusal = "There is no terminal to ask on: give --yes. See deno task admin bookings cancel --help";
@@ -69,6 +72,7 @@ Deno.test("admin bookings: as a process without a terminal -> 2 without --yes, 0
 });
 
 Deno.test("admin stats: as a process -> the answer of the server as JSON", async () => {
+  server = await openServer();
   const token = await server.token("admin", "admin");
   const stats = await server.ok("getBookingStats", { token });
   const { code, stdout, stderr } = await run("stats --json");
@@ -76,6 +80,7 @@ Deno.test("admin stats: as a process -> the answer of the server as JSON", async
 });
 
 Deno.test("admin events tail: as a process until Ctrl-C -> events printed at once, then the cursor and 130", async () => {
+  server = await openServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const token = await server.token("admin", "admin");
   // Until the feed has the events of earlier tests, they would follow `latest`.
@@ -91,6 +96,7 @@ Deno.test("admin events tail: as a process until Ctrl-C -> events printed at onc
 });
 
 Deno.test("admin keys: as a process -> key that the server accepts, and 1 for an unknown scope", async () => {
+  server = await openServer();
   await using running = await start("keys create --name Doors --scopes bookings:read");
   const { code, stdout, stderr } = await running.end();
   assert.deepEqual({ code, stderr }, { code: 0, stderr: lines("Store the key now: it is not shown again.") });

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import type { Booking, Timeslot } from "../../generated/contract.ts";
 import { hasBrowser, openPage, type WatchedPage } from "../support/browser.ts";
 import { newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
+import { openOnce } from "../support/open_once.ts";
 import { eventTypes, newCheckout, paymentsOf } from "../support/sandbox_payments.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 
@@ -19,22 +20,17 @@ let scriptedTab: WatchedPage;
 /** The origins that the tabs may ask. */
 const origins: string[] = [];
 
-Deno.test.beforeAll(async () => {
-  server = await startServer({ env });
-  if (!hasBrowser) return;
-  tab = await openPage({ origins, javaScriptEnabled });
-  scriptedTab = await openPage({ origins });
-});
+const openServer = openOnce(() => startServer({ env }));
+const openTab = openOnce(() => openPage({ origins, javaScriptEnabled }));
+const openScriptedTab = openOnce(() => openPage({ origins }));
 
-Deno.test.beforeEach(() => {
+/** Prepares the server and the tabs for one test. */
+async function prepare(): Promise<void> {
+  [server, tab, scriptedTab] = [await openServer(), await openTab(), await openScriptedTab()];
   server.clock.set("2026-03-02T10:00:00.000Z");
   origins.splice(0, origins.length, server.url);
-  for (const each of [tab, scriptedTab]) for (const record of [each?.visited, each?.faults]) record?.splice(0);
-});
-
-Deno.test.afterAll(async () => {
-  await server[Symbol.asyncDispose]();
-});
+  for (const { visited, faults } of [tab, scriptedTab]) for (const record of [visited, faults]) record.splice(0);
+}
 
 const minutesOf = (time: string) => Number(time.slice(0, 2)) * 60 + Number(time.slice(3));
 
@@ -63,6 +59,7 @@ Deno.test({
   name: "checkout page: open, then Pay -> room, time, amount and time left, then a confirmed booking",
   ignore,
   fn: async () => {
+    await prepare();
     const slot = await newTimeslotAt(server, {
       timeZone: "Asia/Tokyo",
       date: "2026-03-09",
@@ -110,6 +107,7 @@ Deno.test({
   name: "checkout page: midnight, other time zones, change of clocks -> local time of the room",
   ignore,
   fn: async (t) => {
+    await prepare();
     const cases = [
       [
         "Europe/Berlin",
@@ -156,6 +154,7 @@ Deno.test({
   name: "checkout page: Decline -> hold stays, the same page still takes a payment",
   ignore,
   fn: async () => {
+    await prepare();
     const { timeslot } = await newRoomWithTimeslot(server);
     const { booking, checkoutUrl } = await newCheckout(server, "alice", timeslot);
     const { page } = tab;
@@ -185,6 +184,7 @@ Deno.test({
   name: "checkout page: Pay after the hold expired -> closed, timeslot is free",
   ignore,
   fn: async () => {
+    await prepare();
     const { room, timeslot } = await newRoomWithTimeslot(server);
     const { booking, checkoutUrl } = await newCheckout(server, "alice", timeslot);
     const { page } = tab;
@@ -218,6 +218,7 @@ Deno.test({
   name: "checkout page: Pay in two tabs -> one payment, the second tab shows Paid",
   ignore,
   fn: async () => {
+    await prepare();
     const { timeslot } = await newRoomWithTimeslot(server);
     const { booking, checkoutUrl } = await newCheckout(server, "alice", timeslot);
     const first = tab.page;
@@ -238,6 +239,7 @@ Deno.test({
   name: "checkout page: CHECKOUT_RETURN_URL on another origin -> redirect there, no Referer",
   ignore,
   fn: async () => {
+    await prepare();
     const referrers: (string | null)[] = [];
     const shop = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
       referrers.push(request.headers.get("Referer"));
@@ -274,6 +276,7 @@ Deno.test({
   name: "checkout page: long names on a phone -> no wider than the screen",
   ignore,
   fn: async () => {
+    await prepare();
     const name = `The ${"Donaudampfschifffahrtsgesellschaftskapitänskajüte".repeat(2)}`;
     const { timeslot } = await newRoomWithTimeslot(server, { name, timeZone: "America/Argentina/ComodRivadavia" });
     const { checkoutUrl } = await newCheckout(server, "alice", timeslot);
@@ -290,6 +293,7 @@ Deno.test({
   name: "checkout page: HTML in a room's name -> shown as text",
   ignore,
   fn: async () => {
+    await prepare();
     const name = `<script>alert("1")</script> & 'x' "y" <img src=x onerror=alert(2)> </h1>`;
     const { timeslot } = await newRoomWithTimeslot(server, { name });
     const { checkoutUrl } = await newCheckout(server, "alice", timeslot);

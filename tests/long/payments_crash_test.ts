@@ -8,6 +8,7 @@ import type { Booking, Timeslot } from "../../generated/contract.ts";
 import type { Webhook } from "../../src/payments/provider.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
 import { type DatabaseProxy, type Moment, newDatabaseProxy } from "../support/database_proxy.ts";
+import { openOnce } from "../support/open_once.ts";
 import { eventually, type ServerProcess, startServerProcess } from "../support/process.ts";
 import { type Call, type OperationId, send, startServer, testSecret, type TestServer } from "../support/server.ts";
 import { startStripe, type StripeStandIn } from "../support/stripe_stand_in.ts";
@@ -245,13 +246,10 @@ async function assertDoneOnce({ base, stripe }: World, { subject, slot, session 
 }
 
 /** Shared by the tests. Each has its own clients. */
-let world: World;
-Deno.test.beforeAll(async () => {
-  world = await newWorld();
-});
-Deno.test.afterAll(async () => await world[Symbol.asyncDispose]());
+const openWorld = openOnce(newWorld);
 
 Deno.test("refund: servers killed at 11 points between booking and refund -> booked, paid and refunded once", async () => {
+  const world = await openWorld();
   const clients: Client[] = [];
   const countMoves = () => [world.stripe.payments.size, world.stripe.refunds.length];
   const [paid = 0, refunded = 0] = countMoves();
@@ -284,6 +282,7 @@ async function newHangingRefund(world: World, subject: string): Promise<Client> 
 }
 
 Deno.test("refund: provider slow, database lost or SIGTERM -> refunded once", async (t) => {
+  const world = await openWorld();
   const { base: { db }, stripe, life: { server, proxy } } = world;
 
   await t.step("database lost -> server lives, refunded once", async () => {

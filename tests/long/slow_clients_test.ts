@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { newDatabase } from "../support/database.ts";
+import { openOnce } from "../support/open_once.ts";
 import { eventually, type ServerProcess, startServerProcess } from "../support/process.ts";
 import { testSecret } from "../support/server.ts";
 import { cutAfter, type Edge, isSkipped, noAddressLimits, slowhttptest, startEdge } from "./edge/edge.ts";
@@ -76,18 +77,17 @@ async function measure(
 }
 
 /** The server behind the edges of all tests. Floods do not reach it. */
-let server: ServerProcess;
-const disposables = new AsyncDisposableStack();
-Deno.test.beforeAll(async () => {
-  if (isSkipped) return;
+const openServer = openOnce(async () => {
+  await using disposables = new AsyncDisposableStack();
   const { url } = disposables.use(await newDatabase());
   const env = { DATABASE_URL: url, AUTH_JWT_SECRET: testSecret, RATE_LIMIT: "off" };
-  server = disposables.use(await startServerProcess("serve", env));
+  const server = disposables.use(await startServerProcess("serve", env));
+  const whole = disposables.move();
+  return { ...server, [Symbol.asyncDispose]: () => whole.disposeAsync() };
 });
-Deno.test.afterAll(() => disposables.disposeAsync());
 
 function test(name: string, run: (server: ServerProcess) => Promise<void>): void {
-  Deno.test({ name, ignore: isSkipped, fn: () => run(server) });
+  Deno.test({ name, ignore: isSkipped, fn: async () => await run(await openServer()) });
 }
 
 test("edge: 5,000 slow headers -> cut in time, p99 of other clients below half of that time", async (server) => {

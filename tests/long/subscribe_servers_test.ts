@@ -4,6 +4,7 @@ import type { Timeslot } from "../../generated/contract.ts";
 import { subscribe } from "../../src/client/subscription.ts";
 import { systemTiming, type Timing } from "../../src/client/timing.ts";
 import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
+import { openOnce } from "../support/open_once.ts";
 import { freePort, type ServerProcess, startServerProcess } from "../support/process.ts";
 import { startServer, testSecret, type TestServer } from "../support/server.ts";
 import { assertFollowed, follow } from "../client/following.ts";
@@ -11,10 +12,7 @@ import { startProxy } from "../client/proxy.ts";
 
 /** A server without subscribers, to write and to read the feed. It starts at the system time, which the processes use. */
 let base: TestServer;
-Deno.test.beforeAll(async () => {
-  base = await startServer({ now: Temporal.Now.instant().toString(), pool: 8 });
-});
-Deno.test.afterAll(async () => await base[Symbol.asyncDispose]());
+const openBase = openOnce(() => startServer({ now: Temporal.Now.instant().toString(), pool: 8 }));
 
 function start(port: number): Promise<ServerProcess> {
   const env = {
@@ -43,6 +41,7 @@ async function newWriting(subject: string): Promise<() => Promise<void>> {
 }
 
 Deno.test("subscribe: server restarted, killed and paused under load -> each event once", async () => {
+  base = await openBase();
   const token = await base.token("alice");
   const port = freePort();
   let server = await start(port);
@@ -77,6 +76,7 @@ Deno.test("subscribe: server restarted, killed and paused under load -> each eve
 const shortPauses: Timing = { ...systemTiming, sleep: (ms, signal) => systemTiming.sleep(ms / 4, signal) };
 
 Deno.test("subscribe: one of two servers hangs, later the other is killed -> each event once", async () => {
+  base = await openBase();
   const token = await base.token("bob");
   await using other = await start(0);
   await using first = await start(0);

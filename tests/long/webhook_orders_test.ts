@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { sql } from "kysely";
 import type { Webhook } from "../../src/payments/provider.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
+import { openOnce } from "../support/open_once.ts";
 import type { StripePayment } from "../support/stripe_stand_in.ts";
 import {
   countJobs,
@@ -20,12 +21,12 @@ import {
 } from "../payments/world.ts";
 
 /** Shared by all tests. Each has its own bookings. */
-let world: World & AsyncDisposable;
-Deno.test.beforeAll(async () => {
-  world = await startWorld();
-});
-Deno.test.afterAll(async () => await world[Symbol.asyncDispose]());
-Deno.test.beforeEach(() => reset(world));
+const openWorld = openOnce(startWorld);
+async function newWorld(): Promise<World> {
+  const world = await openWorld();
+  reset(world);
+  return world;
+}
 
 const messages = ["completed", "duplicate", "expired", "refunded"] as const;
 type Message = typeof messages[number];
@@ -137,6 +138,7 @@ async function eventTypesOf({ server }: World, { booking }: Paid): Promise<strin
 
 for (const { name, meanwhile, final, events } of variants) {
   Deno.test(`receivePaymentEvent: ${name}, 24 orders and all at once -> the same final state`, async (t) => {
+    const world = await newWorld();
     const { server } = world;
     // Ten minutes at 60.00 EUR.
     const room = await newRoom(server, { hourlyRate: 360 });
@@ -201,6 +203,7 @@ for (const { name, meanwhile, final, events } of variants) {
 }
 
 Deno.test("receivePaymentEvent: webhooks of a late payment repeated, jobs at the same time -> one refund", async () => {
+  const world = await newWorld();
   const { server, stripe } = world;
   for (let round = 0; round < 3; round++) {
     server.clock.set("2026-03-02T10:00:00.000Z");
@@ -226,6 +229,7 @@ Deno.test("receivePaymentEvent: webhooks of a late payment repeated, jobs at the
 });
 
 Deno.test("late payment: a rival books at the same moment -> one has the timeslot, the other the money", async () => {
+  const world = await newWorld();
   const { server, stripe } = world;
   const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
   const all = await Promise.all(slots.map((slot) => holdTimeslot(world, slot)));
