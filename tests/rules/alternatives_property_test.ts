@@ -4,21 +4,7 @@ import fc from "fast-check";
 import type { Room, Timeslot } from "../../generated/contract.ts";
 import { insertBookings, newBooking, newRoom, newTimeslots, userIdOf } from "../support/builders.ts";
 import { runs } from "../support/properties.ts";
-import { sharedServer, type TestServer } from "../support/server.ts";
-
-const date = "2026-03-09";
-
-/** The alternatives in the answer to `subject`, who books a taken timeslot. */
-async function offered(server: TestServer, subject: string, { id, roomId }: Timeslot): Promise<Timeslot[]> {
-  const body = { roomId, timeslotId: id };
-  const call = { token: await server.token(subject), body };
-  const { alternatives } = await server.refused("timeslot_unavailable", "createBooking", call);
-  return alternatives ?? assert.fail("a timeslot_unavailable without alternatives");
-}
-
-function at<T>(list: T[], index: number): T {
-  return list[index] ?? assert.fail(`there is no ${index}`);
-}
+import { at, date, offered, quietServer } from "./alternatives.ts";
 
 interface Scene {
   wantedRoom: number;
@@ -45,9 +31,7 @@ Deno.test("alternatives: any rooms, bookings and time -> equal to those of a sea
   });
   let offeredElsewhere = 0;
   const property = fc.asyncProperty(scene, async ({ wantedRoom, wanted, taken, nowHour }) => {
-    await using server = await sharedServer({ group: "alternatives" });
-    // Rooms of earlier runs would be alternatives.
-    await server.db.updateTable("rooms").set({ is_active: false }).execute();
+    await using server = await quietServer();
     const rooms: { room: Room; slots: Timeslot[] }[] = [];
     for (const { slotDuration, ...fields } of layouts) {
       const room = await newRoom(server, fields);

@@ -2,22 +2,8 @@
 import assert from "node:assert/strict";
 import type { Booking, Problem, Room, Timeslot } from "../../generated/contract.ts";
 import { confirm, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
-import {
-  type Call,
-  type SharedServer,
-  sharedServer,
-  type SharedServerOptions,
-  type TestServer,
-} from "../support/server.ts";
-
-const date = "2026-03-09";
-
-/** The alternatives in the answer to `subject`, who books a taken timeslot. */
-async function offered(server: TestServer, subject: string, { id, roomId }: Timeslot): Promise<Timeslot[]> {
-  const body = { roomId, timeslotId: id };
-  const call = { token: await server.token(subject), body };
-  return alternativesOf(await server.refused("timeslot_unavailable", "createBooking", call));
-}
+import type { Call, TestServer } from "../support/server.ts";
+import { alternativesOf, at, date, offered, quietServer } from "./alternatives.ts";
 
 /** The alternatives in the answer to alice, who moves her booking to a taken timeslot. */
 async function offeredMove(server: TestServer, booking: Booking, { id }: Timeslot): Promise<Timeslot[]> {
@@ -30,26 +16,11 @@ async function moveCall(server: TestServer, { id: bookingId }: Booking, newTimes
   return { token: await server.token("alice"), params: { bookingId }, body: { newTimeslotId } };
 }
 
-function alternativesOf({ alternatives }: Problem): Timeslot[] {
-  return alternatives ?? assert.fail("a timeslot_unavailable without alternatives");
-}
-
 const startsOf = (slots: Timeslot[]) => slots.map(({ startTime }) => startTime.slice(0, 16));
-
-/** A server without active rooms of earlier tests, because their timeslots would be alternatives. */
-async function quietServer(options: SharedServerOptions = {}): Promise<SharedServer> {
-  const server = await sharedServer({ ...options, group: "alternatives" });
-  await server.db.updateTable("rooms").set({ is_active: false }).execute();
-  return server;
-}
 
 /** Hourly timeslots of 2026-03-09 from 09:00. */
 async function newHours(server: TestServer, room: Room, hours = 8): Promise<Timeslot[]> {
   return await newTimeslots(server, room, { date, workingHours: { start: "09:00", end: `${9 + hours}:00` } });
-}
-
-function at<T>(list: T[], index: number): T {
-  return list[index] ?? assert.fail(`there is no ${index}`);
 }
 
 Deno.test("alternatives: free timeslots before and after in the same room -> the nearest three", async () => {

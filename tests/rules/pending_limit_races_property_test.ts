@@ -1,35 +1,9 @@
 /** `MAX_PENDING_BOOKINGS` in races: the limit holds for requests at the same moment. */
 import assert from "node:assert/strict";
-import { type Booking, Problem, type Timeslot } from "../../generated/contract.ts";
-import { insertBookings, newRoom, newTimeslots, userIdOf } from "../support/builders.ts";
+import { insertBookings, userIdOf } from "../support/builders.ts";
 import { runs } from "../support/properties.ts";
-import { sharedServer, startServer, type TestServer } from "../support/server.ts";
-
-const env = { MAX_PENDING_BOOKINGS: "5" };
-
-/** Free timeslots of two whole days, each an hour for 60.00 EUR. */
-async function newHours(server: TestServer): Promise<Timeslot[]> {
-  const room = await newRoom(server);
-  const workingHours = { start: "00:00", end: "24:00" };
-  const first = await newTimeslots(server, room, { date: "2026-03-09", workingHours });
-  return [...first, ...await newTimeslots(server, room, { date: "2026-03-10", workingHours })];
-}
-
-/** Calls createBooking. Returns the status and the code: `201`, or `400 too_many_pending_bookings`. */
-async function book(server: TestServer, token: string, { id, roomId }: Timeslot, key?: string): Promise<string> {
-  const { status, body } = await server.call("createBooking", {
-    token,
-    body: { roomId, timeslotId: id },
-    headers: key === undefined ? {} : { "Idempotency-Key": key },
-  });
-  return status < 400 ? String(status) : `${status} ${Problem.parse(body).code}`;
-}
-
-async function pendingOf(server: TestServer, token: string): Promise<Booking[]> {
-  return (await server.ok("listBookings", { token, query: { status: "pending", limit: 100 } })).items;
-}
-
-const tooMany = "400 too_many_pending_bookings";
+import { sharedServer, startServer } from "../support/server.ts";
+import { book, countPending, env, newHours, tooMany } from "./pending_bookings.ts";
 
 for (const isKeyed of [false, true]) {
   const how = isKeyed ? ", each with an Idempotency-Key" : "";
@@ -44,7 +18,7 @@ for (const isKeyed of [false, true]) {
         return book(index % 2 === 0 ? first : second, token, slot, isKeyed ? `key-${index}` : undefined);
       }));
       assert.deepEqual(outcomes.sort(), [...Array(5).fill("201"), ...Array(35).fill(tooMany)]);
-      assert.equal((await pendingOf(first, token)).length, 5);
+      assert.equal(await countPending(first, token), 5);
     }
   });
 }

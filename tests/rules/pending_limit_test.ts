@@ -1,46 +1,20 @@
 /** `MAX_PENDING_BOOKINGS`: how many timeslots a user may hold without paying. */
 import assert from "node:assert/strict";
-import { type Booking, Problem, type Timeslot } from "../../generated/contract.ts";
+import type { Booking, Timeslot } from "../../generated/contract.ts";
 import { parseConfig } from "../../src/config.ts";
 import { allRows } from "../contract/example_calls.ts";
-import { confirm, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
+import { confirm, newBooking } from "../support/builders.ts";
 import { checkoutIn, pay } from "../support/sandbox_payments.ts";
 import { sharedServer, type TestServer } from "../support/server.ts";
+import { book, countPending, env, newHours, tooMany } from "./pending_bookings.ts";
 
-const env = { MAX_PENDING_BOOKINGS: "5" };
 const online = { ...env, PAYMENT_PROVIDER: "sandbox" };
-
-/** Free timeslots of two whole days, each an hour for 60.00 EUR. */
-async function newHours(server: TestServer, fields: Record<string, unknown> = {}): Promise<Timeslot[]> {
-  const room = await newRoom(server, fields);
-  const workingHours = { start: "00:00", end: "24:00" };
-  const first = await newTimeslots(server, room, { date: "2026-03-09", workingHours });
-  return [...first, ...await newTimeslots(server, room, { date: "2026-03-10", workingHours })];
-}
-
-/** Calls createBooking. Returns the status and the code: `201`, or `400 too_many_pending_bookings`. */
-async function book(server: TestServer, subject: string, slot: Timeslot | undefined, key?: string): Promise<string> {
-  assert(slot !== undefined);
-  const { status, body } = await server.call("createBooking", {
-    token: await server.token(subject),
-    body: { roomId: slot.roomId, timeslotId: slot.id },
-    headers: key === undefined ? {} : { "Idempotency-Key": key },
-  });
-  return status < 400 ? String(status) : `${status} ${Problem.parse(body).code}`;
-}
 
 async function bookAll(server: TestServer, subject: string, slots: Timeslot[]): Promise<Booking[]> {
   const made: Booking[] = [];
   for (const slot of slots) made.push(await newBooking(server, subject, slot));
   return made;
 }
-
-async function pendingOf(server: TestServer, subject: string): Promise<number> {
-  const query = { status: "pending", limit: 100 };
-  return (await server.ok("listBookings", { token: await server.token(subject), query })).total;
-}
-
-const tooMany = "400 too_many_pending_bookings";
 
 Deno.test("createBooking: a sixth pending booking -> 400 too_many_pending_bookings, nothing changes", async (t) => {
   for (const settings of [env, online]) {
@@ -57,7 +31,7 @@ Deno.test("createBooking: a sixth pending booking -> 400 too_many_pending_bookin
       assert.equal(status, 400);
       assert.match(detail, /\b5\b/);
       assert.deepEqual(await allRows(server.db), before);
-      assert.equal(await book(server, "bob", slot), "201");
+      assert.equal(await book(server, await server.token("bob"), slot), "201");
     });
   }
 });
@@ -68,7 +42,7 @@ Deno.test("createBooking: another user has 5 pending bookings -> each user may h
   for (const subject of ["alice", "bob"]) {
     const own = slots.splice(0, 6);
     await bookAll(server, subject, own.slice(0, 5));
-    assert.equal(await book(server, subject, own[5]), tooMany);
+    assert.equal(await book(server, await server.token(subject), own[5]), tooMany);
   }
 });
 
@@ -119,6 +93,7 @@ const ends: { name: string; settings: Record<string, string>; end: (server: Test
 for (const { name, settings, end } of ends) {
   Deno.test(`createBooking: ${name} of one of 5 pending bookings -> exactly one more`, async () => {
     await using server = await sharedServer({ env: settings });
+    const token = await server.token("alice");
     const slots = await newHours(server);
     const [first, ...others] = slots.splice(0, 5);
     assert(first);
@@ -126,10 +101,10 @@ for (const { name, settings, end } of ends) {
     // Held for a minute longer, so that only the first one's time is over.
     server.clock.set("2026-03-02T10:01:00.000Z");
     await bookAll(server, "alice", others);
-    assert.equal(await book(server, "alice", slots[0]), tooMany);
+    assert.equal(await book(server, token, slots[0]), tooMany);
     await end(server, booking);
-    assert.equal(await book(server, "alice", slots[0]), "201");
-    assert.equal(await book(server, "alice", slots[1]), tooMany);
+    assert.equal(await book(server, token, slots[0]), "201");
+    assert.equal(await book(server, token, slots[1]), tooMany);
   });
 }
 
@@ -142,31 +117,34 @@ Deno.test("rescheduleBooking: 5 pending bookings -> moved, and still 5", async (
   for (const { id: newTimeslotId } of slots.splice(0, 3)) {
     await server.ok("rescheduleBooking", { token, params: { bookingId: booking.id }, body: { newTimeslotId } });
   }
-  assert.equal(await pendingOf(server, "alice"), 5);
-  assert.equal(await book(server, "alice", slots[0]), tooMany);
+  assert.equal(await countPending(server, token), 5);
+  assert.equal(await book(server, token, slots[0]), tooMany);
 });
 
 Deno.test("createBooking: rooms with autoConfirm -> no limit, and no pending booking", async () => {
   await using server = await sharedServer({ env });
+  const token = await server.token("alice");
   const free = await newHours(server, { hourlyRate: null, autoConfirm: true });
-  for (const slot of free.slice(0, 7)) assert.equal(await book(server, "alice", slot), "201");
+  for (const slot of free.slice(0, 7)) assert.equal(await book(server, token, slot), "201");
   await bookAll(server, "alice", (await newHours(server)).slice(0, 5));
-  assert.equal(await book(server, "alice", free[7]), "201");
+  assert.equal(await book(server, token, free[7]), "201");
 });
 
 Deno.test("createBooking: 5 free bookings that an admin must confirm -> 400 too_many_pending_bookings", async () => {
   await using server = await sharedServer({ env });
+  const token = await server.token("alice");
   const slots = await newHours(server, { hourlyRate: null, autoConfirm: false });
   await bookAll(server, "alice", slots.slice(0, 5));
-  assert.equal(await book(server, "alice", slots[5]), tooMany);
+  assert.equal(await book(server, token, slots[5]), tooMany);
 });
 
 Deno.test("createBooking: a taken timeslot and 5 pending bookings -> 400 timeslot_unavailable", async () => {
   await using server = await sharedServer({ env });
+  const token = await server.token("alice");
   const slots = await newHours(server);
   await bookAll(server, "alice", slots.slice(0, 5));
   await newBooking(server, "bob", slots[5] ?? assert.fail());
-  assert.equal(await book(server, "alice", slots[5]), "400 timeslot_unavailable");
+  assert.equal(await book(server, token, slots[5]), "400 timeslot_unavailable");
 });
 
 Deno.test("MAX_PENDING_BOOKINGS: unset, 0, 1 -> 5, no limit, 1", async () => {
@@ -174,8 +152,9 @@ Deno.test("MAX_PENDING_BOOKINGS: unset, 0, 1 -> 5, no limit, 1", async () => {
   const made: Record<string, number> = { "": 5, "0": 24, "1": 1 };
   for (const [MAX_PENDING_BOOKINGS, count] of Object.entries(made)) {
     await using server = await sharedServer({ env: { MAX_PENDING_BOOKINGS } });
+    const token = await server.token("alice");
     const outcomes: string[] = [];
-    for (const slot of (await newHours(server)).slice(0, 24)) outcomes.push(await book(server, "alice", slot));
+    for (const slot of (await newHours(server)).slice(0, 24)) outcomes.push(await book(server, token, slot));
     assert.deepEqual(outcomes, [...Array(count).fill("201"), ...Array(24 - count).fill(tooMany)]);
   }
 });
