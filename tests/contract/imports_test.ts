@@ -155,6 +155,19 @@ Deno.test("imports: the server -> not the SDK", () => {
   }
 });
 
+Deno.test("imports: libraries of Redis -> loaded by one dynamic import, which only REDIS_URL reaches", () => {
+  const ofRedis = /^(ioredis|rate-limiter-flexible|http\/shared_counts\.ts)$/;
+  for (const [file, source] of sources) {
+    if (file === "http/shared_counts.ts") continue;
+    const loaded = importsOf(file, source.replaceAll(/^import type [^;]+;$/gm, "")).filter((target) =>
+      ofRedis.test(target)
+    );
+    assert.deepEqual(loaded, file === "http/rate_limits.ts" ? ["http/shared_counts.ts"] : [], file);
+  }
+  const opening = /if \(redisUrl === undefined\) return;\s+this\.opening = import\("\.\/shared_counts\.ts"\)/;
+  assert.match(sources.get("http/rate_limits.ts") ?? "", opening);
+});
+
 Deno.test("imports: any form of import -> found, samples in texts not", () => {
   const source = [
     'import type {\n  A,\n} from "../log.ts";',
