@@ -4,7 +4,6 @@
  * The server and a Postgres with fsync on are processes; subscribers and writers are this process. All share the cores, so the
  * figures include the cost of the clients.
  */
-import connectTo from "postgres";
 import { exitAfter } from "../../src/boot/exit.ts";
 import {
   type BenchServer,
@@ -12,11 +11,13 @@ import {
   type CpuUse,
   delay,
   describeMachine,
+  describePostgres,
   residentBytes,
   settledBytes,
   startPostgres,
   startServer,
   watchCpu,
+  withResources,
 } from "./processes.ts";
 import { type BenchRoom, bookTimeslot, type Client, Crowd, makeRoom, Observer, tokenOf } from "./subscribers.ts";
 import { apiWriter, databaseWriter, type LatencyRun, measureLatency, type Writer } from "./writers.ts";
@@ -44,16 +45,7 @@ interface Bench {
   resources: AsyncDisposableStack;
 }
 
-async function bench(): Promise<void> {
-  await using resources = new AsyncDisposableStack();
-  const abandon = (why: string) => {
-    console.error(`Given up: ${why}`);
-    resources.disposeAsync().finally(() => Deno.exit(1));
-  };
-  const limit = setTimeout(() => abandon(`not done after ${totalLimitMs / 60_000} minutes`), totalLimitMs);
-  resources.defer(() => clearTimeout(limit));
-  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, () => abandon(signal));
-
+async function bench(resources: AsyncDisposableStack): Promise<void> {
   for (const line of await describeMachine()) console.log(line);
   const postgres = resources.use(await startPostgres());
   const databaseUrl = postgres.url("postgres");
@@ -63,17 +55,6 @@ async function bench(): Promise<void> {
   const context = { databaseUrl, postgresPid: postgres.pid, resources };
   await benchIdleAndLatency(context);
   await benchSockets(context);
-}
-
-async function describePostgres(url: string): Promise<string> {
-  const sql = connectTo(url, { max: 1 });
-  try {
-    const setting = (name: string) => sql`select current_setting(${name}) as value`.then(([row]) => row?.value);
-    const [version, fsync, commit] = await Promise.all(["server_version", "fsync", "synchronous_commit"].map(setting));
-    return `Postgres ${version}, embedded, fsync ${fsync}, synchronous_commit ${commit}`;
-  } finally {
-    await sql.end();
-  }
 }
 
 async function start({ databaseUrl, resources }: Bench): Promise<BenchServer> {
@@ -251,4 +232,4 @@ const ms = (value: number) => `${value.toFixed(1)} ms`;
 const mib = (bytes: number) => `${(bytes / 1024 ** 2).toFixed(0)} MiB`;
 const kib = (bytes: number) => `${(bytes / 1024).toFixed(1)} KiB`;
 
-await exitAfter(bench);
+await exitAfter(() => withResources(totalLimitMs, bench));

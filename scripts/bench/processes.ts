@@ -1,6 +1,8 @@
 /** Postgres and the server as processes, with their CPU time and memory from Linux. */
+import connectTo from "postgres";
 import denoJson from "../../deno.json" with { type: "json" };
 import { type EmbeddedServer, startEmbeddedPostgres } from "../../src/boot/embedded.ts";
+import { readLines } from "./lines.ts";
 
 const startLimitMs = 30_000;
 const stopLimitMs = 20_000;
@@ -37,11 +39,41 @@ export interface BenchServer {
   stop(): Promise<void>;
 }
 
+export interface ServerOptions {
+  /** Options of `deno run`, such as `--inspect=127.0.0.1:9229`. */
+  flags?: string[];
+  /** Whether the server logs requests, and the log is thrown away. Default: it logs warnings, for `complaints()`. */
+  logsRequests?: boolean;
+}
+
 /** Starts the server like the task `serve`, on a free port of 127.0.0.1, and waits until it is ready. */
-export async function startServer(env: Record<string, string>): Promise<BenchServer> {
+export async function startServer(
+  env: Record<string, string>,
+  { flags = [], logsRequests = false }: ServerOptions = {},
+): Promise<BenchServer> {
+  const [, run = "", ...args] = denoJson.tasks.serve.command.split(" ");
+  const log = logsRequests ? { LOG_LEVEL: "info" } : { LOG_LEVEL: "warn" };
+  return await start([run, ...flags, ...args], { env: { ...log, ...env }, stdout: logsRequests ? "null" : "piped" });
+}
+
+/** Starts another server, a script that reads `input` as JSON and serves `/readyz` on `PORT`. */
+export async function startScript(
+  script: URL,
+  { env, input }: { env: Record<string, string>; input: unknown },
+): Promise<BenchServer> {
+  return await start(["run", "--no-check", "--allow-net", "--allow-env", script.href], { env, input, stdout: "piped" });
+}
+
+interface Start {
+  env: Record<string, string>;
+  input?: unknown;
+  stdout: "piped" | "null";
+}
+
+async function start(args: string[], { env, input, stdout }: Start): Promise<BenchServer> {
   const port = freePort();
   const child = new Deno.Command(Deno.execPath(), {
-    args: denoJson.tasks.serve.command.split(" ").slice(1),
+    args,
     cwd: new URL("../../", import.meta.url),
     clearEnv: true,
     env: {
@@ -50,15 +82,16 @@ export async function startServer(env: Record<string, string>): Promise<BenchSer
       NO_COLOR: "1",
       HOST: "127.0.0.1",
       PORT: String(port),
-      LOG_LEVEL: "warn",
       ...env,
     },
-    stdin: "null",
-    stdout: "piped",
+    stdin: input === undefined ? "null" : "piped",
+    stdout,
     stderr: "piped",
   }).spawn();
+  if (input !== undefined) await new Blob([JSON.stringify(input)]).stream().pipeTo(child.stdin);
   const lines: string[] = [];
-  const collected = Promise.all([collectLines(child.stdout, lines), collectLines(child.stderr, lines)]);
+  const streams = stdout === "piped" ? [child.stdout, child.stderr] : [child.stderr];
+  const collected = Promise.all(streams.map((stream) => collectLines(stream, lines)));
   let hasEnded = false;
   const ended = child.status.then(() => collected).finally(() => hasEnded = true);
   const kill = (signal: Deno.Signal) => {
@@ -87,13 +120,7 @@ export async function startServer(env: Record<string, string>): Promise<BenchSer
 }
 
 async function collectLines(stream: ReadableStream<Uint8Array<ArrayBuffer>>, lines: string[]): Promise<void> {
-  let rest = "";
-  for await (const text of stream.pipeThrough(new TextDecoderStream())) {
-    const parts = (rest + text).split("\n");
-    rest = parts.pop() ?? "";
-    lines.push(...parts);
-  }
-  if (rest !== "") lines.push(rest);
+  for await (const line of readLines(stream)) lines.push(line);
 }
 
 async function isReady(url: string): Promise<boolean> {
@@ -106,7 +133,7 @@ async function isReady(url: string): Promise<boolean> {
   }
 }
 
-function freePort(): number {
+export function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;
 }
@@ -178,12 +205,17 @@ export interface CpuUse {
   stolen: number;
 }
 
-/** Starts to count CPU time in seconds. The returned function returns the use since then. */
-export async function watchCpu(pids: { server: number; postgres: number }): Promise<() => Promise<CpuUse>> {
+/**
+ * Starts to count CPU time in seconds. The returned function returns the use since then. The clients are this process,
+ * unless another one is named.
+ */
+export async function watchCpu(
+  pids: { server: number; postgres: number; clients?: number },
+): Promise<() => Promise<CpuUse>> {
   const read = async () => ({
     ...await machineCpuSeconds(),
     server: await cpuSeconds(pids.server),
-    clients: await cpuSeconds(Deno.pid),
+    clients: await cpuSeconds(pids.clients ?? Deno.pid),
     postgres: await familyCpuSeconds(pids.postgres),
     at: performance.now(),
   });
@@ -205,8 +237,17 @@ export async function watchCpu(pids: { server: number; postgres: number }): Prom
 
 /** Resident memory of a process in bytes, without the socket buffers in the kernel. */
 export async function residentBytes(pid: number): Promise<number> {
+  return await memoryOf(pid, "VmRSS");
+}
+
+/** Largest {@link residentBytes} so far. */
+export async function peakBytes(pid: number): Promise<number> {
+  return await memoryOf(pid, "VmHWM");
+}
+
+async function memoryOf(pid: number, field: "VmRSS" | "VmHWM"): Promise<number> {
   const status = await Deno.readTextFile(`/proc/${pid}/status`);
-  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
+  return Number(new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(status)?.[1]) * 1024;
 }
 
 /** Resident memory once it changes by less than a percent between two seconds, or after 15 seconds. */
@@ -230,6 +271,33 @@ export async function describeMachine(): Promise<string[]> {
     `${cpu}, ${navigator.hardwareConcurrency} cores, ${gib} GiB, load ${Deno.loadavg()[0]?.toFixed(2)} at the start`,
     `Linux ${Deno.osRelease()}, Deno ${Deno.version.deno}, at most ${files} open files a process`,
   ];
+}
+
+export async function describePostgres(url: string): Promise<string> {
+  const sql = connectTo(url, { max: 1 });
+  try {
+    const setting = (name: string) => sql`select current_setting(${name}) as value`.then(([row]) => row?.value);
+    const [version, fsync, commit] = await Promise.all(["server_version", "fsync", "synchronous_commit"].map(setting));
+    return `Postgres ${version}, embedded, fsync ${fsync}, synchronous_commit ${commit}`;
+  } finally {
+    await sql.end();
+  }
+}
+
+/** Runs `program`, and then disposes of its resources, also after a signal or when it takes longer than `limitMs`. */
+export async function withResources(
+  limitMs: number,
+  program: (resources: AsyncDisposableStack) => Promise<void>,
+): Promise<void> {
+  await using resources = new AsyncDisposableStack();
+  const abandon = (why: string) => {
+    console.error(`Given up: ${why}`);
+    resources.disposeAsync().finally(() => Deno.exit(1));
+  };
+  const limit = setTimeout(() => abandon(`not done after ${limitMs / 60_000} minutes`), limitMs);
+  resources.defer(() => clearTimeout(limit));
+  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, () => abandon(signal));
+  await program(resources);
 }
 
 export function delay(ms: number): Promise<void> {
