@@ -29,9 +29,9 @@ const timeLimits = `select set_config('idle_in_transaction_session_timeout', '10
  * Options in the URL's query reach postgres.js, such as `?prepare=false` for a PgBouncer without prepared statements.
  */
 export function connect({ url, pool, hasTimeLimits = true, log }: ConnectOptions): Kysely<Database> {
-  const open = () =>
+  const open = (max: number) =>
     postgres(url, {
-      max: pool,
+      max,
       connect_timeout: 10,
       // If the database is down, a statement fails at once and the client may retry.
       backoff: () => 0,
@@ -44,7 +44,11 @@ export function connect({ url, pool, hasTimeLimits = true, log }: ConnectOptions
       onnotice: () => {},
     });
   return new Kysely<Database>({
-    dialect: new PoolDialect(open, hasTimeLimits ? timeLimits : undefined),
+    dialect: new PoolDialect(open, {
+      max: pool,
+      timeLimits: hasTimeLimits ? timeLimits : undefined,
+      isLogged: log !== undefined,
+    }),
     ...(log === undefined ? {} : { log }),
   });
 }

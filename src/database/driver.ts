@@ -1,37 +1,132 @@
 /**
- * Kysely's dialect for postgres.js, with two differences from `kysely-postgres-js`:
+ * Kysely's dialect for postgres.js, with three differences from `kysely-postgres-js`:
  *
- * - Statements outside transactions are pipelined: the pool sends them on any connection without waiting for a free one.
+ * - Statements outside transactions are pipelined: the pool sends them without waiting for a free connection.
  *   Transactions have a pool of their own. In postgres.js 3.4 they can be mixed up with statements in flight. `reserve()`
  *   may return a connection on which a statement is half described. `begin()` loses a connection that has no room left.
+ * - The pool for statements is our own, over clients with one connection each. A client of postgres.js 3.4 with more keeps
+ *   a list that grows with each statement until all are idle, and searches the list for each statement.
  * - If a connection breaks, the whole pool is replaced. A connection of postgres.js 3.4 that broke with unsent data never
  *   writes again. Using a reserved connection that broke ends the process (porsager/postgres#1066, #1208).
  */
-import type { CompiledQuery, DatabaseConnection, Driver, QueryResult, TransactionSettings } from "kysely";
+import {
+  type CompiledQuery,
+  type DatabaseConnection,
+  type Driver,
+  type Kysely,
+  PostgresAdapter,
+  type QueryResult,
+  type TransactionSettings,
+} from "kysely";
 import { PostgresJSDialect } from "kysely-postgres-js";
 import type postgres from "postgres";
-import { isConnectionLost } from "./failures.ts";
+import { isConnectionLost, isFatal } from "./failures.ts";
 
 type Client = postgres.Sql;
 
 /** Seconds for the statements in flight of a pool that is replaced or closed. */
 const graceSeconds = 5;
 
-/** Holds the current client. */
-class Pool {
+/**
+ * Statements stay prepared on their connection. Without `simple: false`, postgres.js sends a statement without parameters
+ * as text, and Postgres plans it each time.
+ */
+const preparedOnce = { prepare: true, simple: false };
+
+/** The parameters of a statement. postgres.js accepts more than its types say. */
+type Parameters = postgres.ParameterOrJSON<never>[];
+
+/** A client with one connection. */
+interface Connection {
   client: Client;
+  /** Statements in flight. */
+  inFlight: number;
+}
+
+/** Connections for statements outside transactions. They open on demand. */
+class StatementPool {
+  private connections: Connection[] = [];
+  private isClosed = false;
+
+  constructor(private readonly open: () => Client, private readonly max: number) {}
+
+  /** Runs one statement on the connection with the fewest in flight. Makes one promise, because it runs for each request. */
+  run(sql: string, parameters: Parameters): Promise<postgres.RowList<postgres.Row[]>> {
+    if (this.isClosed) return Promise.reject(new Error("the pool is closed"));
+    const connection = this.choose();
+    connection.inFlight++;
+    return connection.client.unsafe(sql, parameters, preparedOnce).then((rows) => {
+      connection.inFlight--;
+      return rows;
+    }, (failure: unknown) => {
+      connection.inFlight--;
+      this.onFailure(connection, failure);
+      throw failure;
+    });
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+    await Promise.all(this.connections.map(({ client }) => client.end({ timeout: graceSeconds })));
+  }
+
+  private choose(): Connection {
+    let chosen = this.connections[0];
+    for (const connection of this.connections) {
+      if (connection.inFlight === 0) return connection;
+      if (chosen === undefined || connection.inFlight < chosen.inFlight) chosen = connection;
+    }
+    if (chosen !== undefined && this.connections.length >= this.max) return chosen;
+    const opened = { client: this.open(), inFlight: 0 };
+    this.connections.push(opened);
+    return opened;
+  }
+
+  /** Replaces all connections if one broke, unless another statement already did. */
+  private onFailure(connection: Connection, failure: unknown): void {
+    if (this.isClosed || !this.connections.includes(connection)) return;
+    if (isConnectionLost(failure)) {
+      abandon(this.connections);
+      this.connections = [];
+    } else if (isFatal(failure)) {
+      // Postgres refused this connection. Without it, the next statement takes an open one.
+      abandon([connection]);
+      this.connections = this.connections.filter((each) => each !== connection);
+    }
+  }
+}
+
+/** Closes clients after their statements in flight. Closing fails if the server is gone, which is known already. */
+function abandon(clients: { client: Client }[]): void {
+  for (const { client } of clients) client.end({ timeout: graceSeconds }).catch(() => {});
+}
+
+/** Holds the current client for transactions. */
+class TransactionPool {
+  client: Client;
+  private isClosed = false;
 
   constructor(private readonly open: () => Client) {
     this.client = open();
   }
 
-  /** Replaces the client, unless another statement already did. */
+  /** Replaces the client, unless another transaction already did. */
   replace(broken: Client): void {
-    if (broken !== this.client) return;
+    if (broken !== this.client || this.isClosed) return;
     this.client = this.open();
-    // Closing fails if the server is gone, which is known already.
-    broken.end({ timeout: graceSeconds }).catch(() => {});
+    abandon([{ client: broken }]);
   }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+    await this.client.end({ timeout: graceSeconds });
+  }
+}
+
+interface Pools {
+  /** For statements outside transactions. */
+  statements: StatementPool;
+  transactions: TransactionPool;
 }
 
 /** An open transaction on its own connection. */
@@ -48,26 +143,21 @@ const rollback = new Error("rolled back");
 class PoolConnection implements DatabaseConnection {
   private transaction: OpenTransaction | undefined;
   private broken: unknown;
-  /** The pool's client at the start. The pool may have replaced it by the time this connection breaks. */
+  /** The client of the transaction. Its pool may have replaced it by the time this connection breaks. */
   private client: Client;
 
-  constructor(
-    private pool: Pool,
-    private readonly transactions: Pool,
-    private readonly timeLimits: string | undefined,
-  ) {
-    this.client = pool.client;
+  constructor(private readonly pools: Pools, private readonly timeLimits: string | undefined) {
+    this.client = pools.transactions.client;
   }
 
   /** Begins a transaction. `options` are text such as `isolation level serializable`. */
   async begin(options: string): Promise<void> {
-    this.pool = this.transactions;
-    this.client = this.pool.client;
+    this.client = this.pools.transactions.client;
     const opened = Promise.withResolvers<postgres.TransactionSql>();
     const finish = Promise.withResolvers<void>();
     const ended = this.client.begin(options, (sql) => {
       // Sent before the first statement. If it fails, the first statement fails too.
-      if (this.timeLimits !== undefined) sql.unsafe(this.timeLimits, [], { prepare: true }).catch(() => {});
+      if (this.timeLimits !== undefined) sql.unsafe(this.timeLimits, [], preparedOnce).catch(() => {});
       opened.resolve(sql);
       return finish.promise;
     }).then(() => {});
@@ -95,13 +185,18 @@ class PoolConnection implements DatabaseConnection {
   }
 
   async executeQuery<Row>({ sql, parameters }: CompiledQuery): Promise<QueryResult<Row>> {
+    const { transaction } = this;
+    const values = [...parameters] as Parameters;
+    const rows = transaction === undefined
+      ? await this.pools.statements.run(sql, values)
+      : await this.runInside(transaction, sql, values);
+    // postgres.js cannot know the type of a row.
+    return { rows: [...rows] as unknown[] as Row[], numAffectedRows: BigInt(rows.count ?? 0) };
+  }
+
+  private async runInside({ sql: inside }: OpenTransaction, sql: string, values: Parameters) {
     if (this.broken !== undefined) throw this.broken;
-    // postgres.js accepts more parameters than its types say, and it cannot know the type of a row.
-    const values = [...parameters] as postgres.ParameterOrJSON<never>[];
-    const result = await this.watched((client) =>
-      (this.transaction?.sql ?? client).unsafe(sql, values, { prepare: true })
-    );
-    return { rows: [...result] as Row[], numAffectedRows: BigInt(result.count ?? 0) };
+    return await this.watched(() => inside.unsafe(sql, values, preparedOnce));
   }
 
   // deno-lint-ignore require-yield -- Kysely's interface requires a generator, but nothing here streams.
@@ -109,32 +204,58 @@ class PoolConnection implements DatabaseConnection {
     throw new Error("streaming is not supported");
   }
 
-  private async watched<Result>(use: (client: Client) => PromiseLike<Result>): Promise<Result> {
+  private async watched<Result>(use: () => PromiseLike<Result>): Promise<Result> {
     try {
-      return await use(this.client);
+      return await use();
     } catch (failure) {
       if (isConnectionLost(failure)) {
         this.broken = failure;
-        this.pool.replace(this.client);
+        this.pools.transactions.replace(this.client);
       }
       throw failure;
     }
   }
 }
 
+/**
+ * Leads from Kysely to its pool, because Kysely hands out the adapter of its dialect. The pool is missing until Kysely has
+ * initialized the driver. Only then does it close the pool at the end.
+ */
+class PoolAdapter extends PostgresAdapter {
+  pool: StatementPool | undefined;
+}
+
+/**
+ * Runs a compiled statement and returns its rows. `parameters` replace those of the statement. Outside a transaction it
+ * goes to the pool without Kysely.
+ */
+export function runStatement<Row>(
+  db: Pick<Kysely<unknown>, "getExecutor" | "isTransaction" | "executeQuery">,
+  statement: CompiledQuery<Row>,
+  parameters: unknown[],
+): Promise<Row[]> {
+  const { adapter } = db.getExecutor();
+  const pool = adapter instanceof PoolAdapter && !db.isTransaction ? adapter.pool : undefined;
+  // postgres.js cannot know the type of a row.
+  return pool === undefined
+    ? db.executeQuery<Row>({ ...statement, parameters }).then(({ rows }) => rows)
+    : pool.run(statement.sql, parameters as Parameters) as Promise<unknown[]> as Promise<Row[]>;
+}
+
 class PoolDriver implements Driver {
   constructor(
-    private readonly statements: Pool,
-    private readonly transactions: Pool,
+    private readonly pools: Pools,
     private readonly timeLimits: string | undefined,
+    private readonly onInit: () => void,
   ) {}
 
   init(): Promise<void> {
+    this.onInit();
     return Promise.resolve();
   }
 
   acquireConnection(): Promise<PoolConnection> {
-    return Promise.resolve(new PoolConnection(this.statements, this.transactions, this.timeLimits));
+    return Promise.resolve(new PoolConnection(this.pools, this.timeLimits));
   }
 
   beginTransaction(connection: PoolConnection, { isolationLevel }: TransactionSettings): Promise<void> {
@@ -154,29 +275,45 @@ class PoolDriver implements Driver {
   }
 
   async destroy(): Promise<void> {
-    await Promise.all([this.statements, this.transactions].map(({ client }) => client.end({ timeout: graceSeconds })));
+    const { statements, transactions } = this.pools;
+    await Promise.all([statements.close(), transactions.close()]);
   }
 }
 
+export interface PoolOptions {
+  /** Most connections for statements, and as many for transactions. */
+  max: number;
+  /** A statement that sets the time limits of a transaction. It is sent when a transaction begins. */
+  timeLimits?: string | undefined;
+  /** Whether Kysely must run all statements itself, because it logs only those. Default: false. */
+  isLogged?: boolean;
+}
+
 /**
- * The dialect over two clients of `open`, one for statements and one for transactions. It calls `open` again if a
- * connection breaks. A transaction stays on one connection, but Kysely's `connection()` does not.
+ * The dialect over clients of `open`, which gets their number of connections. A transaction stays on one connection, but
+ * Kysely's `connection()` does not.
  *
- * The parent gives the adapter, introspector and compiler. They never use its client.
+ * The parent gives the introspector and compiler. They never use its client.
  */
 export class PoolDialect extends PostgresJSDialect {
-  private readonly statements: Pool;
-  private readonly transactions: Pool;
+  private readonly pools: Pools;
+  private readonly adapter = new PoolAdapter();
 
-  /** `timeLimits` is a statement that sets the time limits of a transaction. It is sent when a transaction begins. */
-  constructor(open: () => Client, private readonly timeLimits?: string) {
-    const statements = new Pool(open);
-    super({ postgres: statements.client });
-    this.statements = statements;
-    this.transactions = new Pool(open);
+  constructor(open: (connections: number) => Client, private readonly options: PoolOptions) {
+    const { max } = options;
+    const transactions = new TransactionPool(() => open(max));
+    super({ postgres: transactions.client });
+    this.pools = { statements: new StatementPool(() => open(1), max), transactions };
+  }
+
+  override createAdapter(): PoolAdapter {
+    return this.adapter;
   }
 
   override createDriver(): Driver {
-    return new PoolDriver(this.statements, this.transactions, this.timeLimits);
+    const { timeLimits, isLogged = false } = this.options;
+    return new PoolDriver(this.pools, timeLimits, () => {
+      if (!isLogged) this.adapter.pool = this.pools.statements;
+    });
   }
 }

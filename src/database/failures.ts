@@ -42,6 +42,11 @@ export function isConnectionLost(failure: unknown): boolean {
   return broken.has(codeOf(failure) ?? "");
 }
 
+/** Returns whether Postgres refused or ended the connection. */
+export function isFatal(failure: unknown): boolean {
+  return failure instanceof Error && "severity" in failure && failure.severity === "FATAL";
+}
+
 /** Returns whether the database could not be reached or cannot serve now. The same request may succeed later. */
 export function isUnavailable(failure: unknown): boolean {
   return isConnectionLost(failure) || refused.has(codeOf(failure) ?? "");

@@ -1,6 +1,7 @@
 /** Statements that Kysely compiles once and runs with new values each time. See the guide on decisions. */
 import type { Compilable, CompiledQuery, Kysely } from "kysely";
 import type { Database } from "./connect.ts";
+import { runStatement } from "./driver.ts";
 
 /** Replaces a value while the statement is compiled. */
 class Placeholder {
@@ -20,12 +21,12 @@ export function prepared<Values extends object, Row>(
   build: (db: Kysely<Database>, values: Values) => Compilable<Row>,
 ): (db: Kysely<Database>, values: Values) => Promise<Row[]> {
   let statement: CompiledQuery<Row> | undefined;
-  return async (db, values) => {
+  return (db, values) => {
     // `build` only passes values on, so a placeholder may have the type of its value.
     statement ??= build(db, placeholders as Values).compile();
     const parameters = statement.parameters.map((each) =>
       each instanceof Placeholder ? Reflect.get(values, each.name) : each
     );
-    return (await db.executeQuery<Row>({ ...statement, parameters })).rows;
+    return runStatement(db, statement, parameters);
   };
 }

@@ -4,8 +4,10 @@ import { Kysely, sql } from "kysely";
 import postgres from "postgres";
 import { connect, type Database } from "../../src/database/connect.ts";
 import { PoolDialect } from "../../src/database/driver.ts";
-import { isUnavailable } from "../../src/database/failures.ts";
+import { isConnectionLost, isUnavailable } from "../../src/database/failures.ts";
+import { prepared } from "../../src/database/prepared.ts";
 import { newRoomWithTimeslot } from "../support/builders.ts";
+import { eventually } from "../support/process.ts";
 import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 
 Deno.test("pool: too many connections -> other statements are refused, the open transaction continues", async () => {
@@ -42,18 +44,18 @@ Deno.test("pool: too many connections -> other statements are refused, the open 
 Deno.test("pool: two connections break one after the other -> one new pool", async () => {
   const { databaseUrl: url } = await sharedServer();
   let opened = 0;
-  const open = () => (opened++, postgres(url, { max: 2, onnotice: () => {} }));
-  const db = new Kysely<unknown>({ dialect: new PoolDialect(open) });
-  assert.equal(opened, 2, "one for statements, one for transactions");
+  const open = (max: number) => (opened++, postgres(url, { max, onnotice: () => {} }));
+  const db = new Kysely<unknown>({ dialect: new PoolDialect(open, { max: 2 }) });
+  assert.equal(opened, 1, "one for transactions");
   const breakConnection = sql`select pg_terminate_backend(pg_backend_pid())`;
   const outer = db.transaction().execute(async (trx) => {
     await sql`select 1`.execute(trx);
     await assert.rejects(db.transaction().execute((inner) => breakConnection.execute(inner)));
-    assert.equal(opened, 3);
+    assert.equal(opened, 2);
     await breakConnection.execute(trx);
   });
   await assert.rejects(outer);
-  assert.equal(opened, 3);
+  assert.equal(opened, 2);
   await db.transaction().execute(async (trx) => {
     assert.deepEqual((await sql<{ one: number }>`select 1 as one`.execute(trx)).rows, [{ one: 1 }]);
   });
@@ -62,10 +64,72 @@ Deno.test("pool: two connections break one after the other -> one new pool", asy
   await db.destroy();
 });
 
+const breakConnection = prepared((db, _: object) =>
+  db.selectNoFrom(sql<boolean>`pg_terminate_backend(pg_backend_pid())`.as("isBroken"))
+);
+const slowOne = prepared((db, _: object) => db.selectNoFrom(sql<number>`1 + length(pg_sleep(0.1)::text)`.as("one")));
+const settingOf = prepared((db, { name }: { name: string }) =>
+  db.selectNoFrom(sql<string>`current_setting(${name}::text)`.as("value"))
+);
+
+Deno.test("pool: prepared statement breaks its connection -> others in flight end, one new pool", async () => {
+  const { databaseUrl: url } = await sharedServer();
+  const clients = new Set<postgres.Sql>();
+  const open = (max: number) => {
+    const client = postgres(url, { max, onnotice: () => {} });
+    clients.add(client);
+    return client;
+  };
+  const db = new Kysely<Database>({ dialect: new PoolDialect(open, { max: 3 }) });
+  try {
+    await sql`select 1`.execute(db);
+    const others = [slowOne(db, {}), slowOne(db, {})];
+    await assert.rejects(breakConnection(db, {}), isConnectionLost);
+    assert.equal(clients.size, 1 + 3, "one for transactions, three for statements");
+    assert.deepEqual((await slowOne(db, {})).length, 1);
+    assert.equal(clients.size, 1 + 3 + 1);
+    assert.deepEqual((await Promise.all(others)).map(([row]) => row?.one), [1, 1]);
+    await Promise.all(Array.from({ length: 30 }, () => slowOne(db, {})));
+    assert.equal(clients.size, 1 + 3 + 3);
+  } finally {
+    await db.destroy();
+  }
+});
+
+Deno.test("pool: prepared statement in a transaction -> on the connection of the transaction", async () => {
+  const { databaseUrl: url } = await sharedServer();
+  const db = connect({ url, pool: 1 });
+  const read = async (executor: Kysely<Database>) => (await settingOf(executor, { name: "lock_timeout" }))[0]?.value;
+  try {
+    assert.equal(await read(db), "0");
+    assert.equal(await db.transaction().execute(read), "5s");
+    assert.equal(await read(db), "0");
+  } finally {
+    await db.destroy();
+  }
+});
+
+Deno.test("pool: destroyed after prepared statements only -> no connection stays, statements fail", async () => {
+  const { databaseUrl: url, db: server } = await sharedServer();
+  const db = connect({ url, pool: 2 });
+  const { rows: [own] } = await sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(server);
+  const pids = prepared((db, _: object) => db.selectNoFrom(sql<number>`pg_backend_pid()`.as("pid")));
+  const used = (await Promise.all([1, 2, 3].map(() => pids(db, {})))).map(([row]) => row?.pid ?? 0);
+  assert(own !== undefined && !used.includes(own.pid));
+  await db.destroy();
+  await assert.rejects(pids(db, {}));
+  await eventually(async () => {
+    const { rows } = await sql`
+      select from pg_stat_activity where pid = any(${`{${used.join(",")}}`}::text::integer[])
+    `.execute(server);
+    return rows.length === 0;
+  });
+});
+
 Deno.test("pool: 250 transactions and 250 statements at once on new connections -> each gets its own result", async () => {
   const { databaseUrl: url } = await sharedServer();
   const db = new Kysely<unknown>({
-    dialect: new PoolDialect(() => postgres(url, { max: 4, onnotice: () => {} })),
+    dialect: new PoolDialect((max) => postgres(url, { max, onnotice: () => {} }), { max: 4 }),
   });
   const numbers = Array.from({ length: 250 }, (_, index) => index);
   // All statements differ, so that Postgres has to describe each of them first.
