@@ -1,5 +1,5 @@
 /** Composes the features into one app. Tests build it in the same way. */
-import type { OpenAPIHono } from "@hono/zod-openapi";
+import type { Hono } from "hono";
 import type { Kysely } from "kysely";
 import { rateLimits as contractLimits } from "../generated/contract.ts";
 import { auditHandlers } from "./audit/handlers.ts";
@@ -62,7 +62,7 @@ export interface AppOptions {
 }
 
 export interface App {
-  fetch: OpenAPIHono<AppEnv>["fetch"];
+  fetch: Hono<AppEnv>["fetch"];
   /** Does the due work. The caller runs it regularly. */
   sweep(): Promise<void>;
   /** The tasks of the job queue. */

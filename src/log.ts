@@ -4,11 +4,40 @@ export type LogLevel = typeof levels[number];
 
 export type Log = Record<LogLevel, (message: string, fields?: Record<string, unknown>) => void>;
 
+/** Characters of entries that wait at most. A server that writes faster than its output is read waits, as it does without a buffer. */
+const bufferLimit = 65_536;
+
+/** Collects lines, and writes those of a millisecond together. A write costs more than the rest of an entry. */
+export class LineBuffer {
+  private lines = "";
+  private timer: ReturnType<typeof setTimeout> | undefined;
+
+  /** `write` gets one or more lines, without the last line break. */
+  constructor(private readonly write: (lines: string) => void) {}
+
+  readonly add = (line: string): void => {
+    this.lines += this.lines === "" ? line : `\n${line}`;
+    if (this.lines.length >= bufferLimit) this.flush();
+    else this.timer ??= setTimeout(this.flush);
+  };
+
+  /** Writes the lines that wait. Call it before the process ends. */
+  readonly flush = (): void => {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    if (this.lines === "") return;
+    const { lines } = this;
+    this.lines = "";
+    this.write(lines);
+  };
+}
+
 /** Returns a log of entries at level `least` and above. `write` gets each line without a line break. */
 export function createLog(least: LogLevel, write: (line: string) => void): Log {
-  const at = (level: LogLevel) => (message: string, fields: Record<string, unknown> = {}) => {
-    if (levels.indexOf(level) < levels.indexOf(least)) return;
-    write(JSON.stringify({ time: new Date().toISOString(), level, message, ...fields }));
+  const at = (level: LogLevel) => {
+    if (levels.indexOf(level) < levels.indexOf(least)) return () => {};
+    return (message: string, fields: Record<string, unknown> = {}) =>
+      write(JSON.stringify({ time: new Date().toISOString(), level, message, ...fields }));
   };
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }

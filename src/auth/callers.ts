@@ -10,6 +10,8 @@ import { looksLikeApiKey } from "./secrets.ts";
 import type { VerifyToken } from "./tokens.ts";
 
 export interface Authenticator {
+  /** Returns the caller of an Authorization header that was valid a moment ago and has not expired. Asks nobody. */
+  recall(authorization: string): Caller | undefined;
   /** Returns the caller of an Authorization header. Throws `token_missing`, `token_invalid` or `token_expired`. */
   authenticate(authorization: string | undefined): Promise<Caller>;
   /** Returns the kind of credential by its form, valid or not. */
@@ -32,33 +34,41 @@ const cacheLimit = 5_000;
  * revoked, so they are looked up again. See {@link KeyCallers}.
  */
 export function createAuthenticator({ db, verify }: { db: Kysely<Database>; verify: VerifyToken }): Authenticator {
+  /** By the whole Authorization header, so that a known one needs no parsing. */
   const tokens = new LRUCache<string, Caller>({ max: cacheLimit });
   const keys = new KeyCallers(db, cacheLimit);
 
+  const recall = (authorization: string): Caller | undefined => {
+    const caller = tokens.get(authorization);
+    if (caller === undefined) return keys.recall(tokenOf(authorization) ?? "");
+    if (!hasExpired(caller)) return caller;
+    tokens.delete(authorization);
+    return undefined;
+  };
+
   return {
+    recall,
+
     async authenticate(authorization) {
       const token = tokenOf(authorization);
-      if (token === undefined) {
+      if (authorization === undefined || token === undefined) {
         throw new Problem("token_missing", "Send a token in the header `Authorization: Bearer <token>`.");
       }
       if (looksLikeApiKey(token)) return await keys.find(token);
-      const cached = tokens.get(token);
-      if (cached !== undefined && !hasExpired(cached)) return cached;
-      tokens.delete(token);
-
+      const recalled = recall(authorization);
+      if (recalled !== undefined) return recalled;
       const { subject, role, name, email, expiresAt } = await verify(token);
       const { id: userId, ...known } = await upsertUser(db, { subject, name, email });
       const caller = { userId, subject, role, ...known, expiresAt, apiKey: undefined };
-      tokens.set(token, caller);
+      tokens.set(authorization, caller);
       return caller;
     },
 
     kindOf: (authorization) => looksLikeApiKey(tokenOf(authorization) ?? "") ? "key" : "token",
 
-    remembers(authorization) {
-      const token = tokenOf(authorization) ?? "";
-      const cached = tokens.peek(token);
-      return cached === undefined ? keys.remembers(token) : !hasExpired(cached);
+    remembers(authorization = "") {
+      const cached = tokens.peek(authorization);
+      return cached === undefined ? keys.remembers(tokenOf(authorization) ?? "") : !hasExpired(cached);
     },
 
     async assertCurrent(caller) {

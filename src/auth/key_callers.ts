@@ -44,14 +44,20 @@ export class KeyCallers {
     if (!isApiKey(key)) throw invalid();
     const found = this.found.get(key);
     if (found === undefined || !isFresh(found)) return await this.lookUp(key);
-    assertUnexpired(found.caller.expiresAt);
+    if (hasExpired(found.caller.expiresAt)) throw expired();
     return found.caller;
+  }
+
+  /** Returns the caller if the last lookup of the key is valid. */
+  recall(key: string): Caller | undefined {
+    const found = this.found.get(key);
+    return found !== undefined && isFresh(found) && !hasExpired(found.caller.expiresAt) ? found.caller : undefined;
   }
 
   /** Returns whether the last lookup found the key, and it has not expired. */
   remembers(key: string): boolean {
     const found = this.found.peek(key);
-    return found !== undefined && Date.now() < found.caller.expiresAt * 1_000;
+    return found !== undefined && !hasExpired(found.caller.expiresAt);
   }
 
   /** @throws {Problem} `token_invalid` if the key is revoked. */
@@ -84,12 +90,13 @@ export class KeyCallers {
     const row = await useApiKey(this.db, { hash: await hashOf(key), now, recordedBefore });
     if (row === undefined || row.revoked_at !== null) throw invalid();
     const expiresAt = row.expires_at === null ? never : row.expires_at.getTime() / 1_000;
-    assertUnexpired(expiresAt);
+    if (hasExpired(expiresAt)) throw expired();
     const { id, scopes, user_id: userId, subject, name, email } = row;
     return { userId, subject, role: "admin", name, email, expiresAt, apiKey: { id, scopes: toScopes(scopes) } };
   }
 }
 
-function assertUnexpired(expiresAt: number): void {
-  if (Date.now() >= expiresAt * 1_000) throw expired();
+/** `expiresAt` in seconds since 1970. */
+function hasExpired(expiresAt: number): boolean {
+  return Date.now() >= expiresAt * 1_000;
 }

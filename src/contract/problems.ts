@@ -74,7 +74,11 @@ export class Problem extends Error {
       cause?: unknown;
     } = {},
   ) {
+    // A refusal is expected, and a stack costs more than the rest of it.
+    const { stackTraceLimit } = Error;
+    if (cause === undefined) Error.stackTraceLimit = 0;
     super(`${code}: ${detail}`, { cause });
+    Error.stackTraceLimit = stackTraceLimit;
     this.errors = errors;
     this.retryAfter = retryAfter;
     this.alternatives = alternatives;

@@ -1,5 +1,5 @@
 /** The interactive reference (Scalar), the contract and the guides. Pages load nothing from other servers. */
-import type { OpenAPIHono } from "@hono/zod-openapi";
+import type { Hono } from "hono";
 import { Scalar } from "@scalar/hono-api-reference";
 import { compress } from "hono/compress";
 import { NONCE, secureHeaders } from "hono/secure-headers";
@@ -60,7 +60,7 @@ async function referenceJson(): Promise<string> {
  * `publicUrl`.
  */
 export function addDocs(
-  app: OpenAPIHono<AppEnv>,
+  app: Hono<AppEnv>,
   { token, publicUrl, limiter }: { token: string | undefined; publicUrl: () => string; limiter: RequestLimiter },
 ): void {
   app.get("/", limiter.page, (c) => c.redirect("/docs"));

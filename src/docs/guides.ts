@@ -1,5 +1,5 @@
 /** The guides as pages: Markdown of this repository, rendered once, without any script. */
-import type { OpenAPIHono } from "@hono/zod-openapi";
+import type { Hono } from "hono";
 import type { MiddlewareHandler } from "hono";
 import { compress } from "hono/compress";
 import { secureHeaders } from "hono/secure-headers";
@@ -177,7 +177,7 @@ const sampleHost = "127.0.0.1:8000";
 
 /** Adds `/docs/guides`, a page for each guide, and the files that the pages load. */
 export function addGuides(
-  app: OpenAPIHono<AppEnv>,
+  app: Hono<AppEnv>,
   { publicUrl, limiter }: { publicUrl: () => string; limiter: RequestLimiter },
 ): void {
   const addPage = (path: string, write: (guides: Guides) => string) =>

@@ -25,16 +25,16 @@ export class Deadlines {
   }
 
   /** Waits for `promise`. Throws the problem of `late` after `limitMs`, or up to half a second later. */
-  async within<T>(promise: Promise<T>, { limitMs, late }: { limitMs: number; late: () => Problem }): Promise<T> {
-    const { promise: expired, reject } = Promise.withResolvers<never>();
-    const deadline = { at: this.now() + limitMs, expire: () => reject(late()) };
-    this.waiting.add(deadline);
-    this.timer ??= setInterval(() => this.expire(), intervalMs);
-    try {
-      return await Promise.race([promise, expired]);
-    } finally {
-      this.waiting.delete(deadline);
-    }
+  within<T>(promise: Promise<T>, { limitMs, late }: { limitMs: number; late: () => Problem }): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const deadline = { at: this.now() + limitMs, expire: () => this.end(deadline, () => reject(late())) };
+      this.waiting.add(deadline);
+      this.timer ??= setInterval(() => this.expire(), intervalMs);
+      promise.then(
+        (value) => this.end(deadline, () => resolve(value)),
+        (failure: unknown) => this.end(deadline, () => reject(failure)),
+      );
+    });
   }
 
   /** Ends the wait for each promise that is over its limit. A timer calls it twice a second. */
@@ -44,5 +44,10 @@ export class Deadlines {
     if (this.waiting.size > 0) return;
     clearInterval(this.timer);
     this.timer = undefined;
+  }
+
+  private end(deadline: Deadline, settle: () => void): void {
+    this.waiting.delete(deadline);
+    settle();
   }
 }

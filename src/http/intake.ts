@@ -1,18 +1,18 @@
 import { Problem } from "../contract/problems.ts";
 
+interface Arrival {
+  /** Settles when the request has arrived or was refused. */
+  end: Promise<unknown>;
+  refuse(): void;
+}
+
 /**
  * Tracks the requests that are still arriving, and refuses new ones before a shutdown. `Deno.serve` drops arriving bodies
  * when it shuts down (denoland/deno#36809), so the server awaits them first.
  */
 export class Intake {
   private isClosed = false;
-  private readonly arriving = new Set<Promise<void>>();
-  private readonly end = Promise.withResolvers<never>();
-
-  constructor() {
-    // It may reject while no request is arriving.
-    this.end.promise.catch(() => {});
-  }
+  private readonly arriving = new Set<Arrival>();
 
   /** @throws {Problem} `service_unavailable` after `close`. */
   assertOpen(): void {
@@ -20,20 +20,28 @@ export class Intake {
   }
 
   /**
-   * Tracks a request until `request` resolves, when its body has arrived.
+   * Tracks a request until `body` resolves, and returns its value.
    *
-   * @throws {Problem} `service_unavailable` if it does not arrive within the limit of `close`.
+   * @throws {Problem} `service_unavailable` if it does not resolve within the limit of `close`.
    */
-  async receive(request: Promise<void>): Promise<void> {
-    this.arriving.add(request);
-    await Promise.race([request, this.end.promise]).finally(() => this.arriving.delete(request));
+  async receive<Body>(body: Promise<Body>): Promise<Body> {
+    // A race with one promise for all requests would keep every request in memory.
+    const { promise, resolve, reject } = Promise.withResolvers<Body>();
+    const arrival = { end: promise, refuse: () => reject(closed()) };
+    this.arriving.add(arrival);
+    body.then(resolve, reject);
+    try {
+      return await promise;
+    } finally {
+      this.arriving.delete(arrival);
+    }
   }
 
   /** Refuses new requests. Resolves after the arriving ones are complete, or were refused after `limitMs`. */
   async close(limitMs: number): Promise<void> {
     this.isClosed = true;
-    const limit = setTimeout(() => this.end.reject(closed()), limitMs);
-    await Promise.race([Promise.allSettled(this.arriving), this.end.promise.catch(() => {})]);
+    const limit = setTimeout(() => this.arriving.forEach((arrival) => arrival.refuse()), limitMs);
+    await Promise.allSettled(Array.from(this.arriving, ({ end }) => end));
     clearTimeout(limit);
   }
 }

@@ -1,5 +1,5 @@
 /** Reads JSON bodies, before the schemas of the contract validate them. */
-import type { HonoRequest } from "hono";
+import { Buffer } from "node:buffer";
 import { invalidFields, Problem } from "../contract/problems.ts";
 import type { Deadlines } from "./deadlines.ts";
 
@@ -11,24 +11,19 @@ const depthLimit = 32;
 /** Milliseconds in which a body must arrive. */
 const arrivalLimitMs = 10_000;
 
+const jsonType = /^application\/json(;\s*[\w-]+=[^;]+)*$/i;
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
 /**
- * Reads and parses the body, and returns its text. Stores the parsed body for Hono's validators, so that it is parsed
- * once.
+ * Reads the text of a JSON body.
  *
- * Postgres cannot store NUL and lone surrogates, so they are `validation_failed`. So is nesting deeper than
- * {@link depthLimit}.
- *
- * @throws {Problem} `unsupported_media_type`, `body_too_large`, `request_timeout`, `malformed_json`, `validation_failed`.
+ * @throws {Problem} `unsupported_media_type`, or those of {@link readText}.
  */
-export async function readJsonBody(request: HonoRequest, deadlines: Deadlines): Promise<string> {
-  if (!/^application\/json(;\s*[\w-]+=[^;]+)*$/i.test(request.header("Content-Type") ?? "")) {
+export function readJsonText(request: Request, deadlines: Deadlines): Promise<string> {
+  if (!jsonType.test(request.headers.get("Content-Type") ?? "")) {
     throw new Problem("unsupported_media_type", "Send the body as `Content-Type: application/json`.");
   }
-  const text = await readText(request.raw, deadlines);
-  const parsed = parseJson(text);
-  assertStorable(parsed, []);
-  request.bodyCache.json = Promise.resolve(parsed);
-  return text;
+  return readText(request, deadlines);
 }
 
 /**
@@ -37,47 +32,65 @@ export async function readJsonBody(request: HonoRequest, deadlines: Deadlines): 
  * @throws {Problem} `body_too_large`, `request_timeout`, or `malformed_json` if it is incomplete or not UTF-8.
  */
 export async function readText(request: Request, deadlines: Deadlines): Promise<string> {
-  const tooLarge = new Problem("body_too_large", `The body is over ${bodyLimit} bytes.`);
-  if (Number(request.headers.get("Content-Length") ?? 0) > bodyLimit) throw tooLarge;
-  const chunks: Uint8Array<ArrayBuffer>[] = [];
-  let size = 0;
+  if (Number(request.headers.get("Content-Length") ?? 0) > bodyLimit) throw bodyIsTooLarge();
   const reader = request.body?.getReader();
-  const receive = async () => {
-    for (;;) {
-      const { value: chunk } = await reader?.read() ?? {};
-      if (chunk === undefined) return;
-      size += chunk.byteLength;
-      if (size > bodyLimit) throw tooLarge;
-      chunks.push(chunk);
-    }
-  };
+  if (reader === undefined) return "";
+  let bytes: Uint8Array;
   try {
-    await deadlines.within(receive(), { limitMs: arrivalLimitMs, late: bodyIsLate });
+    bytes = await deadlines.within(receive(reader), { limitMs: arrivalLimitMs, late: bodyIsLate });
   } catch (failure) {
     // The rest of the body is not awaited.
-    reader?.cancel().catch(() => {});
+    reader.cancel().catch(() => {});
     // The client disconnected, so it never reads this answer.
     throw failure instanceof Problem
       ? failure
       : new Problem("malformed_json", "The body is incomplete. Send it again.", { cause: failure });
   }
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(await new Blob(chunks).arrayBuffer());
+    return utf8.decode(bytes);
   } catch {
     throw new Problem("malformed_json", "The body is not valid UTF-8.");
   }
+}
+
+/** Returns the bytes of a body. Most bodies arrive in one chunk. */
+async function receive(reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for (;;) {
+    const { value: chunk } = await reader.read();
+    if (chunk === undefined) break;
+    size += chunk.length;
+    if (size > bodyLimit) throw bodyIsTooLarge();
+    chunks.push(chunk);
+  }
+  const [first, ...others] = chunks;
+  return first !== undefined && others.length === 0 ? first : Buffer.concat(chunks, size);
+}
+
+function bodyIsTooLarge(): Problem {
+  return new Problem("body_too_large", `The body is over ${bodyLimit} bytes.`);
 }
 
 function bodyIsLate(): Problem {
   return new Problem("request_timeout", `The body did not arrive within ${arrivalLimitMs / 1_000} seconds.`);
 }
 
-function parseJson(text: string): unknown {
+/**
+ * Parses a JSON body. Postgres cannot store NUL and lone surrogates, so they are `validation_failed`. So is nesting
+ * deeper than {@link depthLimit}.
+ *
+ * @throws {Problem} `malformed_json` or `validation_failed`.
+ */
+export function parseJsonBody(text: string): unknown {
+  let parsed: unknown;
   try {
-    return JSON.parse(text);
+    parsed = JSON.parse(text);
   } catch {
     throw new Problem("malformed_json", "The body is not valid JSON.");
   }
+  if (!isSurelyStorable(text)) assertStorable(parsed, []);
+  return parsed;
 }
 
 /** @throws {Problem} `validation_failed` for a NUL in a query parameter, because Postgres cannot store it. */
@@ -88,6 +101,20 @@ export function assertStorableQuery(query: Record<string, string>): void {
     }
   }
 }
+
+/** Returns whether a JSON text has no part that {@link assertStorable} refuses. Only escapes hold what UTF-8 cannot. */
+function isSurelyStorable(text: string): boolean {
+  if (text.includes("\\u") || text.includes("__proto__")) return false;
+  let opened = 0;
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index);
+    if (code === openBrace || code === openBracket) opened++;
+  }
+  return opened <= depthLimit;
+}
+
+const openBrace = "{".charCodeAt(0);
+const openBracket = "[".charCodeAt(0);
 
 function assertStorable(value: unknown, path: string[]): void {
   const invalidAt = (at: string[], message: string) => invalidFields([{ in: "body", path: at.join("."), message }]);

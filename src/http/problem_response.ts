@@ -1,12 +1,11 @@
 /** Converts every refusal and failure to an HTTP answer. */
-import type { Context } from "hono";
-import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { ProblemCode } from "../../generated/contract.ts";
 import { problemText } from "../contract/problem_document.ts";
 import { catalogue, Problem } from "../contract/problems.ts";
 import { Conflict, isConflict, isUnavailable } from "../database/failures.ts";
 import { describeFailure, type Log } from "../log.ts";
-import type { AppEnv } from "./context.ts";
+import type { Exchange } from "./context.ts";
+import { apiHeaders } from "./security_headers.ts";
 
 const internal = "Something went wrong on our side. Quote the requestId when you ask for help.";
 const unavailable = "The service cannot answer right now. Try again in a moment.";
@@ -16,25 +15,21 @@ const unavailable = "The service cannot answer right now. Try again in a moment.
  * `internal_error` or `service_unavailable`. The same applies to a problem that the operation does not declare in the
  * contract. That is our bug, and clients were promised not to see it.
  */
-export function answerFailure(failure: unknown, c: Context<AppEnv>, log: Log): Response {
-  const operation = c.get("operation");
+export function answerFailure(failure: unknown, exchange: Exchange, log: Log): Response {
+  const { operation, requestId } = exchange;
   const problem = toProblem(failure);
   const declared: readonly ProblemCode[] | undefined = operation?.problems;
   if (declared !== undefined && !declared.includes(problem.code)) {
     const cause = new Error(`${operation?.id} answered ${problem.code}, which the contract does not declare`, {
       cause: failure,
     });
-    return answerFailure(cause, c, log);
+    return answerFailure(cause, exchange, log);
   }
   // A refusal is no failure of the server, also after a conflict.
   if (catalogue[problem.code].status >= 500 && (problem !== failure || problem.cause !== undefined)) {
-    log.error("request failed", {
-      requestId: c.get("requestId"),
-      route: operation?.id,
-      failure: describeFailure(failure),
-    });
+    log.error("request failed", { requestId, route: operation?.id, failure: describeFailure(failure) });
   }
-  return problemResponse(c, problem);
+  return problemResponse(exchange, problem);
 }
 
 function toProblem(failure: unknown): Problem {
@@ -48,21 +43,28 @@ function toProblem(failure: unknown): Problem {
 const unavailableSeconds = 5;
 
 /** Returns `problem` as `application/problem+json`. */
-export function problemResponse(c: Context<AppEnv>, problem: Problem): Response {
+export function problemResponse(exchange: Exchange, problem: Problem): Response {
   const { code } = problem;
   const { status } = catalogue[code];
+  const { headers } = exchange;
   if (status === 401) {
-    c.header("WWW-Authenticate", code === "token_missing" ? "Bearer" : 'Bearer error="invalid_token"');
+    headers["WWW-Authenticate"] = code === "token_missing" ? "Bearer" : 'Bearer error="invalid_token"';
   }
-  if (status === 426) c.header("Upgrade", "websocket");
+  if (status === 426) headers.Upgrade = "websocket";
   const retryAfter = problem.retryAfter ?? (status === 503 ? unavailableSeconds : undefined);
-  if (retryAfter !== undefined) c.header("Retry-After", String(retryAfter));
-  return problemBody(c, problemText(problem, c.get("requestId")), status);
+  if (retryAfter !== undefined) headers["Retry-After"] = String(retryAfter);
+  return problemBody(exchange, problemText(problem, exchange.requestId), status);
 }
 
 /** Returns a serialized problem document with the headers of all problems. */
-export function problemBody(c: Context<AppEnv>, text: string, status: number): Response {
-  c.header("Cache-Control", "no-store");
-  // The catalogue has plain numbers, and every status in it allows a body.
-  return c.body(text, status as ContentfulStatusCode, { "Content-Type": "application/problem+json" });
+export function problemBody(exchange: Exchange, text: string, status: number): Response {
+  return new Response(text, {
+    status,
+    headers: {
+      ...apiHeaders,
+      ...exchange.headers,
+      "Cache-Control": "no-store",
+      "Content-Type": "application/problem+json",
+    },
+  });
 }

@@ -31,6 +31,12 @@ export interface RateLimitsOptions<Name extends string> {
   now?: () => number;
 }
 
+/** Requests in a caller's window so far, and the milliseconds until it ends. */
+interface SharedCount {
+  used: number;
+  endsInMs: number;
+}
+
 /** Most milliseconds that a request waits for Redis, and for its first connection. */
 export const redisPatienceMs = 500;
 /** Callers of each limit in memory, about 13 MB. The callers without a request for longest are removed first. */
@@ -63,16 +69,19 @@ export class RateLimits<Name extends string> {
 
   /**
    * Counts one request of `caller` (such as "user:7" or "address:203.0.113.9"). A failure of Redis never fails it. It waits
-   * for Redis at most {@link redisPatienceMs}.
+   * for Redis at most {@link redisPatienceMs}, and without Redis it does not wait.
    */
-  async take(name: Name, caller: string): Promise<QuotaUse> {
+  take(name: Name, caller: string): QuotaUse | Promise<QuotaUse> {
+    // A caller over its quota costs no round trip.
+    if (this.opening === undefined || this.isSpent(name, caller)) return this.store(name, caller, undefined);
+    return this.countShared(name, caller).then((shared) => this.store(name, caller, shared));
+  }
+
+  /** Stores shared counts too, so that this server continues from them if Redis fails. */
+  private store(name: Name, caller: string, shared: SharedCount | undefined): QuotaUse {
     const { quota, windowSeconds } = this.limits[name];
     const windows = this.windows[name];
-    // A caller over its quota costs no round trip.
-    const isLocal = this.opening === undefined || this.isSpent(name, caller);
-    const shared = isLocal ? undefined : await this.countShared(name, caller);
     const now = this.now();
-    // Shared counts are stored here too, so that this server continues from them if Redis fails.
     const { used, endsAt } = shared === undefined
       ? windows.current(caller, now) ?? { used: 0, endsAt: now + windowSeconds * 1_000 }
       : { used: shared.used - 1, endsAt: now + shared.endsInMs };
@@ -83,7 +92,7 @@ export class RateLimits<Name extends string> {
       quota,
       windowSeconds,
       remaining: Math.max(0, quota - window.used),
-      resetSeconds: Math.min(windowSeconds, Math.max(1, Math.ceil((endsAt - this.now()) / 1_000))),
+      resetSeconds: Math.min(windowSeconds, Math.max(1, Math.ceil((endsAt - now) / 1_000))),
       isOver: window.used > quota,
     };
   }
@@ -100,7 +109,7 @@ export class RateLimits<Name extends string> {
     await this.starting;
   }
 
-  private async countShared(name: Name, caller: string): Promise<{ used: number; endsInMs: number } | undefined> {
+  private async countShared(name: Name, caller: string): Promise<SharedCount | undefined> {
     if (this.starting !== undefined) await this.starting;
     return await this.shared?.count(name, caller);
   }

@@ -1,11 +1,12 @@
 /** Applies the rate limits of the contract: by user, or by address without a user. */
-import type { Context, MiddlewareHandler } from "hono";
+import type { MiddlewareHandler } from "hono";
+import { LRUCache } from "lru-cache";
 import type { rateLimits } from "../../generated/contract.ts";
 import type { Caller } from "../contract/caller.ts";
 import { catalogue, Problem } from "../contract/problems.ts";
 import type { Log } from "../log.ts";
 import { clientAddress } from "./client_address.ts";
-import type { AppEnv } from "./context.ts";
+import type { AppEnv, Exchange } from "./context.ts";
 import { type QuotaUse, rateLimitHeaders, type RateLimits } from "./rate_limits.ts";
 
 export type RateLimitClass = keyof typeof rateLimits;
@@ -21,29 +22,35 @@ export interface RequestLimiterOptions {
   log: Log;
 }
 
+/** Addresses in memory, with the header that they came from. Longer ones are parsed each time. */
+const addressLimit = 1_000;
+const addressLength = 100;
+
 export class RequestLimiter {
   private hasWarned = false;
+  private readonly addresses = new LRUCache<string, string>({ max: addressLimit });
 
   constructor(private readonly options: RequestLimiterOptions) {}
 
   /**
-   * Counts a request, and adds the headers about its quota to the answer.
+   * Counts a request, and adds the headers about its quota to the answer. Returns a promise only if it must wait.
    *
    * @throws {Problem} `rate_limited`.
    */
-  async admit(c: Context<AppEnv>, name: RateLimitClass | "none", caller?: Caller): Promise<void> {
-    const counted = caller === undefined ? this.addressOf(c) : `user:${caller.userId}`;
-    if (name === "none" || counted === undefined) return;
-    const use = await this.count(c, name, counted);
-    if (use?.isOver !== true) return;
-    const { quota, windowSeconds, resetSeconds } = use;
-    const detail = `More than ${quota} requests in ${windowSeconds} seconds. Try again in ${resetSeconds} seconds.`;
-    throw new Problem("rate_limited", detail, { retryAfter: resetSeconds });
+  admit(exchange: Exchange, name: RateLimitClass | "none", caller?: Caller): Promise<void> | undefined {
+    const { limits } = this.options;
+    if (limits === undefined || name === "none") return undefined;
+    const counted = caller === undefined ? this.addressOf(exchange) : `user:${caller.userId}`;
+    if (counted === undefined) return undefined;
+    const use = limits.take(name, counted);
+    if (use instanceof Promise) return use.then((use) => assertWithin(exchange, use));
+    assertWithin(exchange, use);
+    return undefined;
   }
 
   /** Counts each request for a page or file as `public`. */
   readonly page: MiddlewareHandler<AppEnv> = async (c, next) => {
-    await this.admit(c, "public");
+    await this.admit(c.var.exchange, "public");
     await next();
   };
 
@@ -55,57 +62,73 @@ export class RequestLimiter {
    * @throws {Problem} of `identify`, or `rate_limited`.
    */
   async guard(
-    c: Context<AppEnv>,
+    exchange: Exchange,
     identify: () => Promise<Caller>,
     { kind, isKnown }: { kind: CredentialKind; isKnown: boolean },
   ): Promise<Caller> {
-    const address = this.addressOf(c);
-    const guesser = `${address}:${kind}`;
     const needsLookup = kind !== "token" && !isKnown;
-    if (needsLookup && address !== undefined && this.options.limits?.isSpent("auth", guesser)) {
-      await this.countGuess(c, guesser);
-    }
+    if (needsLookup && this.isSpent(exchange, kind)) await this.countGuess(exchange, kind);
     try {
       return await identify();
     } catch (failure) {
       if (failure instanceof Problem && catalogue[failure.code].status === 401) {
         // A missing or expired token is not a guess.
         const isGuess = failure.code !== "token_missing" && failure.code !== "token_expired";
-        if (!isGuess) await this.admit(c, "public");
-        else if (address !== undefined) await this.countGuess(c, guesser);
+        if (isGuess) await this.countGuess(exchange, kind);
+        else await this.admit(exchange, "public");
       }
       throw failure;
     }
   }
 
-  private async countGuess(c: Context<AppEnv>, guesser: string): Promise<void> {
-    const use = await this.count(c, "auth", guesser);
-    if (use?.isOver !== true) return;
+  private isSpent(exchange: Exchange, kind: CredentialKind): boolean {
+    const { limits } = this.options;
+    const address = limits && this.addressOf(exchange);
+    return address !== undefined && limits?.isSpent("auth", `${address}:${kind}`) === true;
+  }
+
+  private async countGuess(exchange: Exchange, kind: CredentialKind): Promise<void> {
+    const { limits } = this.options;
+    const address = limits && this.addressOf(exchange);
+    if (limits === undefined || address === undefined) return;
+    const use = await limits.take("auth", `${address}:${kind}`);
+    addQuotaHeaders(exchange, use);
+    if (!use.isOver) return;
     const { resetSeconds } = use;
     const detail = "Your address sent too many tokens, API keys or tickets that are not valid. " +
       `Try again in ${resetSeconds} seconds.`;
     throw new Problem("rate_limited", detail, { retryAfter: resetSeconds });
   }
 
-  private async count(c: Context<AppEnv>, name: RateLimitClass, counted: string): Promise<QuotaUse | undefined> {
-    const use = await this.options.limits?.take(name, counted);
-    if (use === undefined) return undefined;
-    for (const [header, value] of Object.entries(rateLimitHeaders(use))) c.header(header, value);
-    return use;
-  }
-
   /** Returns undefined for a request that the server sends to itself. */
-  private addressOf(c: Context<AppEnv>): string | undefined {
-    const remoteAddress = c.env?.remoteAddr?.hostname;
+  private addressOf({ remoteAddress, request }: Exchange): string | undefined {
     if (remoteAddress === undefined) return undefined;
-    const forwardedFor = c.req.header("X-Forwarded-For") ?? null;
-    const { limits, trustedProxies, log } = this.options;
-    if (forwardedFor !== null && trustedProxies === 0 && limits !== undefined && !this.hasWarned) {
+    const forwardedFor = request.headers.get("X-Forwarded-For");
+    const { trustedProxies, log } = this.options;
+    if (forwardedFor !== null && trustedProxies === 0 && !this.hasWarned) {
       this.hasWarned = true;
       log.warn(
         "X-Forwarded-For is ignored, so callers behind a proxy share the limits of one address: set TRUST_PROXY",
       );
     }
-    return `address:${clientAddress({ remoteAddress, forwardedFor, trustedProxies })}`;
+    const sent = trustedProxies === 0 || forwardedFor === null ? remoteAddress : `${remoteAddress} ${forwardedFor}`;
+    const known = this.addresses.get(sent);
+    if (known !== undefined) return known;
+    const address = `address:${clientAddress({ remoteAddress, forwardedFor, trustedProxies })}`;
+    if (sent.length <= addressLength) this.addresses.set(sent, address);
+    return address;
   }
+}
+
+function addQuotaHeaders({ headers }: Exchange, use: QuotaUse): void {
+  Object.assign(headers, rateLimitHeaders(use));
+}
+
+/** @throws {Problem} `rate_limited`. */
+function assertWithin(exchange: Exchange, use: QuotaUse): void {
+  addQuotaHeaders(exchange, use);
+  if (!use.isOver) return;
+  const { quota, windowSeconds, resetSeconds } = use;
+  const detail = `More than ${quota} requests in ${windowSeconds} seconds. Try again in ${resetSeconds} seconds.`;
+  throw new Problem("rate_limited", detail, { retryAfter: resetSeconds });
 }

@@ -2,8 +2,7 @@
  * The checkout page of the sandbox provider. It works without JavaScript. The buttons Pay and Decline send a webhook to
  * this server and redirect the person, as a real provider would.
  */
-import type { OpenAPIHono } from "@hono/zod-openapi";
-import type { Context } from "hono";
+import type { Context, Hono } from "hono";
 import { html } from "hono/html";
 import { NONCE, secureHeaders } from "hono/secure-headers";
 import type { Booking } from "../../generated/contract.ts";
@@ -33,7 +32,7 @@ const path = "/sandbox/checkout/:checkoutId";
 const uuid = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/;
 
 /** Adds the page and its form. */
-export function addCheckoutPage(app: OpenAPIHono<AppEnv>, options: CheckoutPageOptions): void {
+export function addCheckoutPage(app: Hono<AppEnv>, options: CheckoutPageOptions): void {
   const { payments, links, clock, limiter, deadlines, deliver } = options;
   const headers = (c: Context<AppEnv>, next: () => Promise<void>) => {
     // Chromium also applies this to the redirect after the form.

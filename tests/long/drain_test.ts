@@ -42,3 +42,31 @@ Deno.test("drain: a body that never arrives, a sweep that waits for a lock -> ex
   const ends = await Promise.allSettled([stopDuringBody(), stopDuringSweep()]);
   assert.deepEqual(ends.filter(({ status }) => status === "rejected"), []);
 });
+
+Deno.test("drain: SIGTERM while the log waits to be written -> an entry for each answered request", async () => {
+  await using database = await newDatabase();
+  await using server = await startServerProcess("serve", { DATABASE_URL: database.url, AUTH_JWT_SECRET: testSecret });
+  const answered: string[] = [];
+  let isStopping = false;
+  await Promise.all(Array.from({ length: 16 }, async (_, client) => {
+    for (let request = 0; request < 200; request++) {
+      const id = `${client}-${request}`;
+      const init = { headers: { "X-Request-Id": id }, signal: AbortSignal.timeout(20_000) };
+      const response = await fetch(`${server.url}/healthz`, init).catch(() => undefined);
+      // A refused connection: the server has stopped listening.
+      if (response === undefined) return;
+      await response.body?.cancel();
+      answered.push(id);
+      if (answered.length < 1_000 || isStopping) continue;
+      isStopping = true;
+      server.signal("SIGTERM");
+    }
+  }));
+  const { code, stdout, stderr } = await server.end();
+  assert.equal(code, 0, stderr);
+  assert(answered.length >= 1_000);
+  const logged = stdout.split("\n").filter((line) => line.includes('"message":"request"'))
+    .map((line): unknown => JSON.parse(line).requestId);
+  assert.deepEqual(answered.filter((id) => !logged.includes(id)), []);
+  assert.equal(new Set(logged).size, logged.length);
+});
