@@ -1,4 +1,7 @@
-/** Follows the feed of events: one reader per process, which sends each event to its listeners. */
+/**
+ * Follows the feed of events: one reader per process, which sends each event to its listeners. While nobody listens, it
+ * reads no event.
+ */
 import type { Kysely } from "kysely";
 import pLimit from "p-limit";
 import type { FeedEvent } from "../../generated/contract.ts";
@@ -95,6 +98,13 @@ export class EventFeed {
   onBreak: () => void = () => {};
   private readonly listeners = new Map<string, Set<{ filter: EventFilter; listener: Listener }>>();
   private readonly replays = pLimit(replaysAtOnce);
+  /** Reads the feed once at a time. */
+  private readonly turns = pLimit(1);
+  private followers = 0;
+  /** Resolves when the position is current. Undefined while nobody follows. */
+  private current: Promise<void> | undefined;
+  /** Whether polls read events. Otherwise they only move the position. */
+  private isReading = false;
   private readonly waiting = new Set<{ stop(): void }>();
   private readonly hints: Hints;
   private readonly pollMs: number;
@@ -104,11 +114,12 @@ export class EventFeed {
   private isFailing = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private delayMs = 0;
-  private delayedSince: number | undefined;
+  /** The oldest running transaction while events wait for it, and when it was first seen. */
+  private delay: { transactionId: number; since: number } | undefined;
 
   constructor(private readonly options: FeedOptions) {
     this.pollMs = options.pollMs ?? defaultPollMs;
-    this.hints = new Hints({ ...options, onHint: () => this.wake() });
+    this.hints = new Hints({ ...options, onHint: () => this.wakeFollowed() });
   }
 
   /** Follows the feed from its current end. */
@@ -119,10 +130,36 @@ export class EventFeed {
     this.schedule(this.pollMs);
   }
 
-  /** Reads the feed at once, and notifies other servers. Call it after a commit with new events. */
+  /** Reads the feed at once if somebody follows it, and notifies other servers. Call it after a commit with new events. */
   announce(): void {
-    this.wake();
+    this.wakeFollowed();
     this.hints.send();
+  }
+
+  /**
+   * Reads the feed for a listener until the returned function is called. Resolves when {@link position} is current.
+   * Follow first, then listen or read {@link position}, so that no event is missed and none is too old.
+   *
+   * @throws If the database cannot be read.
+   */
+  async follow(): Promise<() => void> {
+    this.followers++;
+    const unfollow = () => {
+      if (--this.followers === 0) [this.current, this.isReading] = [undefined, false];
+    };
+    const current = this.current ??= this.turns(() => this.catchUp());
+    try {
+      await current;
+    } catch (failure) {
+      if (this.current === current) this.current = undefined;
+      unfollow();
+      throw failure;
+    }
+    let isFollowing = true;
+    return () => {
+      if (isFollowing) unfollow();
+      isFollowing = false;
+    };
   }
 
   /** Returns a stored event in the form that listeners get. */
@@ -174,6 +211,10 @@ export class EventFeed {
     await Promise.all([this.reading, this.hints.close()]);
   }
 
+  private wakeFollowed(): void {
+    if (this.followers > 0) this.wake();
+  }
+
   private wake(): void {
     this.isWanted = true;
     this.reading ??= this.read();
@@ -190,7 +231,7 @@ export class EventFeed {
     let next = this.pollMs;
     while (this.isWanted && !this.isClosed) {
       this.isWanted = false;
-      next = await this.poll();
+      next = await this.turns(() => this.poll());
       if (!this.isWanted) break;
       await new Promise((done) => setTimeout(done, pauseMs));
     }
@@ -202,10 +243,11 @@ export class EventFeed {
   /** Polls once. Returns the milliseconds until the next poll, unless a hint comes earlier. */
   private async poll(): Promise<number> {
     try {
-      const batch = await readEvents(this.options.db, { after: this.position, limit: batchSize });
+      const limit = this.isReading ? batchSize : 0;
+      const batch = await readEvents(this.options.db, { after: this.position, limit });
       this.isFailing = false;
-      await this.deliver(batch);
-      if (batch.events.length === batchSize) this.isWanted = true;
+      await this.deliver(batch, limit);
+      if (limit > 0 && batch.events.length === limit) this.isWanted = true;
       return this.nextPollMs(batch);
     } catch (failure) {
       // No event is lost, because the next poll begins at the same position.
@@ -215,8 +257,19 @@ export class EventFeed {
     }
   }
 
-  private async deliver(batch: EventBatch): Promise<void> {
-    const { events, generation, settled } = batch;
+  /** Moves to the end of the feed. Each later event is read. */
+  private async catchUp(): Promise<void> {
+    const batch = await readEvents(this.options.db, { after: this.position, limit: 0 });
+    await this.deliver(batch, 0);
+    this.isReading = this.followers > 0;
+    this.schedule(this.nextPollMs(batch));
+  }
+
+  /** Delivers a batch of at most `limit` events. */
+  private async deliver(batch: EventBatch, limit: number): Promise<void> {
+    const { events, generation, settled, removed } = batch;
+    // Events that were removed while nobody listened are missed by nobody.
+    if (limit === 0 && isAfter(removed, this.position)) this.position = removed;
     if (hasGap({ generation: this.generation, position: this.position }, batch)) return await this.restart(batch);
     for (const [index, row] of events.entries()) {
       if (index > 0 && index % burstSize === 0) await new Promise((turn) => setTimeout(turn));
@@ -228,7 +281,8 @@ export class EventFeed {
         }
       }
     }
-    if (events.length < batchSize && isAfter(settled, this.position)) this.position = settled;
+    const isEnd = events.length < limit || limit === 0;
+    if (isEnd && isAfter(settled, this.position)) this.position = settled;
   }
 
   /** Restarts at the end of the feed. The database was replaced or set back, or unread events were removed. */
@@ -249,18 +303,20 @@ export class EventFeed {
   }
 
   /** Returns the milliseconds until the next poll. Warns of a transaction that delays events for long. */
-  private nextPollMs({ isDelayed, events }: EventBatch): number {
+  private nextPollMs({ isDelayed, events, settled: { transactionId } }: EventBatch): number {
     if (!isDelayed) {
-      this.delayedSince = undefined;
+      this.delay = undefined;
       this.delayMs = 0;
       return this.pollMs;
     }
-    this.delayedSince ??= Date.now();
-    if (Date.now() - this.delayedSince > delayWarningMs) {
+    // While servers write, events wait for a moment all the time. Only one transaction that stays the oldest is long.
+    if (this.delay?.transactionId !== transactionId) this.delay = { transactionId, since: Date.now() };
+    if (Date.now() - this.delay.since > delayWarningMs) {
       const advice = "Look for it in pg_stat_activity, by backend_xid.";
       this.options.log.warn(`Events wait for a long transaction. ${advice}`);
-      this.delayedSince = Date.now();
+      this.delay.since = Date.now();
     }
+    if (!this.isReading) return this.pollMs;
     this.delayMs = events.length > 0 ? 2 : Math.min(Math.max(2, this.delayMs * 2), longestDelayMs);
     return this.delayMs;
   }

@@ -28,13 +28,20 @@ export function subscriptionHandlers(options: SubscriptionOptions): Pick<Handler
       return { status: 201, body: await createSocketTicket(db, caller) };
     },
 
-    openSocket({ caller, request }) {
-      const { sockets, config } = options;
+    async openSocket({ caller, request }) {
+      const { feed, sockets, config } = options;
       assertHandshake(request, config);
       sockets.assertLimits(caller);
-      const { socket, response } = upgrade(request);
-      sockets.add(socket, caller);
-      return Promise.resolve({ status: 101, body: response });
+      const unfollow = await feed.follow();
+      try {
+        const { socket, response } = upgrade(request);
+        for (const type of ["close", "error"]) socket.addEventListener(type, unfollow);
+        sockets.add(socket, caller);
+        return { status: 101, body: response };
+      } catch (failure) {
+        unfollow();
+        throw failure;
+      }
     },
   };
 }

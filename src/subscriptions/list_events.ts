@@ -5,7 +5,7 @@ import type { Authenticator } from "../auth/callers.ts";
 import type { Caller } from "../contract/caller.ts";
 import { Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
-import { beginning, formatCursor, isAfter, parseCursor, type Position } from "../events/cursors.ts";
+import { beginning, formatCursor, isAfter, parseCursor, type ParsedCursor, type Position } from "../events/cursors.ts";
 import type { EventFeed } from "../events/feed.ts";
 import { type EventBatch, type EventFilter, hasGap, readEvents } from "../events/queries.ts";
 import { describeFailure, type Log } from "../log.ts";
@@ -36,6 +36,25 @@ export interface EventPageQuery {
 export async function listEvents(rules: EventRules, caller: Caller, query: EventPageQuery): Promise<EventPage> {
   const filter = filterFor(caller, query);
   const start = query.after === undefined ? undefined : parseCursor(query.after);
+  // The other pages need the database only.
+  const unfollow = start === "latest" || query.wait > 0 ? await rules.feed.follow() : () => {};
+  try {
+    return await readPage(rules, caller, { ...query, filter, start });
+  } finally {
+    unfollow();
+  }
+}
+
+interface PageStart {
+  filter: EventFilter;
+  start: ParsedCursor | "latest" | undefined;
+}
+
+async function readPage(
+  rules: EventRules,
+  caller: Caller,
+  { filter, start, ...query }: EventPageQuery & PageStart,
+): Promise<EventPage> {
   const deadline = performance.now() + query.wait * 1_000;
   let after = start === "latest" ? rules.feed.position : start?.position ?? beginning;
   let hasWaited = false;

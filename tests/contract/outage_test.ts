@@ -154,6 +154,7 @@ Deno.test("feed: database gone and back three times -> resumes after the last ev
   const slots = await newTimeslots(server, await newRoom(server), { date: "2026-03-09" });
   await server.settled();
   await feed.start();
+  await feed.follow();
   const heard: number[] = [];
   const stop = feed.listen({ about: "bookings" }, (event) => {
     const { data } = JSON.parse(event.frame);

@@ -266,9 +266,11 @@ async function start(
       `.execute(db);
       const [last] = rows;
       if (last === undefined) return;
-      await eventually(() => {
+      await eventually(async () => {
         feed.announce();
-        return Promise.resolve(!isAfter({ transactionId: last.xid, id: last.id }, feed.position));
+        // While nobody follows the feed, this reads its position.
+        (await feed.follow())();
+        return !isAfter({ transactionId: last.xid, id: last.id }, feed.position);
       });
     },
     payments: app.payments,
