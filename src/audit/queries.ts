@@ -1,9 +1,18 @@
-import type { Expression, ExpressionBuilder, Insertable, Kysely, Selectable, SqlBool } from "kysely";
+import {
+  type Expression,
+  type ExpressionBuilder,
+  type Insertable,
+  type Kysely,
+  type Selectable,
+  sql,
+  type SqlBool,
+} from "kysely";
 import type { AuditResource } from "../../generated/contract.ts";
 import type { AuditLog, DB, Users } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
-import { totalFromPage } from "../database/paging.ts";
-import { endsOf, instantSql, type Range } from "../time/ranges.ts";
+import { type PageRange, preparedPage } from "../database/paging.ts";
+import { toPostgres } from "../time/calendar.ts";
+import { endsByOperator, isWithin, type Range, type RangeEnds } from "../time/ranges.ts";
 
 export type AuditRow = Selectable<AuditLog> & Pick<Selectable<Users>, "subject" | "name">;
 
@@ -11,38 +20,45 @@ export async function insertAuditEntry(db: Kysely<Database>, entry: Insertable<A
   await db.insertInto("audit_log").values(entry).execute();
 }
 
-export interface AuditFilter {
+export interface AuditFilter extends PageRange {
   userId: number | undefined;
   operation: string | undefined;
   resource: AuditResource | undefined;
   resourceId: number | undefined;
   range: Range;
-  limit: number;
-  offset: number;
 }
 
 /** One page of the audit log, newest first, and the number of entries on all pages. */
-export async function listAuditLog(
+export function listAuditLog(
   db: Kysely<Database>,
-  filter: AuditFilter,
+  { range, ...filter }: AuditFilter,
 ): Promise<{ rows: AuditRow[]; total: number }> {
-  const { limit, offset } = filter;
-  const rows = await db.selectFrom("audit_log as a").innerJoin("users as u", "u.id", "a.user_id")
-    .selectAll("a").select(["u.subject", "u.name"]).where((eb) => matches(eb, filter))
-    .orderBy("a.id", "desc").limit(limit).offset(offset).execute();
-  const total = totalFromPage(rows.length, { limit, offset }) ??
-    (await db.selectFrom("audit_log as a").where((eb) => matches(eb, filter))
-      .select((eb) => eb.fn.countAll<number>().as("total")).executeTakeFirstOrThrow()).total;
-  return { rows, total };
+  return listAuditLogStatement(db, { ...filter, ...endsByOperator(range, toPostgres) });
 }
 
-function matches(eb: ExpressionBuilder<DB & { a: AuditLog }, "a">, filter: AuditFilter): Expression<SqlBool> {
-  const { userId, operation, resource, resourceId, range } = filter;
+type AuditValues = Omit<AuditFilter, "range"> & RangeEnds;
+
+const listAuditLogStatement = preparedPage((db, filter: AuditValues) => {
+  const { limit, offset } = filter;
+  return {
+    page: db.selectFrom("audit_log as a").innerJoin("users as u", "u.id", "a.user_id")
+      .selectAll("a").select(["u.subject", "u.name"]).where((eb) => matches(eb, filter))
+      .orderBy("a.id", "desc").limit(limit).offset(offset),
+    order: sql`id desc`,
+    count: db.selectFrom("audit_log as a").where((eb) => matches(eb, filter))
+      .select((eb) => eb.fn.countAll<number>().as("total")),
+  };
+});
+
+function matches(
+  eb: ExpressionBuilder<DB & { a: AuditLog }, "a">,
+  filter: AuditValues,
+): Expression<SqlBool> {
+  const { userId, operation, resource, resourceId } = filter;
   const conditions: Expression<SqlBool>[] = [];
   if (userId !== undefined) conditions.push(eb("a.user_id", "=", userId));
   if (operation !== undefined) conditions.push(eb("a.operation", "=", operation));
   if (resource !== undefined) conditions.push(eb("a.resource", "=", resource));
   if (resourceId !== undefined) conditions.push(eb("a.resource_id", "=", resourceId));
-  for (const { operator, at } of endsOf(range)) conditions.push(eb("a.occurred_at", operator, instantSql(at)));
-  return eb.and(conditions);
+  return eb.and([...conditions, ...isWithin(sql`a.occurred_at`, filter)]);
 }

@@ -2,7 +2,7 @@ import { type Kysely, type Selectable, sql } from "kysely";
 import type { ApiKeyScope } from "../../generated/contract.ts";
 import type { ApiKeys, Users } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
-import { totalFromPage } from "../database/paging.ts";
+import { type PageRange, preparedPage } from "../database/paging.ts";
 import { prepared } from "../database/prepared.ts";
 
 export type ApiKeyRow = Selectable<ApiKeys>;
@@ -43,16 +43,14 @@ export function insertApiKey(db: Kysely<Database>, key: NewApiKey): Promise<ApiK
 }
 
 /** Returns one page of keys, newest first, and the number on all pages. */
-export async function listApiKeys(
-  db: Kysely<Database>,
-  { limit, offset }: { limit: number; offset: number },
-): Promise<{ rows: ApiKeyRow[]; total: number }> {
+export const listApiKeys = preparedPage((db, { limit, offset }: PageRange) => {
   const keys = db.selectFrom("api_keys");
-  const rows = await keys.selectAll().orderBy("id", "desc").limit(limit).offset(offset).execute();
-  const total = totalFromPage(rows.length, { limit, offset }) ??
-    (await keys.select((eb) => eb.fn.countAll<number>().as("total")).executeTakeFirstOrThrow()).total;
-  return { rows, total };
-}
+  return {
+    page: keys.selectAll().orderBy("id", "desc").limit(limit).offset(offset),
+    order: sql`id desc`,
+    count: keys.select((eb) => eb.fn.countAll<number>().as("total")),
+  };
+});
 
 /** Returns the key. Other changes of it wait until the transaction ends. */
 export function lockApiKey(db: Kysely<Database>, id: number): Promise<ApiKeyRow | undefined> {
@@ -98,8 +96,11 @@ const useApiKeyStatement = prepared((db, { hash, now, recordedBefore }: KeyUse) 
 
 /** Returns the ids of these keys that are not revoked. */
 export async function listLiveApiKeys(db: Kysely<Database>, ids: number[]): Promise<number[]> {
-  const rows = await db.selectFrom("api_keys").select("id")
-    .where(sql<boolean>`id = any(${`{${ids.join(",")}}`}::text::bigint[])`)
-    .where("revoked_at", "is", null).execute();
+  const rows = await listLiveStatement(db, { ids: `{${ids.join(",")}}` });
   return rows.map(({ id }) => id);
 }
+
+const listLiveStatement = prepared((db, { ids }: { ids: string }) =>
+  db.selectFrom("api_keys").select("id").where(sql<boolean>`id = any(${ids}::text::bigint[])`)
+    .where("revoked_at", "is", null)
+);

@@ -117,10 +117,14 @@ export type RefundQuote = BookingRow & {
 };
 
 /** Quotes the refund of a cancellation by the user now, as {@link markCancelled} would compute it. */
-export function findRefundQuote(
+export async function findRefundQuote(
   db: Kysely<Database>,
-  { id, now }: { id: number; now: Date },
+  values: { id: number; now: Date },
 ): Promise<RefundQuote | undefined> {
+  return (await refundQuoteStatement(db, values))[0];
+}
+
+const refundQuoteStatement = prepared((db, { id, now }: { id: number; now: Date }) => {
   const tier = sql<{ hours: string | null; percent: string | null }>`${currentTier(now)}`.as<"tier">(sql`tier`);
   return selectColumns(bookingsWithRelations(db)).leftJoinLateral(tier, (join) => join.onTrue())
     .select(["tier.hours", "tier.percent"])
@@ -131,6 +135,5 @@ export function findRefundQuote(
         where next.hours < tier.hours order by next.hours desc limit 1
       )`.as("nextPercent"),
     ])
-    .where("b.id", "=", id)
-    .executeTakeFirst();
-}
+    .where("b.id", "=", id);
+});

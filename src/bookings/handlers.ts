@@ -6,7 +6,7 @@ import { type BookingOptions, getBooking, toBooking } from "./booking.ts";
 import { cancelBooking, getCancellation } from "./cancel_booking.ts";
 import { createBooking } from "./create_booking.ts";
 import { getBookingStats } from "./get_booking_stats.ts";
-import { listBookings, listTimeZones } from "./queries.ts";
+import { listAllBookings, listBookings, listTimeZones } from "./queries.ts";
 import { rescheduleBooking } from "./reschedule_booking.ts";
 import { updateBookingStatus } from "./update_booking_status.ts";
 
@@ -20,8 +20,6 @@ type BookingOperations =
   | "listAllBookings"
   | "updateBookingStatus"
   | "getBookingStats";
-
-const anyTime = { from: undefined, to: undefined };
 
 export function bookingHandlers(options: BookingOptions): Pick<Handlers, BookingOperations> {
   const { clock, config } = options;
@@ -38,7 +36,7 @@ export function bookingHandlers(options: BookingOptions): Pick<Handlers, Booking
     async listBookings({ caller, query: { status, from_date, to_date, page, limit } }, { db }) {
       const range = parseRange({ path: "from_date", text: from_date }, { path: "to_date", text: to_date });
       const startRange = rangeByZone(hasWallTimes(range) ? await listTimeZones(db) : [], range);
-      const filter = { status, userId: caller.userId, roomId: undefined, startRange, createdRange: anyTime };
+      const filter = { userId: caller.userId, status, startRange };
       const { rows, total } = await listBookings(db, { ...filter, limit, offset: (page - 1) * limit });
       return { status: 200, body: { items: rows.map(toBooking), total, page, limit } };
     },
@@ -65,8 +63,8 @@ export function bookingHandlers(options: BookingOptions): Pick<Handlers, Booking
     async listAllBookings({ query: { status, roomId, userId, fromDate, toDate, page, limit } }, { db }) {
       const range = parseRange({ path: "fromDate", text: fromDate }, { path: "toDate", text: toDate });
       const createdRange = rangeIn(config.defaultTimeZone, range);
-      const filter = { status, roomId, userId, startRange: anyTime, createdRange };
-      const { rows, total } = await listBookings(db, { ...filter, limit, offset: (page - 1) * limit });
+      const filter = { status, roomId, userId, createdRange };
+      const { rows, total } = await listAllBookings(db, { ...filter, limit, offset: (page - 1) * limit });
       return { status: 200, body: { items: rows.map(toBooking), total, page, limit } };
     },
 

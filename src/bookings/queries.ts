@@ -12,10 +12,11 @@ import {
 import type { BookingStatus } from "../../generated/contract.ts";
 import type { Bookings, DB, Rooms, Timeslots } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
-import { totalFromPage } from "../database/paging.ts";
+import { type PageQueries, type PageRange, preparedPage } from "../database/paging.ts";
+import { prepared } from "../database/prepared.ts";
 import { roundMoney } from "../money.ts";
-import type { Bound } from "../time/calendar.ts";
-import { endsOf, type InstantByZone, instantSql, type Range } from "../time/ranges.ts";
+import { toPostgres } from "../time/calendar.ts";
+import { endsByOperator, type InstantByZone, isWithin, type Range, type RangeEnds } from "../time/ranges.ts";
 
 type Relations = DB & { b: Bookings; r: Rooms; t: Timeslots };
 
@@ -79,9 +80,13 @@ export function bookingsWithRelations(db: Kysely<Database>): WithRelations {
     .innerJoin("timeslots as t", "t.id", "b.timeslot_id");
 }
 
-export function findBooking(db: Kysely<Database>, id: number): Promise<BookingRow | undefined> {
-  return selectColumns(bookingsWithRelations(db)).where("b.id", "=", id).executeTakeFirst();
+export async function findBooking(db: Kysely<Database>, id: number): Promise<BookingRow | undefined> {
+  return (await findBookingStatement(db, { id }))[0];
 }
+
+const findBookingStatement = prepared((db, { id }: { id: number }) =>
+  selectColumns(bookingsWithRelations(db)).where("b.id", "=", id)
+);
 
 /** Locks a booking until the transaction ends. */
 export async function lockBooking(db: Kysely<Database>, id: number): Promise<void> {
@@ -102,8 +107,10 @@ export function pendingCount(db: Kysely<Database>, { userId, now }: PendingFilte
 }
 
 export async function countPending(db: Kysely<Database>, filter: PendingFilter): Promise<number> {
-  return (await pendingCount(db, filter).executeTakeFirstOrThrow()).count;
+  return (await countPendingStatement(db, filter))[0]?.count ?? 0;
 }
+
+const countPendingStatement = prepared(pendingCount);
 
 /** Ids of bookings whose hold has expired by `now`, the longest expired first. */
 export async function listExpiredHolds(
@@ -117,55 +124,99 @@ export async function listExpiredHolds(
 
 /** The time zones of all rooms. */
 export async function listTimeZones(db: Kysely<Database>): Promise<string[]> {
-  const rows = await db.selectFrom("rooms").select("time_zone").distinct().execute();
+  const rows = await listTimeZonesStatement(db, {});
   return rows.map((row) => row.time_zone);
 }
 
-export interface BookingFilter {
+const listTimeZonesStatement = prepared((db, _: object) => db.selectFrom("rooms").select("time_zone").distinct());
+
+export interface BookingFilter extends PageRange {
+  userId: number;
+  status: BookingStatus | undefined;
+  /** Range of the timeslot's start. */
+  startRange: Range<Temporal.Instant | InstantByZone>;
+}
+
+/** One page of a user's bookings, newest first, and the number on all pages. */
+export function listBookings(
+  db: Kysely<Database>,
+  { startRange, ...filter }: BookingFilter,
+): Promise<{ rows: BookingRow[]; total: number }> {
+  const byZone = endsByOperator(startRange, (at) => at instanceof Temporal.Instant ? undefined : at);
+  return listBookingsStatement(db, {
+    ...filter,
+    ...endsByOperator(startRange, (at) => at instanceof Temporal.Instant ? toPostgres(at) : undefined),
+    fromByZone: byZone.from,
+    beforeByZone: byZone.before,
+    untilByZone: byZone.until,
+  });
+}
+
+type BookingValues = Omit<BookingFilter, "startRange"> & RangeEnds & {
+  fromByZone: InstantByZone | undefined;
+  beforeByZone: InstantByZone | undefined;
+  untilByZone: InstantByZone | undefined;
+};
+
+const listBookingsStatement = preparedPage((db, values: BookingValues) => {
+  const { userId, status, fromByZone: from, beforeByZone: before, untilByZone: until } = values;
+  const start = sql`t.starts_at`;
+  const starts = [
+    ...isWithin(start, values),
+    ...isWithin(start, { from, before, until }, (at) => sql`(${at}::jsonb ->> r.time_zone)::timestamptz`),
+  ];
+  return pageOfBookings(db, values, (eb) => {
+    const conditions: Expression<SqlBool>[] = [eb("b.user_id", "=", userId)];
+    if (status !== undefined) conditions.push(eb("b.status", "=", status));
+    if (starts.length > 0) {
+      const slot = eb.selectFrom("timeslots as t").innerJoin("rooms as r", "r.id", "t.room_id").select(sql`1`.as("one"))
+        .whereRef("t.id", "=", "b.timeslot_id").where((inner) => inner.and(starts));
+      conditions.push(eb.exists(slot));
+    }
+    return eb.and(conditions);
+  });
+});
+
+export interface AllBookingsFilter extends PageRange {
   status: BookingStatus | undefined;
   userId: number | undefined;
   roomId: number | undefined;
-  /** Range of the timeslot's start. */
-  startRange: Range<Temporal.Instant | InstantByZone>;
   /** Range of the booking's creation. */
   createdRange: Range;
-  limit: number;
-  offset: number;
 }
 
-/** One page of bookings, newest first, and the number on all pages. */
-export async function listBookings(
+/** One page of all bookings, newest first, and the number on all pages. */
+export function listAllBookings(
   db: Kysely<Database>,
-  filter: BookingFilter,
+  { createdRange, ...filter }: AllBookingsFilter,
 ): Promise<{ rows: BookingRow[]; total: number }> {
-  const { limit, offset } = filter;
-  const rows = await selectColumns(bookingsWithRelations(db)).where((eb) => matches(eb, filter))
-    .orderBy("b.created_at", "desc").orderBy("b.id", "desc").limit(limit).offset(offset).execute();
-  const total = totalFromPage(rows.length, { limit, offset }) ??
-    (await db.selectFrom("bookings as b").where((eb) => matches(eb, filter))
-      .select((eb) => eb.fn.countAll<number>().as("total")).executeTakeFirstOrThrow()).total;
-  return { rows, total };
+  return listAllBookingsStatement(db, { ...filter, ...endsByOperator(createdRange, toPostgres) });
 }
 
-function matches(eb: ExpressionBuilder<DB & { b: Bookings }, "b">, filter: BookingFilter): Expression<SqlBool> {
-  const { status, userId, roomId, startRange, createdRange } = filter;
-  const conditions = endsOf(createdRange).map((bound) => eb("b.created_at", bound.operator, instantSql(bound.at)));
-  if (status !== undefined) conditions.push(eb("b.status", "=", status));
-  if (userId !== undefined) conditions.push(eb("b.user_id", "=", userId));
-  if (roomId !== undefined) conditions.push(eb("b.room_id", "=", roomId));
-  const starts = endsOf(startRange);
-  if (starts.length === 0) return eb.and(conditions);
-  const slot = eb.selectFrom("timeslots as t").innerJoin("rooms as r", "r.id", "t.room_id").select(sql`1`.as("one"))
-    .whereRef("t.id", "=", "b.timeslot_id")
-    .where((inner) => inner.and(starts.map(startsWithin)));
-  return eb.and([...conditions, eb.exists(slot)]);
-}
+type AllBookingsValues = Omit<AllBookingsFilter, "createdRange"> & RangeEnds;
 
-function startsWithin({ operator, at }: Bound<Temporal.Instant | InstantByZone>): Expression<SqlBool> {
-  const compared = sql.raw(operator);
-  return at instanceof Temporal.Instant
-    ? sql<SqlBool>`t.starts_at ${compared} ${instantSql(at)}`
-    : sql<SqlBool>`t.starts_at ${compared} (${at}::jsonb ->> r.time_zone)::timestamptz`;
+const listAllBookingsStatement = preparedPage((db, values: AllBookingsValues) =>
+  pageOfBookings(db, values, (eb) => {
+    const { status, userId, roomId } = values;
+    const conditions: Expression<SqlBool>[] = isWithin(sql`b.created_at`, values);
+    if (status !== undefined) conditions.push(eb("b.status", "=", status));
+    if (userId !== undefined) conditions.push(eb("b.user_id", "=", userId));
+    if (roomId !== undefined) conditions.push(eb("b.room_id", "=", roomId));
+    return eb.and(conditions);
+  })
+);
+
+function pageOfBookings(
+  db: Kysely<Database>,
+  { limit, offset }: PageRange,
+  matches: (eb: ExpressionBuilder<DB & { b: Bookings }, "b">) => Expression<SqlBool>,
+): PageQueries<BookingRow> {
+  return {
+    page: selectColumns(bookingsWithRelations(db)).where(matches)
+      .orderBy("b.created_at", "desc").orderBy("b.id", "desc").limit(limit).offset(offset),
+    order: sql`created_at desc, id desc`,
+    count: db.selectFrom("bookings as b").where(matches).select((eb) => eb.fn.countAll<number>().as("total")),
+  };
 }
 
 /** hourlyRate x length, rounded half up; no rate means 0. `slot` and `room` are aliases in the query. */

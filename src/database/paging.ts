@@ -1,8 +1,43 @@
+/** Pages of lists, and the number of rows on all pages. */
+import { type Compilable, type Expression, type Kysely, type RawBuilder, sql } from "kysely";
+import type { Database } from "./connect.ts";
+import { preparedFilter } from "./prepared.ts";
+
+export interface PageRange {
+  limit: number;
+  offset: number;
+}
+
+export interface PageQueries<Row> {
+  /** The rows of one page, in `order`. */
+  page: Expression<Row>;
+  /** The order by names of selected columns. */
+  order: RawBuilder<unknown>;
+  /** A query for the number of rows on all pages. */
+  count: Expression<{ total: number }> & Compilable<{ total: number }>;
+}
+
 /**
- * Returns the number of rows on all pages if this page is the last one and not empty. Otherwise returns undefined, and the
- * rows must be counted.
+ * Returns a function that reads one page and the number of rows on all pages. `build` works as in {@link preparedFilter}.
+ *
+ * One statement does both, and it counts only if the page is full. A page after the last one needs a second statement.
  */
-export function totalFromPage(rows: number, { limit, offset }: { limit: number; offset: number }): number | undefined {
-  const isLast = rows < limit && (rows > 0 || offset === 0);
-  return isLast ? offset + rows : undefined;
+export function preparedPage<Filter extends PageRange, Row>(
+  build: (db: Kysely<Database>, filter: Filter) => PageQueries<Row>,
+): (db: Kysely<Database>, filter: Filter) => Promise<{ rows: Row[]; total: number }> {
+  const page = preparedFilter((db, filter: Filter) => {
+    const { page, order, count } = build(db, filter);
+    const statement = sql<Row & { total: number | null }>`
+      select page.*, case when count(*) over () = ${filter.limit} then ${count} end as total
+      from ${page} as page order by ${order}`;
+    return { compile: () => statement.compile(db) };
+  });
+  const count = preparedFilter((db, filter: Filter) => build(db, filter).count);
+
+  return async (db, filter) => {
+    const rows = await page(db, filter);
+    const [first] = rows;
+    if (first !== undefined) return { rows, total: first.total ?? filter.offset + rows.length };
+    return { rows, total: filter.offset === 0 ? 0 : (await count(db, filter))[0]?.total ?? 0 };
+  };
 }

@@ -2,35 +2,47 @@ import { type Insertable, type Kysely, type RawBuilder, type Selectable, sql, ty
 import type { RoomType } from "../../generated/contract.ts";
 import type { Rooms } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
-import { totalFromPage } from "../database/paging.ts";
+import { type PageRange, preparedPage } from "../database/paging.ts";
+import { prepared } from "../database/prepared.ts";
 import { insertEvents, timeslotEvent } from "../events/record.ts";
 
 export type RoomRow = Selectable<Rooms>;
 export type NewRoom = Insertable<Rooms>;
 export type RoomChange = Updateable<Rooms>;
 
-export interface RoomFilter {
+export interface RoomFilter extends PageRange {
   type: RoomType | undefined;
   activeOnly: boolean;
-  limit: number;
-  offset: number;
 }
 
 /** One page of rooms by name, and the number on all pages. */
-export async function listRooms(db: Kysely<Database>, filter: RoomFilter): Promise<{ rows: RoomRow[]; total: number }> {
-  const { type, activeOnly, limit, offset } = filter;
-  let matching = db.selectFrom("rooms");
-  if (activeOnly) matching = matching.where("is_active", "=", true);
-  if (type !== undefined) matching = matching.where("room_type", "=", type);
-  const rows = await matching.selectAll().orderBy("name").orderBy("id").limit(limit).offset(offset).execute();
-  const total = totalFromPage(rows.length, { limit, offset }) ??
-    (await matching.select((eb) => eb.fn.countAll<number>().as("total")).executeTakeFirstOrThrow()).total;
-  return { rows, total };
+export function listRooms(
+  db: Kysely<Database>,
+  { type, activeOnly, limit, offset }: RoomFilter,
+): Promise<{ rows: RoomRow[]; total: number }> {
+  return listRoomsStatement(db, { type, isActive: activeOnly ? true : undefined, limit, offset });
 }
 
-export function findRoom(db: Kysely<Database>, id: number): Promise<RoomRow | undefined> {
-  return db.selectFrom("rooms").selectAll().where("id", "=", id).executeTakeFirst();
+type RoomValues = PageRange & { type: RoomType | undefined; isActive: true | undefined };
+
+const listRoomsStatement = preparedPage((db, { type, isActive, limit, offset }: RoomValues) => {
+  let matching = db.selectFrom("rooms");
+  if (isActive !== undefined) matching = matching.where("is_active", "=", isActive);
+  if (type !== undefined) matching = matching.where("room_type", "=", type);
+  return {
+    page: matching.selectAll().orderBy("name").orderBy("id").limit(limit).offset(offset),
+    order: sql`name, id`,
+    count: matching.select((eb) => eb.fn.countAll<number>().as("total")),
+  };
+});
+
+export async function findRoom(db: Kysely<Database>, id: number): Promise<RoomRow | undefined> {
+  return (await findRoomStatement(db, { id }))[0];
 }
+
+const findRoomStatement = prepared((db, { id }: { id: number }) =>
+  db.selectFrom("rooms").selectAll().where("id", "=", id)
+);
 
 /** Locks a room. `for no key update` does not block bookings, which only need the room's key to stay. */
 export function lockRoom(db: Kysely<Database>, id: number): Promise<RoomRow | undefined> {

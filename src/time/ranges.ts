@@ -1,5 +1,5 @@
 /** Time ranges of lists and stats. */
-import { type RawBuilder, sql } from "kysely";
+import { type RawBuilder, sql, type SqlBool } from "kysely";
 import { Problem } from "../contract/problems.ts";
 import { type Bound, instantIn, lowerBound, toPostgres, upperBound } from "./calendar.ts";
 
@@ -19,6 +19,41 @@ export function endsOf<Time>({ from, to }: Range<Time>): Bound<Time>[] {
 
 /** Returns an SQL expression for an instant, to its nanoseconds. */
 export const instantSql = (at: Temporal.Instant): RawBuilder<Date> => sql<Date>`${toPostgres(at)}::text::timestamptz`;
+
+/** The ends of a range by operator, as values of a prepared filter. Ends are texts for Postgres or instants by time zone. */
+export interface RangeEnds<Time = string> {
+  /** `>=` */
+  from: Time | undefined;
+  /** `<` */
+  before: Time | undefined;
+  /** `<=` */
+  until: Time | undefined;
+}
+
+/** Returns the ends of a range. `format` returns undefined for an end that it does not take. */
+export function endsByOperator<Time, Value>(
+  { from, to }: Range<Time>,
+  format: (at: Time) => Value | undefined,
+): RangeEnds<Value> {
+  return {
+    from: from && format(from.at),
+    before: to?.operator === "<" ? format(to.at) : undefined,
+    until: to?.operator === "<=" ? format(to.at) : undefined,
+  };
+}
+
+/** Returns the conditions of a range. `value` is the expression of an end, by default for a text of {@link toPostgres}. */
+export function isWithin<Time = string>(
+  time: RawBuilder<unknown>,
+  { from, before, until }: RangeEnds<Time>,
+  value = (at: Time): RawBuilder<unknown> => sql`${at}::text::timestamptz`,
+): RawBuilder<SqlBool>[] {
+  return [
+    ...(from === undefined ? [] : [sql<SqlBool>`${time} >= ${value(from)}`]),
+    ...(before === undefined ? [] : [sql<SqlBool>`${time} < ${value(before)}`]),
+    ...(until === undefined ? [] : [sql<SqlBool>`${time} <= ${value(until)}`]),
+  ];
+}
 
 /** A query parameter with one end of a range: its name and its value. */
 interface EndParameter {

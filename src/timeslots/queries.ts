@@ -2,6 +2,7 @@ import { type Kysely, type Selectable, sql } from "kysely";
 import { jsonArrayFrom } from "kysely/helpers/postgres";
 import type { Timeslots } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
+import { prepared } from "../database/prepared.ts";
 import { insertEvents, timeslotEvent } from "../events/record.ts";
 import type { RoomRow } from "../rooms/rooms.ts";
 import { isTaken } from "./taken.ts";
@@ -24,11 +25,15 @@ export interface FreeTimeslotFilter {
 }
 
 /** A room with its free timeslots, earliest first. Undefined if the room does not exist. */
-export function findRoomWithFreeTimeslots(
+export async function findRoomWithFreeTimeslots(
   db: Kysely<Database>,
-  { roomId, from, to, minimumMinutes, now }: FreeTimeslotFilter,
+  filter: FreeTimeslotFilter,
 ): Promise<(RoomRow & { timeslots: TimeslotRow[] }) | undefined> {
-  return db.selectFrom("rooms")
+  return (await freeTimeslotsStatement(db, filter))[0];
+}
+
+const freeTimeslotsStatement = prepared((db, { roomId, from, to, minimumMinutes, now }: FreeTimeslotFilter) =>
+  db.selectFrom("rooms")
     .selectAll("rooms")
     .select((room) => [
       jsonArrayFrom(
@@ -50,8 +55,7 @@ export function findRoomWithFreeTimeslots(
       ).as("timeslots"),
     ])
     .where("rooms.id", "=", roomId)
-    .executeTakeFirst();
-}
+);
 
 /** Inserts the timeslots of a room that overlap no existing one. Returns their number. */
 export async function insertTimeslots(

@@ -10,15 +10,17 @@ const rooms = 20;
 /** One timeslot each four hours from 2026-01-01, so until 2026-03-25. */
 const slotsPerRoom = 500;
 
-/** Counts of all bookings, or of a status, need most rows of the table or an index. */
-const countsAll = /^select count\(\*\) as "total" from "bookings" as "b" where (1 = 1|"b"\."status" = \$1)$/;
+/** Counts of all bookings, or of a status, need most rows of the table or an index. A full page counts them. */
+const countsAll =
+  /\(select count\(\*\) as "total" from "bookings" as "b" where (1 = 1|"b"\."status" = \$\d+)\) end as total\s/;
 const large = new Set<unknown>(["bookings", "timeslots", "booking_events", "checkouts", "payments", "refunds"]);
 
-/** The tables that a plan scans sequentially. */
-function scannedTables(plan: unknown): unknown[] {
+/** The tables that a plan scans sequentially. `withCount` is false for a plan whose only subplan counts all bookings. */
+function scannedTables(plan: unknown, withCount: boolean): unknown[] {
   if (typeof plan !== "object" || plan === null) return [];
+  if (!withCount && Reflect.get(plan, "Parent Relationship") === "InitPlan") return [];
   const here = Reflect.get(plan, "Node Type") === "Seq Scan" ? [Reflect.get(plan, "Relation Name")] : [];
-  return [...here, ...Object.values(plan).flatMap(scannedTables)];
+  return [...here, ...Object.values(plan).flatMap((part) => scannedTables(part, withCount))];
 }
 
 Deno.test("query plans: operations, payment events, jobs and sweeps -> no sequential scan of a large table", async () => {
@@ -157,7 +159,7 @@ Deno.test("query plans: operations, payment events, jobs and sweeps -> no sequen
   const checked = new Set<string>();
   const isNew = (key: string): boolean => checked.size < checked.add(key).size;
   const assertPlans = async (subject: string) => {
-    const executed = statements.filter(({ sql }) => !/^(start transaction|commit)/.test(sql) && !countsAll.test(sql));
+    const executed = statements.filter(({ sql }) => !/^(start transaction|commit)/.test(sql));
     for (const { sql, parameters } of executed) {
       const plans: unknown[] = [];
       if (isNew(sql + JSON.stringify(parameters))) {
@@ -165,7 +167,9 @@ Deno.test("query plans: operations, payment events, jobs and sweeps -> no sequen
       }
       // After five executions Postgres may use one plan for all parameters, which may not use a partial index.
       if (isNew(sql)) plans.push(await direct.unsafe(`explain (generic_plan, format json) ${sql}`).simple());
-      const scanned = plans.flatMap((plan) => scannedTables(plan)).filter((table) => large.has(table));
+      const scanned = plans.flatMap((plan) => scannedTables(plan, !countsAll.test(sql))).filter((table) =>
+        large.has(table)
+      );
       assert.deepEqual(scanned, [], `${subject}\n${sql}`);
     }
   };
