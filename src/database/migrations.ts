@@ -7,6 +7,7 @@ import * as m0001 from "./migrations/0001_rooms_timeslots_bookings.ts";
 import * as m0002 from "./migrations/0002_events.ts";
 import * as m0003 from "./migrations/0003_payments.ts";
 import * as m0004 from "./migrations/0004_access.ts";
+import * as m0005 from "./migrations/0005_timeslots_search.ts";
 
 /** By name. Never edit the SQL of a migration that has landed. Add a new one. */
 export const migrations: Record<string, Migration> = {
@@ -14,6 +15,7 @@ export const migrations: Record<string, Migration> = {
   "0002_events": m0002,
   "0003_payments": m0003,
   "0004_access": m0004,
+  "0005_timeslots_search": m0005,
 };
 
 /**

@@ -18,44 +18,71 @@ export interface RoomSearch {
   offset: number;
 }
 
-/** A room from a JSON aggregate: times are texts, amounts are numbers. */
-export interface AvailableRoomRow extends Omit<RoomRow, "hourly_rate" | "created_at" | "updated_at"> {
-  hourly_rate: number | null;
-  created_at: string;
-  updated_at: string;
-  /** Ids, starts and ends of its free timeslots, earliest first. Times in seconds since 1970. */
-  slot_ids: number[];
-  starts: number[];
-  ends: number[];
+/** Totals of the search, and a room of the page. Without a room on the page there is one row, whose `id` is null. */
+export type AvailableRoomRow =
+  & {
+    /** The number of rooms on all pages. */
+    total: number;
+    /** Time zones of rooms that `zones` lacks. Their rooms are missing from the result. */
+    unknown_zones: string[];
+  }
+  & (RoomRow & { packed_timeslots: string } | { id: null });
+
+/** Times are milliseconds since 1970. */
+export interface UnpackedTimeslot {
+  id: number;
+  startsAt: number;
+  endsAt: number;
 }
 
-export interface AvailableRooms {
-  rooms: AvailableRoomRow[];
-  /** The number of rooms on all pages. */
-  total: number;
-  /** Time zones of rooms that `zones` lacks. Their rooms are missing from the result. */
-  unknownZones: string[];
+/** Bytes of a packed timeslot: its id and two instants, each an integer of 8 bytes. */
+const packedBytes = 24;
+/** Postgres packs an instant as microseconds since then. */
+const packedEpoch = Date.UTC(2000);
+
+/** Reads the `packed_timeslots` of a room. */
+export function unpackTimeslots(hex: string): UnpackedTimeslot[] {
+  const { buffer } = Uint8Array.fromHex(hex);
+  const view = new DataView(buffer);
+  const integer = (at: number) => view.getInt32(at) * 2 ** 32 + view.getUint32(at + 4);
+  const instant = (at: number) => Math.round(integer(at) / 1_000) + packedEpoch;
+  const timeslots: UnpackedTimeslot[] = [];
+  for (let at = 0; at < buffer.byteLength; at += packedBytes) {
+    timeslots.push({ id: integer(at), startsAt: instant(at + 8), endsAt: instant(at + 16) });
+  }
+  return timeslots;
 }
 
 /**
  * One page of active rooms with their free timeslots, rooms by name. The query looks for one free timeslot of each
- * room, and for all of them only on the page. Timeslots are lists of numbers: 0.71 to 0.83 of the time that an object
- * for each took.
+ * room, and for all of them only on the page. The guide on decisions explains its form.
  */
-export const findAvailableRooms = prepared<RoomSearch, AvailableRooms>((db, search) => {
+export const findAvailableRooms = prepared<RoomSearch, AvailableRoomRow>((db, search) => {
   const { zones, endsWithin, minimumMinutes, type, capacity, now, limit, offset } = search;
-  const end = (name: "from" | "to") =>
-    sql<Date | null>`(${zones}::jsonb -> r.time_zone ->> ${sql.lit(name)})::timestamptz`;
-  // Holds for a free timeslot `t` of a room `r`.
-  const free = sql<boolean>`t.room_id = r.id and t.starts_at >= r.from_at and t.starts_at < r.to_at
-    and (not ${endsWithin}::boolean or t.ends_at <= r.to_at)
-    and t.starts_at > ${now}::timestamptz
-    and t.ends_at - t.starts_at >= make_interval(mins => ${minimumMinutes}::integer)
-    and not ${isTaken("t.id")}`;
+  // Holds for a timeslot `t` that fits the search in a room `r`, free or not.
+  const fits = sql<boolean>`t.room_id = r.id and t.starts_at >= r.from_at and t.starts_at < r.to_at
+    and t.ends_at <= r.ends_by and t.starts_at > ${now}::timestamptz and t.ends_at >= t.starts_at + r.shortest`;
   return db.with(
     "candidate",
     (cte) =>
-      cte.selectFrom("rooms as r").selectAll("r").select([end("from").as("from_at"), end("to").as("to_at")])
+      cte.selectFrom("rooms as r")
+        .leftJoin(
+          sql<{ name: string; from_at: Date; to_at: Date }>`(
+            select key as name, (value ->> 'from')::timestamptz as from_at, (value ->> 'to')::timestamptz as to_at
+            from jsonb_each(${zones}::jsonb)
+          )`.as<"zone">(sql`zone`),
+          "zone.name",
+          "r.time_zone",
+        )
+        .select([
+          "r.id",
+          "r.name",
+          "r.time_zone",
+          "zone.from_at",
+          "zone.to_at",
+          sql<Date>`case when ${endsWithin}::boolean then zone.to_at else 'infinity' end`.as("ends_by"),
+          sql<string>`make_interval(mins => ${minimumMinutes}::integer)`.as("shortest"),
+        ])
         .where("r.is_active", "=", true)
         .where("r.capacity", ">=", capacity)
         .where(sql<boolean>`(${type}::room_type is null or r.room_type = ${type}::room_type)`),
@@ -64,32 +91,37 @@ export const findAvailableRooms = prepared<RoomSearch, AvailableRooms>((db, sear
       "available",
       (cte) =>
         cte.selectFrom("candidate as r").selectAll().where(
-          sql<boolean>`exists (select from timeslots t where ${free})`,
+          sql<boolean>`exists (select from timeslots t where ${fits} and not ${isTaken("t.id")})`,
         ),
     )
     .with(
       "page",
-      (cte) =>
-        cte.selectFrom(
-          cte.selectFrom("available").selectAll().orderBy("name").orderBy("id").limit(limit).offset(offset).as("r"),
-        )
-          .innerJoinLateral(
-            sql<Pick<AvailableRoomRow, "slot_ids" | "starts" | "ends">>`(
-            select array_agg(t.id order by t.starts_at) as slot_ids,
-              array_agg(date_part('epoch', t.starts_at) order by t.starts_at) as starts,
-              array_agg(date_part('epoch', t.ends_at) order by t.starts_at) as ends
-            from timeslots t where ${free}
-          )`.as<"slots">(sql`slots`),
-            (join) => join.onTrue(),
-          )
-          .selectAll(),
+      (cte) => cte.selectFrom("available").selectAll().orderBy("name").orderBy("id").limit(limit).offset(offset),
     )
-    .selectNoFrom([
-      sql<AvailableRoomRow[]>`(select coalesce(json_agg(page order by page.name, page.id), '[]') from page)`.as(
-        "rooms",
-      ),
-      sql<number>`(select count(*) from available)`.as("total"),
-      sql<string[]>`(select coalesce(json_agg(distinct time_zone), '[]') from candidate where from_at is null)`
-        .as("unknownZones"),
-    ]);
+    .with("taken", () =>
+      sql<{ timeslot_id: number }>`(
+        select live.timeslot_id from bookings as live where live.status <> 'cancelled'
+          and live.timeslot_id = any(array(select t.id from page r join timeslots t on ${fits}))
+      )`)
+    .selectFrom(
+      sql<{ total: number; unknown_zones: string[] }>`(
+        select (select count(*) from available) as total,
+          (select coalesce(json_agg(distinct time_zone), '[]') from candidate where from_at is null) as unknown_zones
+      )`.as<"summary">(sql`summary`),
+    )
+    .leftJoin("page as r", (join) => join.onTrue())
+    .leftJoin("rooms", "rooms.id", "r.id")
+    .selectAll(["summary", "rooms"])
+    .select(
+      sql<string>`(
+        select encode(
+          string_agg(int8send(t.id) || timestamptz_send(t.starts_at) || timestamptz_send(t.ends_at), ''),
+          'hex'
+        ) from (
+          select * from timeslots t where ${fits} and t.id not in (select timeslot_id from taken) order by t.starts_at
+        ) t
+      )`.as("packed_timeslots"),
+    )
+    .orderBy("r.name")
+    .orderBy("r.id");
 });

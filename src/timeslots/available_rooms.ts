@@ -6,7 +6,7 @@ import type { Database } from "../database/connect.ts";
 import { toRoom } from "../rooms/rooms.ts";
 import { instantIn, type Moment, parseMoment } from "../time/calendar.ts";
 import type { Clock } from "../time/clock.ts";
-import { type AvailableRoomRow, findAvailableRooms } from "./available_room_queries.ts";
+import { type AvailableRoomRow, findAvailableRooms, unpackTimeslots } from "./available_room_queries.ts";
 
 export interface SearchRules {
   db: Kysely<Database>;
@@ -86,26 +86,30 @@ export async function listAvailableRooms(
     // the guide on decisions.
     const zones = Object.fromEntries([...timeZones].map((zone) => [zone, boundsIn(zone, { from, to })]));
     const endsWithin = !(to instanceof Temporal.PlainDate);
-    const [result] = await findAvailableRooms(db, { ...query, zones, endsWithin, now: clock.now() });
-    if (result === undefined) throw new Error("the search returned no row");
-    if (result.unknownZones.length === 0) return { items: result.rooms.map(toAvailableRoom), total: result.total };
-    for (const zone of result.unknownZones) timeZones.add(zone);
+    const rows = await findAvailableRooms(db, { ...query, zones, endsWithin, now: clock.now() });
+    const [summary] = rows;
+    if (summary === undefined) throw new Error("the search returned no row");
+    if (summary.unknown_zones.length === 0) return { items: toAvailableRooms(rows), total: summary.total };
+    for (const zone of summary.unknown_zones) timeZones.add(zone);
   }
 }
 
-function toAvailableRoom(row: AvailableRoomRow): AvailableRoom {
-  const room = toRoom({
-    ...row,
-    hourly_rate: row.hourly_rate === null ? null : String(row.hourly_rate),
-    created_at: new Date(row.created_at),
-    updated_at: new Date(row.updated_at),
+function toAvailableRooms(rows: AvailableRoomRow[]): AvailableRoom[] {
+  // Most rooms share their times, so each text is made once.
+  const texts = new Map<number, string>();
+  const textOf = (time: number): string => {
+    let text = texts.get(time);
+    if (text === undefined) texts.set(time, text = new Date(time).toISOString());
+    return text;
+  };
+  return rows.flatMap((row) => {
+    if (row.id === null) return [];
+    const timeslots = unpackTimeslots(row.packed_timeslots).map(({ id, startsAt, endsAt }) => ({
+      id,
+      roomId: row.id,
+      startTime: textOf(startsAt),
+      endTime: textOf(endsAt),
+    }));
+    return [{ room: toRoom(row), timeslots }];
   });
-  const time = (seconds: number | undefined) => new Date(Math.round((seconds ?? NaN) * 1_000)).toISOString();
-  const timeslots = row.slot_ids.map((id, index) => ({
-    id,
-    roomId: row.id,
-    startTime: time(row.starts[index]),
-    endTime: time(row.ends[index]),
-  }));
-  return { room, timeslots };
 }

@@ -204,3 +204,18 @@ Deno.test("listAvailableRooms: day that does not exist -> 400 validation_failed 
     assert.deepEqual(errors?.map((error) => [error.in, error.path]), [["query", path]]);
   }
 });
+
+Deno.test("listAvailableRooms: timeslots with milliseconds, in the last year -> exact times", async () => {
+  await using server = await sharedServer();
+  const room = await newRoom(server);
+  const times = [
+    ["2031-06-02T09:00:00.001Z", "2031-06-02T09:30:00.999Z"],
+    ["9998-12-29T23:59:59.999Z", "9998-12-30T23:59:59.998Z"],
+  ] as const;
+  for (const [startTime, endTime] of times) {
+    const timeslot = { room_id: room.id, starts_at: new Date(startTime), ends_at: new Date(endTime) };
+    const { id } = await server.db.insertInto("timeslots").values(timeslot).returning("id").executeTakeFirstOrThrow();
+    const { items } = await search(server, on(startTime.slice(0, 10)));
+    assert.deepEqual(items, [{ room, timeslots: [{ id, roomId: room.id, startTime, endTime }] }]);
+  }
+});

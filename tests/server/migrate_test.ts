@@ -22,7 +22,7 @@ Deno.test("isMigrated: last migration or all missing -> false", async () => {
   await using database = await newDatabase();
   const db = connect({ url: database.url, pool: 1 });
   try {
-    await sql`delete from kysely_migration where name like '0004%'`.execute(db);
+    await sql`delete from kysely_migration where name = (select max(name) from kysely_migration)`.execute(db);
     assert.equal(await isMigrated(db), false);
     await sql`drop table kysely_migration`.execute(db);
     assert.equal(await isMigrated(db), false);
