@@ -1,12 +1,12 @@
 /** Statements that cancel a booking or quote its refund. See `writes.ts` for their form. */
-import { type Compilable, type Kysely, type RawBuilder, sql } from "kysely";
-import type { PaymentStatus } from "../../generated/database.d.ts";
+import { type Compilable, type Kysely, type RawBuilder, type Selectable, sql } from "kysely";
+import type { Bookings } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
 import { prepared } from "../database/prepared.ts";
 import { bookingEvent } from "../events/record.ts";
 import { roundMoney } from "../money.ts";
 import { newRefund, paidStatus, unlessRefunding } from "../payments/checkout_writes.ts";
-import { timeslotFreedEvent, withEvents } from "./changes.ts";
+import { placeColumns, timeslotFreedEvent, withPlacedEvents } from "./changes.ts";
 import { type BookingRow, bookingsWithRelations, selectColumns } from "./queries.ts";
 
 /** The role of the canceller decides whether it is allowed and how much is refunded. */
@@ -41,50 +41,60 @@ function cancel(
   db: Kysely<Database>,
   { id, cancellation, now }: { id: number; cancellation: Cancellation; now: Date },
 ): Compilable<CancelledRow> {
-  // Reads the updated row `b` only. After a wait for another change, Postgres first checks the constraints on the
-  // previous version. There all values must belong to the same version.
   const owed = cancellation.by === "admin" ? sql<string>`b.amount_paid` : tierRefund(now);
-  // The operator may have refunded some of it manually at the provider.
-  const refunded = sql<string>`greatest(${owed}, b.amount_refunded)`;
+  const reason = cancellation.by === "admin" ? "admin_request" : "user_request";
   const refund = sql<string>`(
     case when b.payment_id is null then b.refund_amount else b.refund_amount - b.amount_refunded end)`;
-  const changes = db.with("locked", (cte) => {
+  const changes = db.with("place", (cte) => {
     const live = cte.selectFrom("bookings as b").innerJoin("timeslots as t", "t.id", "b.timeslot_id")
-      .select(["b.id", "t.starts_at"])
+      .innerJoin("rooms as r", "r.id", "t.room_id")
+      .select(["b.id", "r.is_active"])
+      .select(placeColumns)
       .where("b.id", "=", id)
       .where("b.status", "in", ["pending", "confirmed"])
-      .forNoKeyUpdate();
+      .forNoKeyUpdate(["b", "t"]);
     return cancellation.by === "admin"
       ? live
       : live.where("b.user_id", "=", cancellation.userId).where("t.starts_at", ">", now);
   })
-    .with("b", (cte) =>
-      cte.updateTable("bookings as b").from("locked as t")
-        .whereRef("b.id", "=", "t.id")
-        .set({
-          status: "cancelled",
-          cancelled_at: now,
-          cancellation_reason: cancellation.by === "admin" ? "admin_request" : "user_request",
-          hold_expires_at: null,
-          refund_amount: refunded,
-          amount_refunded: sql<string>`case when b.payment_id is null then ${refunded} else b.amount_refunded end`,
-          payment_status: sql<PaymentStatus>`case
-            when ${refunded} = b.amount_refunded then b.payment_status
-            when b.payment_id is not null then 'refund_pending'
-            else ${unlessRefunding(paidStatus(sql`b.amount_paid`, refunded))} end`,
-          updated_at: now,
-        })
-        .returningAll("b"))
+    // Reads the updated row `b` only. After a wait for another change, Postgres first checks the constraints on the
+    // previous version. There all values must belong to the same version.
+    // The operator may have refunded some of it manually at the provider. `offset 0` computes the refund once, not five
+    // times.
+    .with("b", () =>
+      sql<Selectable<Bookings>>`(
+        update bookings b set
+          status = 'cancelled',
+          cancelled_at = ${now},
+          cancellation_reason = ${sql.lit(reason)},
+          hold_expires_at = null,
+          (refund_amount, amount_refunded, payment_status) = (
+            select refunded,
+              case when b.payment_id is null then refunded else b.amount_refunded end,
+              case
+                when refunded = b.amount_refunded then b.payment_status
+                when b.payment_id is not null then 'refund_pending'
+                else ${unlessRefunding(paidStatus(sql`b.amount_paid`, sql`refunded`))} end
+            from (select greatest(${owed}, b.amount_refunded) as refunded offset 0) decided
+          ),
+          updated_at = ${now}
+        from place t where b.id = t.id
+        returning b.*
+      )`)
     .with("refund", () =>
       newRefund(
         sql`select b.payment_id, b.id as booking_id, ${refund} as amount, b.refund_amount as target
           from b where b.payment_id is not null`,
         now,
       ));
-  return withEvents(changes, [
+  return withPlacedEvents(changes, [
     bookingEvent("cancelled", "booking", now),
     sql`${bookingEvent("refunded", "booking", now)}, b where ${refund} > 0 and b.payment_id is null`,
-    timeslotFreedEvent(sql`select timeslot_id, room_id, starts_at, ends_at from booking`, now),
+    timeslotFreedEvent(
+      sql`select booking.timeslot_id, booking.room_id, booking.starts_at, booking.ends_at, place.is_active
+        from booking, place`,
+      now,
+    ),
   ]).selectFrom("booking").selectAll().select(sql<string>`(select ${refund} from b)`.as("refund"));
 }
 

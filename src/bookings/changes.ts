@@ -1,6 +1,6 @@
 /** Shared parts of the statements that change bookings. */
 import { type Compilable, type QueryCreator, type RawBuilder, sql } from "kysely";
-import type { Bookings, DB } from "../../generated/database.d.ts";
+import type { Bookings, DB, Rooms, Timeslots } from "../../generated/database.d.ts";
 import { insertEvents, timeslotEvent } from "../events/record.ts";
 import { type BookingRow, selectColumns } from "./queries.ts";
 
@@ -17,16 +17,16 @@ export function timeslotTakenEvent(now: Date): RawBuilder<unknown> {
   }, now);
 }
 
-/** The events of timeslots that are free again. `slots` is a query for them. */
+/** The events of timeslots that are free again. `slots` is a query for them, with `is_active` of their room. */
 export function timeslotFreedEvent(slots: RawBuilder<unknown>, now: Date): RawBuilder<unknown> {
   return timeslotEvent({
     type: "freed",
     roomId: sql`slot.room_id`,
     timeslotId: sql`slot.timeslot_id`,
-    isAvailable: sql`r.is_active and slot.starts_at > ${now}::timestamptz`,
+    isAvailable: sql`slot.is_active and slot.starts_at > ${now}::timestamptz`,
     startsAt: sql`slot.starts_at`,
     endsAt: sql`slot.ends_at`,
-    from: sql`(${slots}) slot join rooms r on r.id = slot.room_id`,
+    from: sql`(${slots}) slot`,
   }, now);
 }
 
@@ -42,10 +42,37 @@ export function withBooking(changes: Changes) {
     ));
 }
 
+/** `with place as (…)` returns the room and the timeslot of the only booking. */
+type PlacedChanges = Pick<QueryCreator<DB & { b: Bookings; place: Place }>, "with">;
+
+/** The columns that `place` needs, of a room `r` and a timeslot `t`. */
+export const placeColumns = ["r.name", "r.room_type", "r.time_zone", "t.starts_at", "t.ends_at"] as const;
+
+type Place = Pick<Rooms, "name" | "room_type" | "time_zone"> & Pick<Timeslots, "starts_at" | "ends_at">;
+
+/** Like {@link withEvents}, for at most one booking. It reads room and timeslot from `place`, not from their tables. */
+// deno-lint-ignore explicit-module-boundary-types -- Kysely's type is longer than the function.
+export function withPlacedEvents(changes: PlacedChanges, events: RawBuilder<unknown>[]) {
+  return changes.with(
+    "booking",
+    (cte) =>
+      selectColumns(
+        cte.selectFrom("b").innerJoin("place as r", (join) => join.onTrue())
+          .innerJoin("place as t", (join) => join.onTrue()),
+      ),
+  )
+    .with("events", () => insertEvents(events));
+}
+
 /** Adds `booking`, and inserts `events`. */
 // deno-lint-ignore explicit-module-boundary-types -- Kysely's type is longer than the function.
 export function withEvents(changes: Changes, events: RawBuilder<unknown>[]) {
   return withBooking(changes).with("events", () => insertEvents(events));
+}
+
+/** Inserts `events`, and returns `booking`. */
+export function returningPlacedBooking(changes: PlacedChanges, events: RawBuilder<unknown>[]): Compilable<BookingRow> {
+  return withPlacedEvents(changes, events).selectFrom("booking").selectAll();
 }
 
 /** Inserts `events`, and returns `booking`. */

@@ -14,7 +14,14 @@ import { prepared } from "../database/prepared.ts";
 import { bookingEvent } from "../events/record.ts";
 import { closeCheckouts, unlessRefunding } from "../payments/checkout_writes.ts";
 import { isTaken } from "../timeslots/taken.ts";
-import { returningBooking, timeslotFreedEvent, timeslotTakenEvent, withEvents } from "./changes.ts";
+import {
+  placeColumns,
+  returningBooking,
+  returningPlacedBooking,
+  timeslotFreedEvent,
+  timeslotTakenEvent,
+  withEvents,
+} from "./changes.ts";
 import { type BookingRow, priceOf } from "./queries.ts";
 
 const paymentStatusOf = (price: RawBuilder<string>) =>
@@ -51,19 +58,19 @@ type OnlineTerms = Terms & { checkoutId: string; provider: string; holdExpiresAt
 
 const insertStatement = prepared((db, terms: Terms) => {
   const changes = withNewBooking(db, terms, sql`null::timestamptz`);
-  return returningBooking(changes, creationEvents(terms.now));
+  return returningPlacedBooking(changes, creationEvents(terms.now));
 });
 
 const insertWithCheckoutStatement = prepared((db, terms: OnlineTerms) => {
   const { checkoutId, provider, holdExpiresAt, now } = terms;
-  const changes = withNewBooking(db, terms, sql`case when slot.price > 0 then ${holdExpiresAt}::timestamptz end`)
+  const changes = withNewBooking(db, terms, sql`case when place.price > 0 then ${holdExpiresAt}::timestamptz end`)
     .with("checkout", () =>
       sql<{ id: string }>`(
         insert into checkouts (id, booking_id, provider, created_at)
         select ${checkoutId}::uuid, b.id, ${provider}::text, ${now}::timestamptz from b where b.price > 0
         returning id
       )`);
-  return returningBooking(changes, creationEvents(now));
+  return returningPlacedBooking(changes, creationEvents(now));
 });
 
 const creationEvents = (now: Date) => [
@@ -72,13 +79,14 @@ const creationEvents = (now: Date) => [
   timeslotTakenEvent(now),
 ];
 
-/** Adds `slot`, the timeslot of the booking, and `b`, the booking. `holdExpiresAt` is an expression over `slot`. */
+/** Adds `place`, the timeslot and its room, and `b`, the booking. `holdExpiresAt` is an expression over `place`. */
 function withNewBooking(db: Kysely<Database>, terms: Terms, holdExpiresAt: RawBuilder<Date | null>) {
   const { userId, roomId, timeslotId, notes, bookingType, cancellationTiers, maxPendingBookings, now } = terms;
-  const price = sql<string>`slot.price`;
-  return db.with("slot", (cte) =>
+  const price = sql<string>`place.price`;
+  return db.with("place", (cte) =>
     cte.selectFrom("timeslots as t").innerJoin("rooms as r", "r.id", "t.room_id")
       .select(["t.id", "t.room_id", "r.currency", "r.auto_confirm", priceOf("t").as("price")])
+      .select(placeColumns)
       .where("t.id", "=", timeslotId)
       .where("t.room_id", "=", roomId)
       .where("t.starts_at", ">", now)
@@ -112,19 +120,19 @@ function withNewBooking(db: Kysely<Database>, terms: Terms, holdExpiresAt: RawBu
           "updated_at",
         ])
         .expression((eb) =>
-          eb.selectFrom("slot")
+          eb.selectFrom("place")
             .select([
               sql<number>`${userId}::bigint`.as("user_id"),
-              "slot.room_id",
-              "slot.id",
+              "place.room_id",
+              "place.id",
               sql<
                 BookingStatus
-              >`case when ${price} = 0 and slot.auto_confirm then 'confirmed' else 'pending' end::booking_status`
+              >`case when ${price} = 0 and place.auto_confirm then 'confirmed' else 'pending' end::booking_status`
                 .as("status"),
               sql<string | null>`${bookingType}::text`.as("booking_type"),
               sql<string | null>`${notes}::text`.as("notes"),
               price.as("price"),
-              "slot.currency",
+              "place.currency",
               paymentStatusOf(price).as("payment_status"),
               sql<string>`0`.as("amount_paid"),
               sql<string>`0`.as("amount_refunded"),
@@ -220,7 +228,7 @@ const rescheduleStatement = prepared((db, { id, userId, newTimeslotId, holdExpir
   return returningBooking(changes, [
     bookingEvent("rescheduled", "booking", now),
     timeslotFreedEvent(
-      sql`select locked.timeslot_id, locked.room_id, locked.starts_at, locked.ends_at
+      sql`select locked.timeslot_id, locked.room_id, locked.starts_at, locked.ends_at, true as is_active
         from locked join booking on booking.id = locked.id`,
       now,
     ),
@@ -350,7 +358,11 @@ export async function markHoldsExpired(
         .returningAll("b"));
   const { count } = await withEvents(changes, [
     bookingEvent("cancelled", "booking", now),
-    timeslotFreedEvent(sql`select timeslot_id, room_id, starts_at, ends_at from booking`, now),
+    timeslotFreedEvent(
+      sql`select booking.timeslot_id, booking.room_id, booking.starts_at, booking.ends_at, r.is_active
+        from booking join rooms r on r.id = booking.room_id`,
+      now,
+    ),
   ]).selectFrom("booking").select((eb) => eb.fn.countAll<number>().as("count")).executeTakeFirstOrThrow();
   return count;
 }
