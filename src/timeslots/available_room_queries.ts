@@ -2,6 +2,7 @@ import { sql } from "kysely";
 import type { RoomType } from "../../generated/contract.ts";
 import { prepared } from "../database/prepared.ts";
 import type { RoomRow } from "../rooms/rooms.ts";
+import { packedTimeslots } from "./packed_timeslots.ts";
 import { isTaken } from "./taken.ts";
 
 export interface RoomSearch {
@@ -27,31 +28,6 @@ export type AvailableRoomRow =
     unknown_zones: string[];
   }
   & (RoomRow & { packed_timeslots: string } | { id: null });
-
-/** Times are milliseconds since 1970. */
-export interface UnpackedTimeslot {
-  id: number;
-  startsAt: number;
-  endsAt: number;
-}
-
-/** Bytes of a packed timeslot: its id and two instants, each an integer of 8 bytes. */
-const packedBytes = 24;
-/** Postgres packs an instant as microseconds since then. */
-const packedEpoch = Date.UTC(2000);
-
-/** Reads the `packed_timeslots` of a room. */
-export function unpackTimeslots(hex: string): UnpackedTimeslot[] {
-  const { buffer } = Uint8Array.fromHex(hex);
-  const view = new DataView(buffer);
-  const integer = (at: number) => view.getInt32(at) * 2 ** 32 + view.getUint32(at + 4);
-  const instant = (at: number) => Math.round(integer(at) / 1_000) + packedEpoch;
-  const timeslots: UnpackedTimeslot[] = [];
-  for (let at = 0; at < buffer.byteLength; at += packedBytes) {
-    timeslots.push({ id: integer(at), startsAt: instant(at + 8), endsAt: instant(at + 16) });
-  }
-  return timeslots;
-}
 
 /**
  * One page of active rooms with their free timeslots, rooms by name. The query looks for one free timeslot of each
@@ -114,10 +90,7 @@ export const findAvailableRooms = prepared<RoomSearch, AvailableRoomRow>((db, se
     .selectAll(["summary", "rooms"])
     .select(
       sql<string>`(
-        select encode(
-          string_agg(int8send(t.id) || timestamptz_send(t.starts_at) || timestamptz_send(t.ends_at), ''),
-          'hex'
-        ) from (
+        select ${packedTimeslots} from (
           select * from timeslots t where ${fits} and t.id not in (select timeslot_id from taken) order by t.starts_at
         ) t
       )`.as("packed_timeslots"),

@@ -6,7 +6,8 @@ import type { Database } from "../database/connect.ts";
 import { toRoom } from "../rooms/rooms.ts";
 import { instantIn, type Moment, parseMoment } from "../time/calendar.ts";
 import type { Clock } from "../time/clock.ts";
-import { type AvailableRoomRow, findAvailableRooms, unpackTimeslots } from "./available_room_queries.ts";
+import { type AvailableRoomRow, findAvailableRooms } from "./available_room_queries.ts";
+import { unpackTimeslots } from "./packed_timeslots.ts";
 
 export interface SearchRules {
   db: Kysely<Database>;
@@ -89,27 +90,11 @@ export async function listAvailableRooms(
     const rows = await findAvailableRooms(db, { ...query, zones, endsWithin, now: clock.now() });
     const [summary] = rows;
     if (summary === undefined) throw new Error("the search returned no row");
-    if (summary.unknown_zones.length === 0) return { items: toAvailableRooms(rows), total: summary.total };
+    if (summary.unknown_zones.length === 0) return { items: rows.flatMap(toAvailableRoom), total: summary.total };
     for (const zone of summary.unknown_zones) timeZones.add(zone);
   }
 }
 
-function toAvailableRooms(rows: AvailableRoomRow[]): AvailableRoom[] {
-  // Most rooms share their times, so each text is made once.
-  const texts = new Map<number, string>();
-  const textOf = (time: number): string => {
-    let text = texts.get(time);
-    if (text === undefined) texts.set(time, text = new Date(time).toISOString());
-    return text;
-  };
-  return rows.flatMap((row) => {
-    if (row.id === null) return [];
-    const timeslots = unpackTimeslots(row.packed_timeslots).map(({ id, startsAt, endsAt }) => ({
-      id,
-      roomId: row.id,
-      startTime: textOf(startsAt),
-      endTime: textOf(endsAt),
-    }));
-    return [{ room: toRoom(row), timeslots }];
-  });
+function toAvailableRoom(row: AvailableRoomRow): AvailableRoom[] {
+  return row.id === null ? [] : [{ room: toRoom(row), timeslots: unpackTimeslots(row.packed_timeslots, row.id) }];
 }
