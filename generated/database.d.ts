@@ -40,15 +40,15 @@ export interface ApiKeys {
   scopes: ColumnType<string[], string[], string[]>;
   user_id: number;
   created_by: number;
-  created_at: ColumnType<Date, Date, Date>;
-  expires_at: ColumnType<Date, Date, Date> | null;
-  last_used_at: ColumnType<Date, Date, Date> | null;
-  revoked_at: ColumnType<Date, Date, Date> | null;
+  created_at: ColumnType<string, Date, Date>;
+  expires_at: ColumnType<string, Date, Date> | null;
+  last_used_at: ColumnType<string, Date, Date> | null;
+  revoked_at: ColumnType<string, Date, Date> | null;
 }
 
 export interface AuditLog {
   id: Generated<number>;
-  occurred_at: ColumnType<Date, Date, Date>;
+  occurred_at: ColumnType<string, Date, Date>;
   user_id: number;
   operation: string;
   resource: AuditResource;
@@ -69,7 +69,7 @@ export interface BookingEvents {
   user_id: number | null;
   room_id: number;
   booking_id: number | null;
-  occurred_at: ColumnType<Date, Date, Date>;
+  occurred_at: ColumnType<string, Date, Date>;
   data: ColumnType<Record<string, unknown>, Record<string, unknown>, Record<string, unknown>>;
 }
 
@@ -92,11 +92,11 @@ export interface Bookings {
     { hours: number; percent: number }[]
   >;
   cancellation_reason: CancellationReason | null;
-  cancelled_at: ColumnType<Date, Date, Date> | null;
-  created_at: ColumnType<Date, Date, Date>;
-  updated_at: ColumnType<Date, Date, Date>;
-  reminded_at: ColumnType<Date, Date, Date> | null;
-  hold_expires_at: ColumnType<Date, Date, Date> | null;
+  cancelled_at: ColumnType<string, Date, Date> | null;
+  created_at: ColumnType<string, Date, Date>;
+  updated_at: ColumnType<string, Date, Date>;
+  reminded_at: ColumnType<string, Date, Date> | null;
+  hold_expires_at: ColumnType<string, Date, Date> | null;
   refund_amount: ColumnType<string, string | number | undefined, string | number>;
   payment_id: number | null;
 }
@@ -106,8 +106,8 @@ export interface Checkouts {
   booking_id: number;
   provider: string;
   reference: string | null;
-  created_at: ColumnType<Date, Date, Date>;
-  closed_at: ColumnType<Date, Date, Date> | null;
+  created_at: ColumnType<string, Date, Date>;
+  closed_at: ColumnType<string, Date, Date> | null;
   close_job_id: number | null;
 }
 
@@ -125,8 +125,8 @@ export interface IdempotencyKeys {
   request_hash: string;
   status: number | null;
   answer: Uint8Array | null;
-  pending_until: ColumnType<Date, Date, Date> | null;
-  created_at: ColumnType<Date, Date, Date>;
+  pending_until: ColumnType<string, Date, Date> | null;
+  created_at: ColumnType<string, Date, Date>;
 }
 
 export interface PaymentEvents {
@@ -134,7 +134,7 @@ export interface PaymentEvents {
   event_id: string;
   kind: PaymentEventKind;
   booking_id: number;
-  received_at: ColumnType<Date, Date, Date>;
+  received_at: ColumnType<string, Date, Date>;
 }
 
 export interface Payments {
@@ -147,7 +147,7 @@ export interface Payments {
   amount: ColumnType<string, string | number, string | number> | null;
   pays_booking: boolean;
   reported_refunded: ColumnType<string, string | number, string | number>;
-  paid_at: ColumnType<Date, Date, Date> | null;
+  paid_at: ColumnType<string, Date, Date> | null;
 }
 
 export interface Refunds {
@@ -161,8 +161,8 @@ export interface Refunds {
   job_id: number;
   reference: string | null;
   failure: string | null;
-  requested_at: ColumnType<Date, Date, Date>;
-  settled_at: ColumnType<Date, Date, Date> | null;
+  requested_at: ColumnType<string, Date, Date>;
+  settled_at: ColumnType<string, Date, Date> | null;
 }
 
 export interface Rooms {
@@ -177,24 +177,24 @@ export interface Rooms {
   auto_confirm: boolean;
   is_active: boolean;
   metadata: ColumnType<Record<string, unknown>, Record<string, unknown>, Record<string, unknown>>;
-  created_at: ColumnType<Date, Date, Date>;
-  updated_at: ColumnType<Date, Date, Date>;
+  created_at: ColumnType<string, Date, Date>;
+  updated_at: ColumnType<string, Date, Date>;
 }
 
 export interface SocketTickets {
   hash: string;
   user_id: number;
   role: string;
-  token_expires_at: ColumnType<Date, Date, Date>;
-  expires_at: ColumnType<Date, Date, Date>;
+  token_expires_at: ColumnType<string, Date, Date>;
+  expires_at: ColumnType<string, Date, Date>;
   api_key_id: number | null;
 }
 
 export interface Timeslots {
   id: Generated<number>;
   room_id: number;
-  starts_at: ColumnType<Date, Date, Date>;
-  ends_at: ColumnType<Date, Date, Date>;
+  starts_at: ColumnType<string, Date, Date>;
+  ends_at: ColumnType<string, Date, Date>;
 }
 
 export interface Users {

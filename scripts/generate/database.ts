@@ -12,7 +12,7 @@ const columnTypes: Record<string, string> = {
   int8: "number",
   numeric: "ColumnType<string, string | number, string | number>",
   text: "string",
-  timestamptz: "ColumnType<Date, Date, Date>",
+  timestamptz: "ColumnType<string, Date, Date>",
   uuid: "string",
   xid8: "string",
 };

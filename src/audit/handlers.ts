@@ -23,7 +23,7 @@ export function auditHandlers({ config }: AuditOptions): Pick<Handlers, "listAud
 function toAuditEntry(row: AuditRow): AuditEntry {
   return {
     id: row.id,
-    occurredAt: row.occurred_at.toISOString(),
+    occurredAt: row.occurred_at,
     actor: { userId: row.user_id, subject: row.subject, name: row.name },
     operation: row.operation,
     resource: row.resource,

@@ -2,6 +2,7 @@ import { type Kysely, type Selectable, sql } from "kysely";
 import type { ApiKeyScope } from "../../generated/contract.ts";
 import type { ApiKeys, Users } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
+import { instant } from "../database/instants.ts";
 import { type PageRange, preparedPage } from "../database/paging.ts";
 import { prepared } from "../database/prepared.ts";
 
@@ -83,8 +84,8 @@ const useApiKeyStatement = prepared((db, { hash, now, recordedBefore }: KeyUse) 
   // A locked key is skipped, so that no request waits. Another request stores the use, or a revocation is running.
   db.with("due", (cte) =>
     cte.selectFrom("api_keys").select("id").where("hash", "=", hash).where("revoked_at", "is", null)
-      .where((eb) => eb.or([eb("expires_at", "is", null), eb("expires_at", ">", now)]))
-      .where((eb) => eb.or([eb("last_used_at", "is", null), eb("last_used_at", "<", recordedBefore)]))
+      .where((eb) => eb.or([eb("expires_at", "is", null), eb("expires_at", ">", instant(now))]))
+      .where((eb) => eb.or([eb("last_used_at", "is", null), eb("last_used_at", "<", instant(recordedBefore))]))
       .forNoKeyUpdate().skipLocked())
     .with("used", (cte) =>
       cte.updateTable("api_keys").from("due").whereRef("api_keys.id", "=", "due.id").set({ last_used_at: now })

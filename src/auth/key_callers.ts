@@ -89,7 +89,7 @@ export class KeyCallers {
     const recordedBefore = new Date(now.getTime() - usePrecisionMs);
     const row = await useApiKey(this.db, { hash: await hashOf(key), now, recordedBefore });
     if (row === undefined || row.revoked_at !== null) throw invalid();
-    const expiresAt = row.expires_at === null ? never : row.expires_at.getTime() / 1_000;
+    const expiresAt = row.expires_at === null ? never : Date.parse(row.expires_at) / 1_000;
     if (hasExpired(expiresAt)) throw expired();
     const { id, scopes, user_id: userId, subject, name, email } = row;
     return { userId, subject, role: "admin", name, email, expiresAt, apiKey: { id, scopes: toScopes(scopes) } };

@@ -128,18 +128,18 @@ export function toBooking(row: BookingRow): Booking {
     amountRefunded: Number(row.amount_refunded),
     // A server of the previous version does not write refund_amount.
     refundAmount: Math.max(Number(row.refund_amount), Number(row.amount_refunded)),
-    holdExpiresAt: row.hold_expires_at?.toISOString() ?? null,
+    holdExpiresAt: row.hold_expires_at,
     cancellationTiers: row.cancellation_tiers,
     cancellationReason: row.cancellation_reason,
-    cancelledAt: row.cancelled_at?.toISOString() ?? null,
-    createdAt: row.created_at.toISOString(),
-    updatedAt: row.updated_at.toISOString(),
+    cancelledAt: row.cancelled_at,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
     room: { id: row.room_id, name: row.room_name, roomType: row.room_type, timeZone: row.time_zone },
     timeslot: {
       id: row.timeslot_id,
       roomId: row.room_id,
-      startTime: row.starts_at.toISOString(),
-      endTime: row.ends_at.toISOString(),
+      startTime: row.starts_at,
+      endTime: row.ends_at,
     },
   };
 }

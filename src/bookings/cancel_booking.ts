@@ -56,7 +56,7 @@ export async function getCancellation(
     currency: row.currency,
     refundPercent: Number(row.percent ?? 0),
     tierHours,
-    nextTierAt: changes ? new Date(row.starts_at.getTime() - tierHours * 3_600_000).toISOString() : null,
+    nextTierAt: changes ? new Date(Date.parse(row.starts_at) - tierHours * 3_600_000).toISOString() : null,
     nextRefundPercent: changes ? Number(row.nextPercent ?? 0) : null,
   };
 }

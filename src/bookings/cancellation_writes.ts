@@ -2,6 +2,7 @@
 import { type Compilable, type Kysely, type RawBuilder, type Selectable, sql } from "kysely";
 import type { Bookings } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
+import { instant } from "../database/instants.ts";
 import { prepared } from "../database/prepared.ts";
 import { bookingEvent } from "../events/record.ts";
 import { roundMoney } from "../money.ts";
@@ -55,7 +56,7 @@ function cancel(
       .forNoKeyUpdate(["b", "t"]);
     return cancellation.by === "admin"
       ? live
-      : live.where("b.user_id", "=", cancellation.userId).where("t.starts_at", ">", now);
+      : live.where("b.user_id", "=", cancellation.userId).where("t.starts_at", ">", instant(now));
   })
     // Reads the updated row `b` only. After a wait for another change, Postgres first checks the constraints on the
     // previous version. There all values must belong to the same version.

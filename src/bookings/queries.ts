@@ -12,6 +12,7 @@ import {
 import type { BookingStatus } from "../../generated/contract.ts";
 import type { Bookings, DB, Rooms, Timeslots } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
+import { instant, isoOf } from "../database/instants.ts";
 import { type PageQueries, type PageRange, preparedPage } from "../database/paging.ts";
 import { prepared } from "../database/prepared.ts";
 import { roundMoney } from "../money.ts";
@@ -67,7 +68,7 @@ export type BookingRow = Awaited<ReturnType<Selected["executeTakeFirstOrThrow"]>
 export function bookingRowFromJson(json: Record<string, unknown>): BookingRow {
   const times = ["hold_expires_at", "cancelled_at", "created_at", "updated_at", "starts_at", "ends_at"].map((name) => {
     const time = json[name];
-    return [name, typeof time === "string" ? new Date(time) : null];
+    return [name, typeof time === "string" ? isoOf(time) : null];
   });
   // The event was written from a row. The rendered event is checked against the contract.
   return { refund_amount: 0, ...json, ...Object.fromEntries(times) } as unknown as BookingRow;
@@ -102,7 +103,7 @@ interface PendingFilter {
 // deno-lint-ignore explicit-module-boundary-types -- Kysely's type is longer than the function.
 export function pendingCount(db: Kysely<Database>, { userId, now }: PendingFilter) {
   return db.selectFrom("bookings as b").innerJoin("timeslots as t", "t.id", "b.timeslot_id")
-    .where("b.user_id", "=", userId).where("b.status", "=", sql.lit("pending")).where("t.starts_at", ">", now)
+    .where("b.user_id", "=", userId).where("b.status", "=", sql.lit("pending")).where("t.starts_at", ">", instant(now))
     .select((eb) => eb.fn.countAll<number>().as("count"));
 }
 
@@ -117,7 +118,7 @@ export async function listExpiredHolds(
   db: Kysely<Database>,
   { now, limit }: { now: Date; limit: number },
 ): Promise<number[]> {
-  const rows = await db.selectFrom("bookings").select("id").where("hold_expires_at", "<=", now)
+  const rows = await db.selectFrom("bookings").select("id").where("hold_expires_at", "<=", instant(now))
     .orderBy("hold_expires_at").limit(limit).execute();
   return rows.map(({ id }) => id);
 }

@@ -7,6 +7,7 @@ import type { Timeslot } from "../../generated/contract.ts";
 import type { Caller } from "../contract/caller.ts";
 import { Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
+import { isAfter } from "../database/instants.ts";
 import { toTimeslot } from "../timeslots/timeslots.ts";
 import { type BookingRow, countPending } from "./queries.ts";
 import {
@@ -38,7 +39,9 @@ export function notLiveRefusal(
   if (row.status !== "pending" && row.status !== "confirmed") {
     return new Problem(code, `A booking that is ${row.status} cannot be ${verb}.`);
   }
-  if (row.starts_at <= now) return new Problem(code, `The timeslot has started, so the booking cannot be ${verb}.`);
+  if (!isAfter(row.starts_at, now)) {
+    return new Problem(code, `The timeslot has started, so the booking cannot be ${verb}.`);
+  }
   return undefined;
 }
 
@@ -66,7 +69,7 @@ export async function timeslotRefusal(
   }
   if (!slot.isActive) return new Problem("room_inactive", `Room ${roomId} takes no new bookings.`);
   const alternatives = (slot.alternatives ?? []).map(toTimeslot);
-  if (slot.startsAt <= now) {
+  if (!isAfter(slot.startsAt, now)) {
     return timeslotUnavailable(`Timeslot ${timeslotId} has started. Choose a later one.`, alternatives);
   }
   if (timeslotId === booking?.timeslot_id) {

@@ -9,7 +9,7 @@ import { pendingCount, priceOf } from "./queries.ts";
 /** A timeslot that a user wants to book or to reschedule to. */
 export interface RequestedTimeslot {
   roomId: number;
-  startsAt: Date;
+  startsAt: string;
   isActive: boolean;
   isTaken: boolean;
   price: string;

@@ -4,6 +4,7 @@ import { Booking, type BookingStatus } from "../../generated/contract.ts";
 import { assertMatches } from "../contract/entity_tags.ts";
 import { Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
+import { isAfter } from "../database/instants.ts";
 import { type BookingRules, changeBooking, toBooking } from "./booking.ts";
 import { markCancelled } from "./cancellation_writes.ts";
 import { type BookingRow, findBooking, lockBooking } from "./queries.ts";
@@ -74,7 +75,7 @@ const transitions = new Map<string, Transition>([
 function transitionRefusal(row: BookingRow, status: string, now: Date): Problem | undefined {
   const transition = transitions.get(status);
   const isAllowedFrom = transition?.from.includes(row.status) ?? false;
-  const hasStarted = row.starts_at <= now;
+  const hasStarted = !isAfter(row.starts_at, now);
   if (transition !== undefined && isAllowedFrom && (hasStarted || !transition.afterStart)) return undefined;
   const notStarted = isAllowedFrom ? " and has not started" : "";
   const choice = transition === undefined ? ` An admin sets ${[...transitions.keys()].join(", ")}.` : "";

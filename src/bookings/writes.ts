@@ -10,6 +10,7 @@ import type { BookingStatus } from "../../generated/contract.ts";
 import type { PaymentStatus } from "../../generated/database.d.ts";
 import type { CancellationTier } from "../config.ts";
 import type { Database } from "../database/connect.ts";
+import { instant } from "../database/instants.ts";
 import { prepared } from "../database/prepared.ts";
 import { bookingEvent } from "../events/record.ts";
 import { closeCheckouts, unlessRefunding } from "../payments/checkout_writes.ts";
@@ -89,7 +90,7 @@ function withNewBooking(db: Kysely<Database>, terms: Terms, holdExpiresAt: RawBu
       .select(placeColumns)
       .where("t.id", "=", timeslotId)
       .where("t.room_id", "=", roomId)
-      .where("t.starts_at", ">", now)
+      .where("t.starts_at", ">", instant(now))
       .where("r.is_active", "=", true)
       // Refuses late rivals without a lock.
       .where(sql<boolean>`not ${isTaken("t.id")}`)
@@ -190,9 +191,9 @@ const rescheduleStatement = prepared((db, { id, userId, newTimeslotId, holdExpir
         .where("b.id", "=", id)
         .where("b.user_id", "=", userId)
         .where("b.status", "in", ["pending", "confirmed"])
-        .where("t.starts_at", ">", now)
+        .where("t.starts_at", ">", instant(now))
         .where("n.id", "=", newTimeslotId)
-        .where("n.starts_at", ">", now)
+        .where("n.starts_at", ">", instant(now))
         .where("r.is_active", "=", true)
         .where(sql<boolean>`not ${isTaken("n.id")}`)
         .where((eb) =>
@@ -285,7 +286,7 @@ function closeStatement(status: "completed" | "no_show") {
         cte.selectFrom("bookings as b").innerJoin("timeslots as t", "t.id", "b.timeslot_id").select("b.id")
           .where("b.id", "=", id)
           .where("b.status", "=", "confirmed")
-          .where("t.starts_at", "<=", now)
+          .where("t.starts_at", "<=", instant(now))
           .forNoKeyUpdate("b"),
     )
       .with("b", (cte) =>
@@ -309,8 +310,8 @@ export async function insertReminders(
     "locked",
     (cte) =>
       cte.selectFrom("timeslots as t").innerJoin("bookings as b", "b.timeslot_id", "t.id").select("b.id")
-        .where("t.starts_at", ">", now)
-        .where("t.starts_at", "<=", until)
+        .where("t.starts_at", ">", instant(now))
+        .where("t.starts_at", "<=", instant(until))
         .where("b.status", "=", "confirmed")
         .where("b.reminded_at", "is", null)
         .orderBy("t.starts_at")
@@ -341,7 +342,7 @@ export async function markHoldsExpired(
     (cte) =>
       cte.selectFrom("bookings as b").innerJoin("timeslots as t", "t.id", "b.timeslot_id").select("b.id")
         .where(sql<boolean>`b.id = any(${`{${ids.join(",")}}`}::text::bigint[])`)
-        .where("b.hold_expires_at", "<=", now)
+        .where("b.hold_expires_at", "<=", instant(now))
         .forNoKeyUpdate()
         .skipLocked(),
   )

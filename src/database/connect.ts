@@ -3,6 +3,7 @@ import { Kysely, type LogConfig } from "kysely";
 import postgres from "postgres";
 import type { DB } from "../../generated/database.d.ts";
 import { PoolDialect } from "./driver.ts";
+import { isoOf } from "./instants.ts";
 
 export type Database = DB;
 
@@ -36,8 +37,17 @@ export function connect({ url, pool, hasTimeLimits = true, log }: ConnectOptions
       // If the database is down, a statement fails at once and the client may retry.
       backoff: () => 0,
       connection: { application_name: "slotkeeper", TimeZone: "UTC" },
-      // Ids and counts stay far below 2^53, so a number holds them exactly.
-      types: { bigint: { to: 20, from: [20], parse: Number, serialize: String } },
+      types: {
+        // Ids and counts stay far below 2^53, so a number holds them exactly.
+        bigint: { to: 20, from: [20], parse: Number, serialize: String },
+        // Rows have instants as texts. Parameters may be texts or dates.
+        timestamptz: {
+          to: 1184,
+          from: [1184],
+          parse: isoOf,
+          serialize: (at: Date | string) => at instanceof Date ? at.toISOString() : at,
+        },
+      },
       // postgres.js does not await this query. If the connection breaks meanwhile, the rejection ends the process.
       // Without the types it sends and reads arrays as text.
       fetch_types: false,

@@ -11,7 +11,7 @@ export interface EventRow {
   type: StoredEventType;
   user_id: number | null;
   room_id: number;
-  occurred_at: Date;
+  occurred_at: string;
   data: Record<string, unknown>;
 }
 

@@ -12,6 +12,7 @@ import { Buffer } from "node:buffer";
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto";
 import { Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
+import { isAfter } from "../database/instants.ts";
 import { sweepInChunks } from "../database/sweep.ts";
 import { retryConflicts } from "../database/transactions.ts";
 import {
@@ -87,7 +88,7 @@ export async function claimKey(
     const detail = "You used this Idempotency-Key for another request. Use a new key for each new request.";
     throw new Problem("idempotency_key_reused", detail);
   }
-  if (row.pending_until !== null && row.pending_until > now) throw inProgress();
+  if (row.pending_until !== null && isAfter(row.pending_until, now)) throw inProgress();
   if (row.status === null || row.answer === null) return undefined;
   // A replayed answer becomes final, even if the slow request still finishes.
   if (row.pending_until !== null) await finalizeKey(trx, id);

@@ -1,6 +1,7 @@
 import { type Insertable, type Kysely, type Selectable, sql, type Transaction } from "kysely";
 import type { IdempotencyKeys } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
+import { instant } from "../database/instants.ts";
 import { isAmongEarliest } from "../database/sweep.ts";
 
 export type IdempotencyRow = Selectable<IdempotencyKeys>;
@@ -21,7 +22,7 @@ export function findKey(
   { user_id, key_hash, since }: IdempotencyId & { since: Date },
 ): Promise<IdempotencyRow | undefined> {
   return trx.selectFrom("idempotency_keys").selectAll()
-    .where("user_id", "=", user_id).where("key_hash", "=", key_hash).where("created_at", ">", since)
+    .where("user_id", "=", user_id).where("key_hash", "=", key_hash).where("created_at", ">", instant(since))
     .executeTakeFirst();
 }
 
@@ -47,7 +48,7 @@ export async function finishKey(
   { user_id, key_hash, pending_until, ...answer }: IdempotencyAttempt & Pick<IdempotencyRow, "status" | "answer">,
 ): Promise<void> {
   await db.updateTable("idempotency_keys").set({ ...answer, pending_until: null })
-    .where("user_id", "=", user_id).where("key_hash", "=", key_hash).where("pending_until", "=", pending_until)
+    .where("user_id", "=", user_id).where("key_hash", "=", key_hash).where("pending_until", "=", instant(pending_until))
     .execute();
 }
 
@@ -57,7 +58,7 @@ export async function releaseKey(
   { user_id, key_hash, pending_until }: IdempotencyAttempt,
 ): Promise<void> {
   await db.deleteFrom("idempotency_keys")
-    .where("user_id", "=", user_id).where("key_hash", "=", key_hash).where("pending_until", "=", pending_until)
+    .where("user_id", "=", user_id).where("key_hash", "=", key_hash).where("pending_until", "=", instant(pending_until))
     .execute();
 }
 

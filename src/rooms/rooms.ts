@@ -157,7 +157,7 @@ export function toRoom(row: RoomRow): Room {
     autoConfirm: row.auto_confirm,
     isActive: row.is_active,
     metadata: row.metadata,
-    createdAt: row.created_at.toISOString(),
-    updatedAt: row.updated_at.toISOString(),
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
   };
 }

@@ -2,6 +2,7 @@
 import { type Kysely, sql } from "kysely";
 import type { CreateRoom } from "../../generated/contract.ts";
 import type { Database } from "../database/connect.ts";
+import { instant } from "../database/instants.ts";
 import { addRoom, type RoomOptions } from "../rooms/rooms.ts";
 import { isTaken } from "../timeslots/taken.ts";
 import { addTimeslots } from "../timeslots/timeslots.ts";
@@ -94,7 +95,7 @@ export function findFreeTimeslot(db: Kysely<Database>, now: Date): Promise<{ id:
   return db.selectFrom("timeslots as t").innerJoin("rooms as r", "r.id", "t.room_id")
     .select(["t.id", "t.room_id as roomId"])
     .where("r.is_active", "=", true)
-    .where("t.starts_at", ">", new Date(now.getTime() + 24 * 3_600_000))
+    .where("t.starts_at", ">", instant(new Date(now.getTime() + 24 * 3_600_000)))
     .where(sql<boolean>`not ${isTaken("t.id")}`)
     .orderBy("t.id").limit(1).executeTakeFirst();
 }

@@ -9,6 +9,7 @@ import type { Bookings, BookingStatus } from "../../generated/database.d.ts";
 import { returningBooking, timeslotTakenEvent, withBooking, withEvents } from "../bookings/changes.ts";
 import type { BookingRow } from "../bookings/queries.ts";
 import type { Database } from "../database/connect.ts";
+import { instant } from "../database/instants.ts";
 import { prepared } from "../database/prepared.ts";
 import { bookingEvent } from "../events/record.ts";
 import { closeCheckouts, newRefund, paidStatus, unlessRefunding } from "../payments/checkout_writes.ts";
@@ -42,7 +43,7 @@ const insertCheckoutStatement = prepared((db, { id, bookingId, userId, provider,
       .where("user_id", "=", userId)
       .where("status", "=", "pending")
       .where("price", ">", "0")
-      .where((eb) => eb.or([eb("hold_expires_at", "is", null), eb("hold_expires_at", ">", now)])))
+      .where((eb) => eb.or([eb("hold_expires_at", "is", null), eb("hold_expires_at", ">", instant(now))])))
     .with("closed", () => closeCheckouts(sql`booking_id in (select id from b)`, now))
     .with("checkout", () =>
       sql<{ id: string }>`(

@@ -1,6 +1,7 @@
 /** Renders stored events for clients. */
 import { BookingEventType, FeedEvent, type TimeslotChange, TimeslotChangeType } from "../../generated/contract.ts";
 import { bookingFromJson } from "../bookings/booking.ts";
+import { isoOf } from "../database/instants.ts";
 import { formatCursor } from "../events/cursors.ts";
 import type { EventRow } from "../events/queries.ts";
 
@@ -11,7 +12,7 @@ const reminderMessage = "Your appointment is coming up!";
 export function toFeedEvent(row: EventRow, generation: string): FeedEvent {
   const common = {
     cursor: formatCursor(generation, { transactionId: row.transaction_id, id: row.id }),
-    occurredAt: row.occurred_at.toISOString(),
+    occurredAt: row.occurred_at,
   };
   if (row.type === "reminder") {
     const data = { booking: bookingFromJson(row.data), message: reminderMessage };
@@ -26,7 +27,7 @@ export function toFeedEvent(row: EventRow, generation: string): FeedEvent {
 }
 
 function toTimeslotChange({ room_id, data }: EventRow, change: TimeslotChangeType): TimeslotChange {
-  const time = (value: unknown) => typeof value === "string" ? new Date(value).toISOString() : null;
+  const time = (value: unknown) => typeof value === "string" ? isoOf(value) : null;
   return {
     roomId: room_id,
     timeslotId: typeof data.timeslot_id === "number" ? data.timeslot_id : null,

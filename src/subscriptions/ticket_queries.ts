@@ -11,7 +11,7 @@ export async function insertTicket(db: Kysely<Database>, ticket: Insertable<Sock
 export type DeletedTicket =
   & Selectable<SocketTickets>
   & Pick<Selectable<Users>, "subject" | "name" | "email">
-  & { scopes: Selectable<ApiKeys>["scopes"] | null; key_revoked_at: Date | null };
+  & { scopes: Selectable<ApiKeys>["scopes"] | null; key_revoked_at: string | null };
 
 /** Deletes and returns a ticket. Only one of several simultaneous callers gets it. */
 export function deleteTicket(db: Kysely<Database>, hash: string): Promise<DeletedTicket | undefined> {

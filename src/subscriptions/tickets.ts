@@ -43,7 +43,7 @@ export async function createSocketTicket(
  */
 export async function redeemTicket(db: Kysely<Database>, ticket: string): Promise<Caller> {
   const row = await deleteTicket(db, await hashOf(ticket));
-  const until = row === undefined ? 0 : Math.min(row.expires_at.getTime(), row.token_expires_at.getTime());
+  const until = row === undefined ? 0 : Math.min(Date.parse(row.expires_at), Date.parse(row.token_expires_at));
   if (row === undefined || until <= Date.now() || row.key_revoked_at !== null) {
     const detail = "The ticket is not valid: it was used, is older than 30 seconds, or is unknown. " +
       "Or its token or API key is no longer valid. Get a new one.";
@@ -55,7 +55,7 @@ export async function redeemTicket(db: Kysely<Database>, ticket: string): Promis
     role: row.role === "admin" ? "admin" : "user",
     name: row.name,
     email: row.email,
-    expiresAt: row.token_expires_at.getTime() / 1_000,
+    expiresAt: Date.parse(row.token_expires_at) / 1_000,
     apiKey: row.api_key_id === null ? undefined : { id: row.api_key_id, scopes: toScopes(row.scopes ?? []) },
   };
 }

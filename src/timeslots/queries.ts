@@ -2,6 +2,7 @@ import { type Kysely, type Selectable, sql } from "kysely";
 import { jsonArrayFrom } from "kysely/helpers/postgres";
 import type { Timeslots } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
+import { instant } from "../database/instants.ts";
 import { prepared } from "../database/prepared.ts";
 import { insertEvents, timeslotEvent } from "../events/record.ts";
 import type { RoomRow } from "../rooms/rooms.ts";
@@ -46,9 +47,9 @@ const freeTimeslotsStatement = prepared((db, { roomId, from, to, minimumMinutes,
           ])
           .whereRef("t.room_id", "=", "rooms.id")
           .where("rooms.is_active", "=", true)
-          .where("t.starts_at", ">=", from)
-          .where("t.starts_at", "<", to)
-          .where("t.starts_at", ">", now)
+          .where("t.starts_at", ">=", instant(from))
+          .where("t.starts_at", "<", instant(to))
+          .where("t.starts_at", ">", instant(now))
           .where(sql<boolean>`t.ends_at - t.starts_at >= make_interval(mins => ${minimumMinutes}::integer)`)
           .where(sql<boolean>`not ${isTaken("t.id")}`)
           .orderBy("t.starts_at"),

@@ -6,12 +6,12 @@ import { invalidFields, Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
 import { bookingTimeslotForeignKey } from "../database/constraints.ts";
 import { violates } from "../database/failures.ts";
+import { isoOf } from "../database/instants.ts";
 import { roomNotFound, timeZoneForTimeslots, toRoom } from "../rooms/rooms.ts";
 import { dayBounds, dayIn, instantIn, type Moment, parseMoment } from "../time/calendar.ts";
 import type { Clock } from "../time/clock.ts";
 import { timeslotStarts } from "./generation.ts";
 import {
-  type DeletedTimeslot,
   deleteTimeslotRow,
   findRoomWithFreeTimeslots,
   insertTimeslots,
@@ -53,12 +53,15 @@ export async function listFreeTimeslots(
   });
   if (room === undefined) throw roomNotFound(roomId);
   const day = dayIn(room.time_zone, moment);
-  const { from, to } = dayBounds(room.time_zone, day);
-  const timeslots = room.timeslots.map(toTimeslot).filter(({ startTime }) => {
-    const start = Date.parse(startTime);
-    return from.epochMilliseconds <= start && start < to.epochMilliseconds;
-  });
+  const bounds = dayBounds(room.time_zone, day);
+  const [from, to] = [isoTextOf(bounds.from), isoTextOf(bounds.to)];
+  const timeslots = room.timeslots.map(toTimeslot).filter(({ startTime }) => from <= startTime && startTime < to);
   return { room: toRoom(room), date: day.toString(), timeslots };
+}
+
+/** The text of an instant as in an answer. Within the bookable years, such texts are in the order of time. */
+function isoTextOf(at: Temporal.Instant): string {
+  return new Date(at.epochMilliseconds).toISOString();
 }
 
 /** Timeslots per statement. */
@@ -148,11 +151,11 @@ export async function deleteTimeslot(
   announce();
 }
 
-export function toTimeslot(row: TimeslotRow | DeletedTimeslot): Timeslot {
+export function toTimeslot(row: TimeslotRow): Timeslot {
   return {
     id: row.id,
     roomId: row.room_id,
-    startTime: new Date(row.starts_at).toISOString(),
-    endTime: new Date(row.ends_at).toISOString(),
+    startTime: isoOf(row.starts_at),
+    endTime: isoOf(row.ends_at),
   };
 }

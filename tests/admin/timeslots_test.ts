@@ -6,7 +6,7 @@ import { sharedServer, type TestServer } from "../support/server.ts";
 
 async function slotCounts(server: TestServer, roomId: number): Promise<{ all: number; starts: number }> {
   const rows = await server.db.selectFrom("timeslots").select("starts_at").where("room_id", "=", roomId).execute();
-  return { all: rows.length, starts: new Set(rows.map(({ starts_at }) => starts_at.getTime())).size };
+  return { all: rows.length, starts: new Set(rows.map(({ starts_at }) => starts_at)).size };
 }
 
 Deno.test("admin timeslots generate: all options -> timeslots by month, existing ones skipped", async () => {

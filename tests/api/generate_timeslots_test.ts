@@ -21,8 +21,8 @@ async function timeslotsOf(server: TestServer, { id }: Room): Promise<{ starts: 
   const rows = await server.db.selectFrom("timeslots").select(["starts_at", "ends_at"]).where("room_id", "=", id)
     .orderBy("starts_at").execute();
   return {
-    starts: rows.map((row) => row.starts_at.toISOString().slice(8, 16)),
-    minutes: new Set(rows.map((row) => (row.ends_at.getTime() - row.starts_at.getTime()) / 60_000)),
+    starts: rows.map((row) => row.starts_at.slice(8, 16)),
+    minutes: new Set(rows.map((row) => (Date.parse(row.ends_at) - Date.parse(row.starts_at)) / 60_000)),
   };
 }
 

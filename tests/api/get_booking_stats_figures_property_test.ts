@@ -96,8 +96,8 @@ async function allTimeslots(server: TestServer): Promise<Timeslot[]> {
   return rows.map(({ id, room_id: roomId, starts_at, ends_at }) => ({
     id,
     roomId,
-    startTime: starts_at.toISOString(),
-    endTime: ends_at.toISOString(),
+    startTime: starts_at,
+    endTime: ends_at,
   }));
 }
 

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import assert from "node:assert/strict";
 import type { AvailableRoom, Room, RoomType, Timeslot } from "../../generated/contract.ts";
+import { instant } from "../../src/database/instants.ts";
 import { insertBookings, newRoom, userIdOf } from "../support/builders.ts";
 import { isFullSize, runs } from "../support/properties.ts";
 import { startServer } from "../support/server.ts";
@@ -53,7 +54,8 @@ Deno.test("listAvailableRooms: any query -> equals listFreeTimeslots of each roo
   const days = Array.from({ length: 14 }, (_, index) => firstDay.add({ days: index - 1 }).toString());
   const free = new Map<number, Timeslot[]>();
   const bookable = await server.db.selectFrom("timeslots").select("id")
-    .where("room_id", "!=", rooms[3]?.id ?? 0).where("starts_at", ">", server.clock.now()).orderBy("id").execute();
+    .where("room_id", "!=", rooms[3]?.id ?? 0).where("starts_at", ">", instant(server.clock.now())).orderBy("id")
+    .execute();
   const picks = Array.from({ length: runs(40, 120) }, (_, pick) => pick);
   const booked = picks.flatMap((pick) => bookable.splice((pick * 7_919) % bookable.length, 1));
   await insertBookings(server, await userIdOf(server, "alice"), booked);

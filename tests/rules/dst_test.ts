@@ -95,7 +95,7 @@ async function generate(
 async function timeslotsOf(server: TestServer, { id }: Room): Promise<string[]> {
   const rows = await server.db.selectFrom("timeslots").select(["starts_at", "ends_at"])
     .where("room_id", "=", id).orderBy("starts_at").execute();
-  return rows.map((row) => `${row.starts_at.toISOString()}/${row.ends_at.toISOString()}`);
+  return rows.map((row) => `${row.starts_at}/${row.ends_at}`);
 }
 
 function spans(starts: number[], slotDuration: number): string[] {
