@@ -5,8 +5,8 @@ import { type Call, connections } from "./load.ts";
 import * as statements from "./statements.ts";
 import { tokenOf } from "./subscribers.ts";
 
-/** Writes of a round. Each connection sends the same number. */
-export const writes = 60 * connections;
+/** Writes of a load. Each connection sends the same number. */
+export const writes = 20 * connections;
 const days = 90;
 const timeslotsPerRoom = days * timeslotsPerDay;
 /**
@@ -55,7 +55,10 @@ export interface Operation {
   name: OperationName;
   /** A write sends each call once. A read may repeat them. */
   isWrite: boolean;
-  /** Prepares the data of a write. Call {@link World.restore} after it was sent. */
+  /**
+   * Prepares the data of a write. Each load has other timeslots. Call {@link World.restore} after four loads at the latest,
+   * or users reach the limit of pending bookings.
+   */
   prepare(): Promise<Load>;
   /** The script for pgbench. Undefined for an operation without a statement. */
   script: string | undefined;

@@ -1,7 +1,7 @@
 /** Runs statements by pgbench, where it is installed: Postgres without any server of ours. */
 import { join } from "node:path";
 import { connections } from "./load.ts";
-import { type Load, writes } from "./operations.ts";
+import type { Load } from "./operations.ts";
 
 /** Debian has the programs of each version here, and not in PATH. */
 const debianFolder = "/usr/lib/postgresql";
@@ -29,29 +29,26 @@ export interface PgbenchRun {
   databaseUrl: string;
   script: string;
   variables: Load["variables"];
-  /** Runs for this time. Without it, each client runs its part of {@link writes}. */
-  seconds: number | undefined;
+  /** Statements of all clients. Undefined means one second. */
+  statements: number | undefined;
 }
 
-/** Returns the statements per second. As many clients as the load has connections. */
+/** Returns the statements per second. There are as many clients as a load has connections. */
 export async function runPgbench(pgbench: string, run: PgbenchRun): Promise<number> {
-  const { databaseUrl, script, variables, seconds } = run;
+  const { databaseUrl, script, variables, statements } = run;
   const file = await Deno.makeTempFile({ prefix: "slotkeeper_bench_", suffix: ".sql" });
   try {
     await Deno.writeTextFile(file, script);
-    const amount = seconds === undefined
-      ? [`--transactions=${writes / connections}`]
-      : [`--time=${Math.max(1, Math.round(seconds))}`];
     const { success, stdout, stderr } = await new Deno.Command(pgbench, {
       args: [
         ...["--no-vacuum", "--protocol=prepared", `--client=${connections}`, "--jobs=2", `--file=${file}`],
-        ...amount,
+        statements === undefined ? "--time=1" : `--transactions=${Math.ceil(statements / connections)}`,
         ...Object.entries(variables).map(([name, value]) => `--define=${name}=${value}`),
         databaseUrl,
       ],
     }).output();
-    const [printed, complaints] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
-    const rate = /^tps = ([\d.]+)/m.exec(printed ?? "")?.[1];
+    const [printed = "", complaints = ""] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+    const rate = /^tps = ([\d.]+)/m.exec(printed)?.[1];
     if (!success || rate === undefined) throw new Error(`pgbench failed:\n${complaints}`);
     return Number(rate);
   } finally {

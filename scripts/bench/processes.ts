@@ -240,6 +240,11 @@ export async function residentBytes(pid: number): Promise<number> {
   return await memoryOf(pid, "VmRSS");
 }
 
+/** Starts {@link peakBytes} again; see proc_pid_clear_refs(5). */
+export async function resetPeak(pid: number): Promise<void> {
+  await Deno.writeTextFile(`/proc/${pid}/clear_refs`, "5");
+}
+
 /** Largest {@link residentBytes} so far. */
 export async function peakBytes(pid: number): Promise<number> {
   return await memoryOf(pid, "VmHWM");

@@ -3,7 +3,7 @@
  *
  * The contenders are the server, a bare server that answers the same JSON, and the SQL alone.
  *
- * They take turns in each round, so a change of the machine affects all of them. They share the cores with Postgres (fsync
+ * They take turns in many short rounds, so a change of the machine affects all of them. They share the cores with Postgres (fsync
  * on) and the client.
  */
 import { parseArgs } from "node:util";
@@ -17,6 +17,7 @@ import {
   type OperationName,
   operationNames,
   type World,
+  writes,
 } from "./operations.ts";
 import { findPgbench, runPgbench } from "./pgbench.ts";
 import {
@@ -25,6 +26,7 @@ import {
   describeMachine,
   describePostgres,
   peakBytes,
+  resetPeak,
   startPostgres,
   withResources,
 } from "./processes.ts";
@@ -32,13 +34,14 @@ import { table } from "./tables.ts";
 
 const totalLimitMs = 30 * 60_000;
 const rooms = 200;
-/** Each contender warms up for this share of a round. */
-const warmUp = 0.5;
+/** Rounds that do not count. */
+const warmUps = 2;
 
-const usage = "deno task bench [--rounds 5] [--seconds 2] [--only <operation>] [--json FILE]";
+const usage = "deno task bench [--rounds 15] [--seconds 0.5] [--only <operation>] [--json FILE]";
 
 interface Options {
   rounds: number;
+  /** For one contender in a round. A write sends a fixed number of requests instead. */
   seconds: number;
   only: OperationName | undefined;
   json: string | undefined;
@@ -57,6 +60,8 @@ interface Contender {
 
 interface Outcome {
   operation: string;
+  /** Largest memory of the server meanwhile. */
+  peakBytes: number;
   rounds: Partial<Record<Name, Result>>[];
 }
 
@@ -64,7 +69,7 @@ function parseOptions(): Options {
   try {
     const text = { type: "string" } as const;
     const { values } = parseArgs({ args: Deno.args, options: { rounds: text, seconds: text, only: text, json: text } });
-    const [rounds, seconds] = [Number(values.rounds ?? 5), Number(values.seconds ?? 2)];
+    const [rounds, seconds] = [Number(values.rounds ?? 15), Number(values.seconds ?? 0.5)];
     if (!(Number.isInteger(rounds) && rounds > 0)) throw new Error("--rounds must be a whole number above 0.");
     if (!(seconds > 0 && seconds <= 30)) throw new Error("--seconds must be a number from 0 to 30.");
     const { only, json } = values;
@@ -93,17 +98,17 @@ async function bench(resources: AsyncDisposableStack, options: Options): Promise
   const outcomes: Outcome[] = [];
   for (const operation of operations) {
     const taking = contendersOf(operation, { ...contenders, bare, postgres, pgbench });
-    const outcome = await benchOperation(operation, taking, { world: contenders.world, options });
+    await resetPeak(contenders.server.pid);
+    const rounds = await benchOperation(operation, taking, { world: contenders.world, options });
+    const outcome = { operation: operation.name, peakBytes: await peakBytes(contenders.server.pid), rounds };
     outcomes.push(outcome);
     console.log(`\n${operation.name}\n${figuresTable(outcome)}`);
     warnOfClient(outcome);
   }
-  const peak = await peakBytes(contenders.server.pid);
-  console.log(`\nRatios, medians of the rounds\n${ratiosTable(outcomes)}`);
-  console.log(`\nMemory of the server at most ${(peak / 1024 ** 2).toFixed(0)} MiB (VmHWM)`);
+  console.log(`\nMedians of the ratios, and the largest memory of the server\n${ratiosTable(outcomes)}`);
   for (const line of contenders.server.complaints()) console.log(line);
   if (options.json !== undefined) {
-    const result = { at: new Date(), machine, ratios: outcomes.map(ratiosOf), peakBytes: peak, outcomes };
+    const result = { at: new Date(), machine, ratios: outcomes.map(ratiosOf), outcomes };
     await Deno.writeTextFile(options.json, `${JSON.stringify(result, null, 2)}\n`);
   }
 }
@@ -129,11 +134,13 @@ function contendersOf(
   if (isWrite) contenders.push(http("with a key", server, true));
   if (pgbench !== undefined && script !== undefined) {
     const databaseUrl = postgres.url("postgres");
+    let perSecond: number | undefined;
     contenders.push({
       name: "SQL alone",
       async run({ variables }, seconds) {
-        const run = { databaseUrl, script, variables, seconds: isWrite ? undefined : seconds };
-        return { perSecond: await runPgbench(pgbench, run) };
+        const statements = isWrite ? writes : perSecond && perSecond * seconds;
+        perSecond = await runPgbench(pgbench, { databaseUrl, script, variables, statements });
+        return { perSecond };
       },
     });
   }
@@ -145,23 +152,19 @@ async function benchOperation(
   operation: Operation,
   contenders: Contender[],
   { world, options: { rounds, seconds } }: { world: World; options: Options },
-): Promise<Outcome> {
-  const run = async (contender: Contender, seconds: number) => {
-    const load = await operation.prepare();
-    const result = await contender.run(load, seconds);
+): Promise<Outcome["rounds"]> {
+  const runAll = async (contenders: Contender[], seconds: number) => {
+    const results: Partial<Record<Name, Result>> = {};
+    for (const { name, run } of contenders) results[name] = await run(await operation.prepare(), seconds);
     if (operation.isWrite) await world.restore();
-    return [contender.name, result] as const;
+    return results;
   };
-  for (const contender of contenders) await run(contender, seconds * warmUp);
-  const outcome: Outcome = { operation: operation.name, rounds: [] };
+  const results: Outcome["rounds"] = [];
+  for (let warmUp = 0; warmUp < warmUps; warmUp++) await runAll(contenders, seconds);
   for (let round = 0; round < rounds; round++) {
-    const results: [Name, Result][] = [];
-    for (const contender of round % 2 === 0 ? contenders : contenders.toReversed()) {
-      results.push([...await run(contender, seconds)]);
-    }
-    outcome.rounds.push(Object.fromEntries(results));
+    results.push(await runAll(round % 2 === 0 ? contenders : contenders.toReversed(), seconds));
   }
-  return outcome;
+  return results;
 }
 
 function median(values: number[]): number {
@@ -215,6 +218,7 @@ interface Ratios {
   postgresCpu: number | undefined;
   /** With an Idempotency-Key, of the throughput without. */
   keyed: number | undefined;
+  peakMib: number;
 }
 
 function ratiosOf(outcome: Outcome): Ratios {
@@ -224,16 +228,25 @@ function ratiosOf(outcome: Outcome): Ratios {
     serverCpu: ratioOf(outcome, ["server", "bare server"], "serverCpu"),
     postgresCpu: ratioOf(outcome, ["server", "bare server"], "postgresCpu"),
     keyed: ratioOf(outcome, ["with a key", "server"], "perSecond"),
+    peakMib: outcome.peakBytes / 1024 ** 2,
   };
 }
 
 function ratiosTable(outcomes: Outcome[]): string {
-  const heads = ["server / bare server", "requests/s", "CPU", "CPU of Postgres", "with a key / without"];
+  const heads = [
+    "server / bare server",
+    "requests/s",
+    "CPU",
+    "CPU of Postgres",
+    "with a key / without",
+    "MiB of server",
+  ];
   return table([
     heads,
-    ...outcomes.map(ratiosOf).map(({ operation, throughput, serverCpu, postgresCpu, keyed }) => [
+    ...outcomes.map(ratiosOf).map(({ operation, throughput, serverCpu, postgresCpu, keyed, peakMib }) => [
       operation,
       ...[throughput, serverCpu, postgresCpu, keyed].map((ratio) => shown(ratio, 2)),
+      shown(peakMib, 0),
     ]),
   ]);
 }
