@@ -8,7 +8,8 @@ type Tag<Result> = (parts: TemplateStringsArray, ...values: Value[]) => Result;
 
 export function listRooms<Result>(sql: Tag<Result>, { limit, offset }: { limit: Value; offset: Value }): Result {
   return sql`
-    select *, count(*) over () as total from rooms where is_active order by name, id limit ${limit} offset ${offset}`;
+    select *, (select count(*) from rooms where is_active) as total
+    from rooms where is_active order by name, id limit ${limit} offset ${offset}`;
 }
 
 export function listFreeTimeslots<Result>(
@@ -34,7 +35,8 @@ export function listBookings<Result>(
   { userId, limit, offset }: { userId: Value; limit: Value; offset: Value },
 ): Result {
   return sql`
-    select b.*, r.name as room_name, r.room_type, r.time_zone, t.starts_at, t.ends_at, count(*) over () as total
+    select b.*, r.name as room_name, r.room_type, r.time_zone, t.starts_at, t.ends_at,
+      (select count(*) from bookings where user_id = ${userId}) as total
     from bookings b join rooms r on r.id = b.room_id join timeslots t on t.id = b.timeslot_id
     where b.user_id = ${userId} order by b.created_at desc, b.id desc limit ${limit} offset ${offset}`;
 }
