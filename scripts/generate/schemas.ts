@@ -30,7 +30,7 @@ export function assertAlone(reference: Node, where: string): void {
 }
 
 /** Returns the one type of a schema, and whether `null` is allowed beside it. */
-function typeOf(schema: Node, where: string): { type: string; nullable: boolean } {
+export function typeOf(schema: Node, where: string): { type: string; nullable: boolean } {
   const types = Array.isArray(schema.type) ? schema.type : [schema.type];
   const [type, ...others] = types.filter((each) => each !== "null");
   if (typeof type !== "string" || others.length > 0 || !(type in KEYWORDS)) {

@@ -1,6 +1,7 @@
 /** The rules that all operations on a booking share. */
 import type { Kysely } from "kysely";
-import { Booking } from "../../generated/contract.ts";
+import type { Booking } from "../../generated/contract.ts";
+import { serializeBooking } from "../../generated/serializers.ts";
 import type { Config } from "../config.ts";
 import type { Caller } from "../contract/caller.ts";
 import { assertMatches } from "../contract/entity_tags.ts";
@@ -59,7 +60,7 @@ export async function assertUnchanged(
   const row = await findBooking(db, id);
   if (row === undefined) throw bookingNotFound(id);
   assertOwner(row, caller);
-  assertMatches(ifMatch, Booking, toBooking(row));
+  assertMatches(ifMatch, serializeBooking, toBooking(row));
 }
 
 interface Change<Row> {

@@ -1,6 +1,7 @@
 /** Sets the status of a booking for an admin. */
 import type { Kysely } from "kysely";
-import { Booking, type BookingStatus } from "../../generated/contract.ts";
+import type { Booking, BookingStatus } from "../../generated/contract.ts";
+import { serializeBooking } from "../../generated/serializers.ts";
 import { assertMatches } from "../contract/entity_tags.ts";
 import { Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
@@ -23,7 +24,7 @@ export async function updateBookingStatus(
   const { db, clock, audit } = rules;
   const now = clock.now();
   const before = toBooking(await findLockedBooking(db, id));
-  assertMatches(ifMatch, Booking, before);
+  assertMatches(ifMatch, serializeBooking, before);
   const transition = transitions.get(status);
   const row = await changeBooking(rules, id, {
     attempt: async () => await transition?.attempt(db, id, now),

@@ -1,6 +1,6 @@
 /** Entity tags (RFC 9110, 8.8.3): a short text for one state of an answer. */
 import { createHash } from "node:crypto";
-import type { z } from "zod";
+import type { Serialize } from "../serializing.ts";
 import { Problem } from "./problems.ts";
 
 /** Returns the tag of an answer with this body. It changes with every part of the body, also of another resource. */
@@ -19,10 +19,10 @@ export function namesTag(header: string, tag: string): boolean {
  *
  * @throws {Problem} `precondition_failed` if the client has read another state of the resource.
  */
-export function assertMatches<T>(ifMatch: string | undefined, schema: z.ZodType<T>, resource: T): void {
+export function assertMatches(ifMatch: string | undefined, serialize: Serialize, resource: unknown): void {
   if (ifMatch === undefined || ifMatch.trim() === "*") return;
   // A weak tag does not promise that nothing has changed.
-  if (listed(ifMatch).includes(entityTagOf(JSON.stringify(schema.parse(resource))))) return;
+  if (listed(ifMatch).includes(entityTagOf(serialize(resource)))) return;
   throw new Problem(
     "precondition_failed",
     "The resource has changed since you read it. Read it again before you change it.",

@@ -4,8 +4,8 @@
  * state. See the guide on decisions.
  */
 import type { Kysely } from "kysely";
-import type { z } from "zod";
 import type { ProblemCode } from "../../generated/contract.ts";
+import { answerSerializers } from "../../generated/serializers.ts";
 import { insertAuditEntry } from "../audit/queries.ts";
 import type { Caller } from "../contract/caller.ts";
 import type { Audit, Handlers, Operation, Scope, Unfinished } from "../contract/handlers.ts";
@@ -14,6 +14,7 @@ import { catalogue, Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
 import { retryConflicts } from "../database/transactions.ts";
 import { describeFailure, type Log } from "../log.ts";
+import type { Serialize } from "../serializing.ts";
 import type { Clock } from "../time/clock.ts";
 import {
   claimKey,
@@ -185,13 +186,16 @@ function handle(handlers: Handlers, { operation, input }: Execution, scope: Scop
 
 /** Validates an answer against the schema of its status, and serializes it. */
 function serialize(operation: Operation, { status, body }: Answer): SerializedAnswer {
-  const answers: Record<number, z.ZodType | undefined> = operation.answers;
-  const parsed = answers[status]?.safeParse(body);
-  if (parsed === undefined) throw new Error(`${operation.id} answered ${status}, which the contract does not declare`);
-  if (!parsed.success) {
-    throw new Error(`${operation.id} returned an answer that breaks its contract`, { cause: parsed.error });
+  const serializers: Record<number, Serialize | undefined> = answerSerializers[operation.id];
+  const serializeBody = serializers[status];
+  if (serializeBody === undefined) {
+    throw new Error(`${operation.id} answered ${status}, which the contract does not declare`);
   }
-  return { status, text: JSON.stringify(parsed.data) };
+  try {
+    return { status, text: serializeBody(body) };
+  } catch (failure) {
+    throw new Error(`${operation.id} returned an answer that breaks its contract`, { cause: failure });
+  }
 }
 
 /**

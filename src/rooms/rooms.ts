@@ -1,6 +1,7 @@
 /** The rules of rooms. */
 import type { Kysely } from "kysely";
-import { type CreateRoom, type FieldError, Room, type UpdateRoom } from "../../generated/contract.ts";
+import type { CreateRoom, FieldError, Room, UpdateRoom } from "../../generated/contract.ts";
+import { serializeRoom } from "../../generated/serializers.ts";
 import type { Config } from "../config.ts";
 import { assertMatches } from "../contract/entity_tags.ts";
 import type { Scope } from "../contract/handlers.ts";
@@ -65,7 +66,7 @@ async function lockMatchingRoom(db: Kysely<Database>, id: number, ifMatch: strin
   const row = await lockRoom(db, id);
   if (row === undefined) throw roomNotFound(id);
   const room = toRoom(row);
-  assertMatches(ifMatch, Room, room);
+  assertMatches(ifMatch, serializeRoom, room);
   return room;
 }
 

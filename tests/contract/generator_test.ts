@@ -1,10 +1,11 @@
 /** The generator turns the dialect of OpenAPI into working code. At other keywords it fails with the place and the reason. */
 import assert from "node:assert/strict";
-import type { z } from "zod";
 import { generateCodeSamples } from "../../scripts/generate/code_samples.ts";
 import { generateContract } from "../../scripts/generate/contract.ts";
 import { ContractError } from "../../scripts/generate/nodes.ts";
+import { generateSerializers } from "../../scripts/generate/serializers.ts";
 import type { JsonObject } from "./document.ts";
+import { loadContract, loadSerializers } from "./generated_code.ts";
 import {
   type At,
   cat,
@@ -182,6 +183,35 @@ for (const [name, message, change] of refused) {
   });
 }
 
+const unserializable: [string, RegExp, (at: At) => void][] = [
+  ["a field of an answer with a default", /Thing\.size.*without a default/, (at) => {
+    at("components schemas Thing properties").size = { type: "integer", default: 1 };
+  }],
+  ["a field of an answer with an odd name", /Thing\.a-b.*name/, (at) => {
+    at("components schemas Thing properties")["a-b"] = { type: "integer" };
+  }],
+  ["a union of answers with an optional tag", /Pet.*`kind` of Cat must be required/, (at) => {
+    withPets({ oneOf, discriminator: { propertyName: "kind" } }, { ...cat, required: [] })(at);
+    at("components schemas Thing properties").pet = { $ref: "#/components/schemas/Pet" };
+  }],
+];
+
+for (const [name, message, change] of unserializable) {
+  Deno.test(`generate: ${name} -> ContractError with its place`, () => {
+    assert.throws(() => generateSerializers(contractWith(change)), (failure) => {
+      assert(failure instanceof ContractError, `${failure}`);
+      assert.match(failure.message, message);
+      return true;
+    });
+  });
+}
+
+Deno.test("generate: schemas of requests -> no serializer", async () => {
+  const { answerSerializers, serializeThing, serializeNewThing } = await loadSerializers(() => {});
+  assert.equal(answerSerializers.getThing?.[200], serializeThing);
+  assert.equal(serializeNewThing, undefined);
+});
+
 Deno.test("generate: answer without the name of a schema -> ContractError with its place", () => {
   const schema = { type: "object", properties: { id: { type: "integer" } } };
   const responses = { 200: { description: "A thing.", content: { "application/json": { schema } } } };
@@ -189,29 +219,8 @@ Deno.test("generate: answer without the name of a schema -> ContractError with i
   assert.throws(() => generateCodeSamples(document), /GET \/thing: needs an answer with a \$ref/);
 });
 
-interface Generated {
-  concurrencyLimits: unknown;
-  operations: Record<
-    string,
-    {
-      concurrencyLimit: string;
-      route: { request: { query: z.ZodType; body?: { content: Record<string, { schema: z.ZodType }> } } };
-    }
-  >;
-}
-
-/** Imports the generated code without writing it to disk. Its import of the decoders becomes absolute. */
-async function load(change: (at: At) => void): Promise<Generated> {
-  const decoders = new URL("../../src/parameters.ts", import.meta.url).href;
-  const code = generateContract(contractWith(change)).replace(
-    '"../src/parameters.ts"',
-    JSON.stringify(decoders),
-  );
-  return await import(`data:application/typescript,${encodeURIComponent(code)}`);
-}
-
 async function loadQuery(schema: JsonObject): Promise<(size?: unknown) => unknown> {
-  const { operations } = await load(withParameter({ schema }));
+  const { operations } = await loadContract(withParameter({ schema }));
   const query = operations.getThing?.route.request.query;
   assert(query);
   return (size) => {
@@ -264,7 +273,7 @@ Deno.test("generate: query parameter of a type -> decoded from text, default app
 });
 
 Deno.test("generate: operation with a concurrency limit -> its class, operation without -> none", async () => {
-  const { operations, concurrencyLimits } = await load(withConcurrencyLimit("heavy"));
+  const { operations, concurrencyLimits } = await loadContract(withConcurrencyLimit("heavy"));
   assert.deepEqual(concurrencyLimits, { heavy: { running: 1, queued: 2 } });
   assert.equal(operations.getThing?.concurrencyLimit, "heavy");
   assert.equal(operations.createThing?.concurrencyLimit, "none");
@@ -272,7 +281,7 @@ Deno.test("generate: operation with a concurrency limit -> its class, operation 
 
 Deno.test("generate: anyOf -> union, selected by the type of the value", async () => {
   const userId = { anyOf: [{ type: "integer", minimum: 1 }, { type: "string", const: "all" }] };
-  const { operations } = await load(withSchema(userId));
+  const { operations } = await loadContract(withSchema(userId));
   const schema = operations.createThing?.route.request.body?.content["application/json"]?.schema;
   assert(schema);
   for (const name of [1, "all"]) assert.deepEqual(schema.parse({ name }), { name });
@@ -285,7 +294,7 @@ Deno.test("generate: oneOf with a discriminator -> union, selected by its tag", 
     additionalProperties: false,
     properties: { ...cat.properties, lives: { type: "integer", maximum: 9 } },
   };
-  const { operations } = await load(withPets({ oneOf, discriminator: { propertyName: "kind" } }, cats));
+  const { operations } = await loadContract(withPets({ oneOf, discriminator: { propertyName: "kind" } }, cats));
   const schema = operations.createThing?.route.request.body?.content["application/json"]?.schema;
   assert(schema);
   assert.deepEqual(schema.parse({ kind: "cat", lives: 9 }), { kind: "cat", lives: 9 });
@@ -296,7 +305,7 @@ Deno.test("generate: oneOf with a discriminator -> union, selected by its tag", 
 });
 
 Deno.test("generate: body with null, defaults, unknown keys and free objects -> each validated by its schema", async () => {
-  const { operations } = await load((at) => {
+  const { operations } = await loadContract((at) => {
     at("components schemas").NewThing = {
       type: "object",
       additionalProperties: false,

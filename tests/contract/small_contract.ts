@@ -148,3 +148,57 @@ export function withPets(pet: JsonObject, cats: JsonObject = cat): (at: At) => v
     at(requestSchema).schema = { $ref: "#/components/schemas/Pet" };
   };
 }
+
+/** The schemas of the dialect: each keyword, and each way to combine them. */
+function schemasOfEveryKeyword(): Record<string, JsonObject> {
+  const text = { type: "string" };
+  const size = { type: "object", required: ["x"], properties: { x: { type: "number" }, y: { type: "number" } } };
+  const id = { $ref: "#/components/schemas/Id" };
+  return {
+    Text: text,
+    Short: { type: "string", minLength: 2, maxLength: 3 },
+    Long: { type: "string", minLength: 2 },
+    Matching: { type: ["string", "null"], maxLength: 4, pattern: "^[a-c]{1,5}$" },
+    Date: { type: "string", format: "date" },
+    DateTime: { type: ["string", "null"], format: "date-time" },
+    Choice: { type: ["string", "null"], enum: ["a", "b", null] },
+    Always: { type: "string", const: "always" },
+    Whole: { type: "integer" },
+    Positive: { type: ["integer", "null"], minimum: 1 },
+    Number: { type: "number" },
+    Price: { type: "number", minimum: 0, maximum: 10, multipleOf: 0.01 },
+    Flag: { type: ["boolean", "null"] },
+    Texts: { type: "array", minItems: 1, maxItems: 3, items: { type: "string", enum: ["a", "b"] } },
+    Lists: { type: ["array", "null"], items: { type: "array", items: size } },
+    Size: { ...size, type: ["object", "null"] },
+    Strict: { ...size, additionalProperties: false },
+    Free: { type: "object", additionalProperties: true },
+    FreeOrNull: { type: ["object", "null"], additionalProperties: true },
+    Counts: { type: "object", additionalProperties: { type: "integer", minimum: 0 } },
+    Sizes: { type: ["object", "null"], additionalProperties: size },
+    AnyPet: { $ref: "#/components/schemas/Pet" },
+    IdOrAll: { anyOf: [id, { type: "string", const: "all" }] },
+    Any: {
+      anyOf: [size, { type: "array", items: text }, { type: ["string", "null"] }, { type: "number", minimum: 5 }],
+    },
+  };
+}
+
+/** Gives the answer `Thing` objects with a field of each schema: `required`, `in` and `optional`. */
+export function withEveryKeyword(at: At): void {
+  withPets({ oneOf, discriminator: { propertyName: "kind" } })(at);
+  const ofName = (name: string) => ({ $ref: `#/components/schemas/${name}` });
+  const written = schemasOfEveryKeyword();
+  for (const [name, schema] of Object.entries(written)) {
+    Object.assign(at("components schemas"), {
+      [name]: schema,
+      [`With${name}`]: {
+        type: "object",
+        required: ["required", "in"],
+        properties: { required: schema, optional: schema, in: ofName(name), on: ofName(name) },
+      },
+    });
+  }
+  const properties = Object.keys(written).map((name) => [name, ofName(`With${name}`)]);
+  at("components schemas").Thing = { type: "object", properties: Object.fromEntries(properties) };
+}
