@@ -104,3 +104,9 @@ export async function measure({ client, server, postgres }: Measured, calls: Cal
     clientCpu: each(use.clients),
   };
 }
+
+export function median(values: number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length / 2;
+  return ((sorted[Math.floor(middle)] ?? NaN) + (sorted[Math.ceil(middle) - 1] ?? NaN)) / 2;
+}

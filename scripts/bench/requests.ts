@@ -9,7 +9,7 @@
 import { parseArgs } from "node:util";
 import { exitAfter } from "../../src/boot/exit.ts";
 import { compareAnswers, type Contenders, startBareServer, startContenders } from "./contenders.ts";
-import { type Figures, measure } from "./load.ts";
+import { type Figures, measure, median } from "./load.ts";
 import {
   isOperationName,
   type Load,
@@ -165,12 +165,6 @@ async function benchOperation(
     results.push(await runAll(round % 2 === 0 ? contenders : contenders.toReversed(), seconds));
   }
   return results;
-}
-
-function median(values: number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length / 2;
-  return ((sorted[Math.floor(middle)] ?? NaN) + (sorted[Math.ceil(middle) - 1] ?? NaN)) / 2;
 }
 
 /** The median of a figure over the rounds. Undefined if the contender has no such figure. */
