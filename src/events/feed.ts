@@ -5,6 +5,7 @@
 import type { Kysely } from "kysely";
 import pLimit from "p-limit";
 import type { FeedEvent } from "../../generated/contract.ts";
+import { serializeFeedEvent } from "../../generated/serializers.ts";
 import type { Database } from "../database/connect.ts";
 import { describeFailure, type Log } from "../log.ts";
 import { beginning, formatCursor, isAfter, type Position } from "./cursors.ts";
@@ -26,7 +27,7 @@ const batchSize = 500;
 /** Events delivered in a row. Then sockets can write, so that a burst delays none of them. */
 const burstSize = 50;
 
-/** Renders a stored event in the form of the contract. Throws if the stored event is not valid. */
+/** Renders a stored event in the form of the contract. May throw if the stored event is not valid. */
 export type RenderEvent = (row: EventRow, generation: string) => FeedEvent;
 
 /** An event for live listeners. It is serialized once, not per listener. */
@@ -46,9 +47,9 @@ export class LiveEvent {
     return formatCursor(this.generation, this.position);
   }
 
-  /** The frame for a socket. */
+  /** The frame for a socket. Throws if the event breaks the contract. */
   get frame(): string {
-    return this.text ??= JSON.stringify(this.render(this.row, this.generation));
+    return this.text ??= serializeFeedEvent(this.render(this.row, this.generation));
   }
 
   matches({ userId, roomId, about }: EventFilter): boolean {

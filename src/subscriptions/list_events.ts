@@ -1,6 +1,7 @@
 /** The rules of reading events: access and cursors. */
 import type { Kysely } from "kysely";
 import type { EventPage } from "../../generated/contract.ts";
+import { serializeEventPage } from "../../generated/serializers.ts";
 import type { Authenticator } from "../auth/callers.ts";
 import type { Caller } from "../contract/caller.ts";
 import { Problem } from "../contract/problems.ts";
@@ -109,7 +110,10 @@ function toPage(
     ? settled
     : after;
   try {
-    return { items: events.map((row) => toFeedEvent(row, generation)), cursor: formatCursor(generation, end) };
+    const page = { items: events.map((row) => toFeedEvent(row, generation)), cursor: formatCursor(generation, end) };
+    // Finds an event that breaks the contract.
+    serializeEventPage(page);
+    return page;
   } catch (failure) {
     // As on a socket: the reader learns of the gap, and does not get stuck.
     log.error("event cannot be rendered", { failure: describeFailure(failure) });
