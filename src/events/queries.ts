@@ -1,6 +1,7 @@
-import { type Kysely, type RawBuilder, sql } from "kysely";
+import { type Kysely, sql } from "kysely";
 import type { StoredEventType } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
+import { preparedFilter } from "../database/prepared.ts";
 import { isAmongEarliest } from "../database/sweep.ts";
 import { isAfter, type ParsedCursor, type Position } from "./cursors.ts";
 
@@ -64,15 +65,53 @@ type BatchRow = Omit<EventRow, "id"> & {
  */
 export async function readEvents(db: Kysely<Database>, query: EventQuery): Promise<EventBatch> {
   const { after, upTo, userId, roomId, about, limit } = query;
+  const rows = await batchStatement(db, {
+    afterTransaction: String(after.transactionId),
+    afterId: after.id,
+    upToTransaction: upTo && String(upTo.transactionId),
+    upToId: upTo?.id,
+    userId,
+    roomId,
+    isBooking: about === "bookings" ? true : undefined,
+    isTimeslot: about === "timeslots" ? true : undefined,
+    limit,
+  });
+  const [first] = rows;
+  if (first === undefined) throw new Error("event_feed has no row");
+  return {
+    events: rows.filter((row): row is typeof row & EventRow => row.id !== null),
+    generation: first.generation,
+    settled: { transactionId: first.settled, id: 0 },
+    removed: { transactionId: first.removed_transaction_id, id: first.removed_id },
+    isDelayed: first.is_delayed,
+  };
+}
+
+/** {@link EventQuery}, flat. Undefined fields match every event. */
+interface BatchFilter {
+  afterTransaction: string;
+  afterId: number;
+  upToTransaction: string | undefined;
+  upToId: number | undefined;
+  userId: number | undefined;
+  roomId: number | undefined;
+  isBooking: true | undefined;
+  isTimeslot: true | undefined;
+  limit: number;
+}
+
+const batchStatement = preparedFilter((db, filter: BatchFilter) => {
+  const { afterTransaction, afterId, upToTransaction, upToId, userId, roomId, isBooking, isTimeslot, limit } = filter;
   const conditions = [
-    sql`(transaction_id, id) > ${positionSql(after)}`,
+    sql`(transaction_id, id) > (${afterTransaction}::text::xid8, ${afterId}::bigint)`,
     sql`transaction_id < feed.settled`,
-    ...(upTo === undefined ? [] : [sql`(transaction_id, id) <= ${positionSql(upTo)}`]),
+    ...(upToId === undefined ? [] : [sql`(transaction_id, id) <= (${upToTransaction}::text::xid8, ${upToId}::bigint)`]),
     ...(userId === undefined ? [] : [sql`user_id = ${userId}`]),
     ...(roomId === undefined ? [] : [sql`room_id = ${roomId}`]),
-    ...(about === undefined ? [] : [sql`user_id is ${sql.raw(about === "bookings" ? "not null" : "null")}`]),
+    ...(isBooking === undefined ? [] : [sql`user_id is not null`]),
+    ...(isTimeslot === undefined ? [] : [sql`user_id is null`]),
   ];
-  const { rows } = await sql<BatchRow>`
+  const statement = sql<BatchRow>`
     with feed as materialized (
       select generation, removed_transaction_id, removed_id, pg_snapshot_xmin(pg_current_snapshot()) as settled
       from event_feed
@@ -91,21 +130,9 @@ export async function readEvents(db: Kysely<Database>, query: EventQuery): Promi
       order by transaction_id, id limit ${limit}
     ) e on true
     order by e.transaction_id, e.id
-  `.execute(db);
-  const [first] = rows;
-  if (first === undefined) throw new Error("event_feed has no row");
-  return {
-    events: rows.filter((row): row is typeof row & EventRow => row.id !== null),
-    generation: first.generation,
-    settled: { transactionId: first.settled, id: 0 },
-    removed: { transactionId: first.removed_transaction_id, id: first.removed_id },
-    isDelayed: first.is_delayed,
-  };
-}
-
-function positionSql({ transactionId, id }: Position): RawBuilder<unknown> {
-  return sql`(${String(transactionId)}::text::xid8, ${id}::bigint)`;
-}
+  `;
+  return { compile: () => statement.compile(db) };
+});
 
 /** Notifies the other servers of new events. Use a transaction of its own, because NOTIFY takes a global lock. */
 export async function notifyServers(
