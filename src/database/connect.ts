@@ -1,5 +1,5 @@
 /** The connection to Postgres: Kysely over postgres.js. */
-import { Kysely, type LogConfig } from "kysely";
+import { Kysely, type LogEvent } from "kysely";
 import postgres from "postgres";
 import type { DB } from "../../generated/database.d.ts";
 import { PoolDialect } from "./driver.ts";
@@ -13,8 +13,8 @@ export interface ConnectOptions {
   pool: number;
   /** Whether transactions have the time limits below. A migration has none. Default: true. */
   hasTimeLimits?: boolean;
-  /** Kysely's log, for tests that inspect statements. */
-  log?: LogConfig;
+  /** Gets each statement after its end, for tests. */
+  log?: (event: LogEvent) => void;
 }
 
 /**
@@ -57,8 +57,7 @@ export function connect({ url, pool, hasTimeLimits = true, log }: ConnectOptions
     dialect: new PoolDialect(open, {
       max: pool,
       timeLimits: hasTimeLimits ? timeLimits : undefined,
-      isLogged: log !== undefined,
+      log,
     }),
-    ...(log === undefined ? {} : { log }),
   });
 }

@@ -14,12 +14,15 @@ import {
   type DatabaseConnection,
   type Driver,
   type Kysely,
+  type LogEvent,
   PostgresAdapter,
   type QueryResult,
+  type Transaction,
   type TransactionSettings,
 } from "kysely";
 import { PostgresJSDialect } from "kysely-postgres-js";
 import type postgres from "postgres";
+import type { DB as Database } from "../../generated/database.d.ts";
 import { isConnectionLost, isFatal } from "./failures.ts";
 
 type Client = postgres.Sql;
@@ -127,6 +130,24 @@ interface Pools {
   /** For statements outside transactions. */
   statements: StatementPool;
   transactions: TransactionPool;
+  log: Log | undefined;
+}
+
+type Log = (event: LogEvent) => void;
+type Rows = postgres.RowList<postgres.Row[]>;
+
+/** Logs a statement after its end, if there is a log. */
+function logged({ log }: Pools, query: CompiledQuery, rows: Promise<Rows>): Promise<Rows> {
+  if (log === undefined) return rows;
+  const start = performance.now();
+  const duration = () => ({ queryDurationMillis: performance.now() - start });
+  return rows.then((rows) => {
+    log({ level: "query", query, ...duration() });
+    return rows;
+  }, (error: unknown) => {
+    log({ level: "error", error, query, ...duration() });
+    throw error;
+  });
 }
 
 /** An open transaction on its own connection. */
@@ -184,19 +205,22 @@ class PoolConnection implements DatabaseConnection {
     });
   }
 
-  async executeQuery<Row>({ sql, parameters }: CompiledQuery): Promise<QueryResult<Row>> {
-    const { transaction } = this;
-    const values = [...parameters] as Parameters;
-    const rows = transaction === undefined
-      ? await this.pools.statements.run(sql, values)
-      : await this.runInside(transaction, sql, values);
+  async executeQuery<Row>(query: CompiledQuery): Promise<QueryResult<Row>> {
+    const { statements } = this.pools;
+    const rows = this.transaction === undefined
+      ? await logged(this.pools, query, statements.run(query.sql, query.parameters as Parameters))
+      : await this.runInside(query);
     // postgres.js cannot know the type of a row.
     return { rows: [...rows] as unknown[] as Row[], numAffectedRows: BigInt(rows.count ?? 0) };
   }
 
-  private async runInside({ sql: inside }: OpenTransaction, sql: string, values: Parameters) {
-    if (this.broken !== undefined) throw this.broken;
-    return await this.watched(() => inside.unsafe(sql, values, preparedOnce));
+  /** Sends a statement of the transaction at once, behind those that were sent before. */
+  runInside(query: CompiledQuery): Promise<Rows> {
+    const { transaction, broken } = this;
+    if (broken !== undefined) return Promise.reject(broken);
+    if (transaction === undefined) return Promise.reject(new Error("a statement after the end of its transaction"));
+    const run = () => transaction.sql.unsafe(query.sql, query.parameters as Parameters, preparedOnce);
+    return logged(this.pools, query, this.watched(run));
   }
 
   // deno-lint-ignore require-yield -- Kysely's interface requires a generator, but nothing here streams.
@@ -217,29 +241,36 @@ class PoolConnection implements DatabaseConnection {
   }
 }
 
-/**
- * Leads from Kysely to its pool, because Kysely hands out the adapter of its dialect. The pool is missing until Kysely has
- * initialized the driver. Only then does it close the pool at the end.
- */
+/** Leads from Kysely to its pools, because Kysely hands out the adapter of its dialect. */
 class PoolAdapter extends PostgresAdapter {
-  pool: StatementPool | undefined;
+  /** Undefined until Kysely has initialized the driver. Only then does it close the pools at the end. */
+  pools: Pools | undefined;
 }
 
+/** The connections of pipelined transactions. */
+const pipelined = new WeakMap<object, PoolConnection>();
+
 /**
- * Runs a compiled statement and returns its rows. `parameters` replace those of the statement. Outside a transaction it
- * goes to the pool without Kysely.
+ * Pipelines the prepared statements of a transaction: each is sent without waiting for those before. Kysely alone sends one
+ * after the answer to the other.
  */
-export function runStatement<Row>(
-  db: Pick<Kysely<unknown>, "getExecutor" | "isTransaction" | "executeQuery">,
-  statement: CompiledQuery<Row>,
-  parameters: unknown[],
-): Promise<Row[]> {
-  const { adapter } = db.getExecutor();
-  const pool = adapter instanceof PoolAdapter && !db.isTransaction ? adapter.pool : undefined;
+export async function pipeline(trx: Transaction<Database>): Promise<void> {
+  await trx.getExecutor().provideConnection((connection) => {
+    if (connection instanceof PoolConnection) pipelined.set(trx, connection);
+    return Promise.resolve();
+  });
+}
+
+/** Runs a compiled statement and returns its rows, without Kysely where that is possible. */
+export function runStatement<Row>(db: Kysely<Database>, statement: CompiledQuery<Row>): Promise<Row[]> {
+  const connection = pipelined.get(db);
   // postgres.js cannot know the type of a row.
-  return pool === undefined
-    ? db.executeQuery<Row>({ ...statement, parameters }).then(({ rows }) => rows)
-    : pool.run(statement.sql, parameters as Parameters) as Promise<unknown[]> as Promise<Row[]>;
+  if (connection !== undefined) return connection.runInside(statement) as Promise<unknown[]> as Promise<Row[]>;
+  const { adapter } = db.getExecutor();
+  const pools = adapter instanceof PoolAdapter && !db.isTransaction ? adapter.pools : undefined;
+  if (pools === undefined) return db.executeQuery(statement).then(({ rows }) => rows);
+  const rows = logged(pools, statement, pools.statements.run(statement.sql, statement.parameters as Parameters));
+  return rows as Promise<unknown[]> as Promise<Row[]>;
 }
 
 class PoolDriver implements Driver {
@@ -285,8 +316,8 @@ export interface PoolOptions {
   max: number;
   /** A statement that sets the time limits of a transaction. It is sent when a transaction begins. */
   timeLimits?: string | undefined;
-  /** Whether Kysely must run all statements itself, because it logs only those. Default: false. */
-  isLogged?: boolean;
+  /** Gets each statement. Kysely's own log does not see those that are run without it. */
+  log?: Log | undefined;
 }
 
 /**
@@ -300,10 +331,10 @@ export class PoolDialect extends PostgresJSDialect {
   private readonly adapter = new PoolAdapter();
 
   constructor(open: (connections: number) => Client, private readonly options: PoolOptions) {
-    const { max } = options;
+    const { max, log } = options;
     const transactions = new TransactionPool(() => open(max));
     super({ postgres: transactions.client });
-    this.pools = { statements: new StatementPool(() => open(1), max), transactions };
+    this.pools = { statements: new StatementPool(() => open(1), max), transactions, log };
   }
 
   override createAdapter(): PoolAdapter {
@@ -311,9 +342,6 @@ export class PoolDialect extends PostgresJSDialect {
   }
 
   override createDriver(): Driver {
-    const { timeLimits, isLogged = false } = this.options;
-    return new PoolDriver(this.pools, timeLimits, () => {
-      if (!isLogged) this.adapter.pool = this.pools.statements;
-    });
+    return new PoolDriver(this.pools, this.options.timeLimits, () => this.adapter.pools = this.pools);
   }
 }

@@ -9,6 +9,7 @@ import * as m0003 from "./migrations/0003_payments.ts";
 import * as m0004 from "./migrations/0004_access.ts";
 import * as m0005 from "./migrations/0005_timeslots_search.ts";
 import * as m0006 from "./migrations/0006_pending_limit.ts";
+import * as m0007 from "./migrations/0007_keyed_requests.ts";
 
 /** By name. Never edit the SQL of a migration that has landed. Add a new one. */
 export const migrations: Record<string, Migration> = {
@@ -18,6 +19,7 @@ export const migrations: Record<string, Migration> = {
   "0004_access": m0004,
   "0005_timeslots_search": m0005,
   "0006_pending_limit": m0006,
+  "0007_keyed_requests": m0007,
 };
 
 /**

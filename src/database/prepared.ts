@@ -54,5 +54,5 @@ function run<Row>(db: Kysely<Database>, statement: CompiledQuery<Row>, values: o
   const parameters = statement.parameters.map((each) =>
     each instanceof Placeholder ? Reflect.get(values, each.name) : each
   );
-  return runStatement(db, statement, parameters);
+  return runStatement(db, { ...statement, parameters });
 }

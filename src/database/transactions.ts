@@ -1,6 +1,7 @@
 /** Transactions and their retries after a conflict. */
-import type { Kysely, Transaction } from "kysely";
+import type { IsolationLevel, Kysely, Transaction } from "kysely";
 import type { Database } from "./connect.ts";
+import { pipeline } from "./driver.ts";
 import { isConflict } from "./failures.ts";
 
 /** Each lost attempt means that another transaction succeeded. */
@@ -29,7 +30,19 @@ export function inTransaction<T>(
   db: Kysely<Database>,
   change: (trx: Transaction<Database>) => Promise<T>,
 ): Promise<T> {
-  return isTransaction(db) ? change(db) : retryConflicts(db, () => db.transaction().execute(change));
+  return isTransaction(db) ? change(db) : retryConflicts(db, () => runTransaction(db, "read committed", change));
+}
+
+/** Runs `change` as one transaction, once. Its prepared statements are pipelined. */
+export function runTransaction<T>(
+  db: Kysely<Database>,
+  isolation: IsolationLevel,
+  change: (trx: Transaction<Database>) => Promise<T>,
+): Promise<T> {
+  return db.transaction().setIsolationLevel(isolation).execute(async (trx) => {
+    await pipeline(trx);
+    return await change(trx);
+  });
 }
 
 function isTransaction(db: Kysely<Database>): db is Transaction<Database> {

@@ -12,17 +12,17 @@ import type { Audit, Handlers, Operation, Scope, Unfinished } from "../contract/
 import { problemText } from "../contract/problem_document.ts";
 import { catalogue, Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
-import { retryConflicts } from "../database/transactions.ts";
+import { inTransaction, retryConflicts, runTransaction } from "../database/transactions.ts";
 import { describeFailure, type Log } from "../log.ts";
 import type { Serialize } from "../serializing.ts";
 import type { Clock } from "../time/clock.ts";
 import {
   claimKey,
+  finishLimit,
   type KeyedRequest,
   type SerializedAnswer,
   storeAnswer,
   storeFinalAnswer,
-  undoAttempt,
 } from "./idempotency.ts";
 
 export interface ExecutionRules {
@@ -75,19 +75,22 @@ function isAudited({ access, route }: Operation): boolean {
   return access === "admin" && route.method !== "get";
 }
 
+/** The result of a transaction. */
 interface Outcome {
   answer: SerializedAnswer | undefined;
   isReplay: boolean;
   finish?: Unfinished<Answer>["finish"];
   /** The key waits for the answer of `finish` until then. */
-  pendingUntil?: Date | null;
-  refusal?: Problem;
+  pendingUntil: Date | null;
+  /** The end of the statement that stores the answer. */
+  stored: Promise<void>;
 }
 
 async function executeInTransaction(rules: ExecutionRules, execution: Execution): Promise<Executed> {
   const { db, clock, announce, handlers } = rules;
-  const { operation, requestId, keyed } = execution;
+  const { operation, keyed } = execution;
   let isChanged = false;
+  let refusal: Problem | undefined;
 
   // A lock for If-Match would come before those of the change, and so contradict the order of the feed. Instead the
   // transaction runs again after a change in between.
@@ -95,41 +98,61 @@ async function executeInTransaction(rules: ExecutionRules, execution: Execution)
     ? "repeatable read"
     : "read committed";
 
-  const attempt = (): Promise<Outcome> =>
-    db.transaction().setIsolationLevel(isolation).execute(async (trx) => {
+  const attempt = async (): Promise<Outcome> => {
+    const outcome = await runTransaction(db, isolation, async (trx): Promise<Outcome> => {
       isChanged = false;
-      const stored = keyed && await claimKey(trx, keyed);
-      if (stored !== undefined) return { answer: stored, isReplay: true };
-      const scope = { db: trx, announce: () => isChanged = true, audit: auditIn(trx, { clock, execution }) };
-      try {
-        const result = await handle(handlers, execution, scope);
-        const outcome = "finish" in result
-          ? { answer: result.soFar && serialize(operation, result.soFar), finish: result.finish }
-          : { answer: serialize(operation, result) };
-        const isFinal = outcome.finish === undefined;
-        const pendingUntil = keyed === undefined
-          ? null
-          : await storeAnswer(trx, keyed, { answer: outcome.answer, isFinal });
-        return { ...outcome, pendingUntil, isReplay: false };
-      } catch (failure) {
-        if (keyed === undefined || !isRefusal(operation, failure)) throw failure;
-        await undoAttempt(trx);
-        isChanged = false;
-        const answer = serializeRefusal(failure, requestId);
-        await storeAnswer(trx, keyed, { answer, isFinal: true });
-        return { answer, isReplay: false, refusal: failure };
+      const replayed = keyed && await claimKey(trx, keyed);
+      if (replayed !== undefined) {
+        return { answer: replayed, isReplay: true, pendingUntil: null, stored: Promise.resolve() };
       }
+      const scope = { db: trx, announce: () => isChanged = true, audit: auditIn(trx, { clock, execution }) };
+      const result = await handle(handlers, execution, scope).catch((failure: unknown) => {
+        if (keyed !== undefined && isRefusal(operation, failure)) refusal = failure;
+        throw failure;
+      });
+      const { answer, finish } = "finish" in result
+        ? { answer: result.soFar && serialize(operation, result.soFar), finish: result.finish }
+        : { answer: serialize(operation, result), finish: undefined };
+      const pendingUntil = keyed === undefined || finish === undefined ? null : finishLimit();
+      // Not awaited here, so that the commit is sent with it. If it fails, Postgres rolls back instead.
+      const stored = keyed === undefined ? Promise.resolve() : storeAnswer(trx, keyed, { answer, pendingUntil });
+      stored.catch(() => {});
+      return { answer, isReplay: false, pendingUntil, stored, ...(finish === undefined ? {} : { finish }) };
     });
+    await outcome.stored;
+    return outcome;
+  };
 
-  const outcome = await retryConflicts(db, attempt);
+  const outcome = await retryConflicts(db, attempt).catch((failure: unknown) => {
+    if (keyed === undefined || refusal === undefined || failure !== refusal) throw failure;
+    isChanged = false;
+    return refuse(rules, { execution, keyed, refusal });
+  });
   if (isChanged) announce();
-  if (outcome.refusal !== undefined) throw outcome.refusal;
-  if (outcome.finish !== undefined) {
-    const { finish, pendingUntil = null } = outcome;
-    return await finishOutside(rules, execution, { finish, pendingUntil, mayRepeat: outcome.answer === undefined });
+  const { answer, isReplay, finish, pendingUntil } = outcome;
+  if (finish !== undefined) {
+    return await finishOutside(rules, execution, { finish, pendingUntil, mayRepeat: answer === undefined });
   }
-  if (outcome.answer === undefined) throw new Error(`${operation.id} returned no answer`);
-  return { ...outcome.answer, isReplay: outcome.isReplay };
+  if (answer === undefined) throw new Error(`${operation.id} returned no answer`);
+  return { ...answer, isReplay };
+}
+
+/**
+ * Stores a refusal after its transaction was rolled back, and throws it. If the same request was sent again and answered in
+ * between, that answer counts.
+ */
+async function refuse(
+  { db }: ExecutionRules,
+  { execution: { requestId }, keyed, refusal }: { execution: Execution; keyed: KeyedRequest; refusal: Problem },
+): Promise<Outcome> {
+  const answer = serializeRefusal(refusal, requestId);
+  const replayed = await inTransaction(db, async (trx) => {
+    const stored = await claimKey(trx, keyed);
+    if (stored === undefined) await storeAnswer(trx, keyed, { answer, pendingUntil: null });
+    return stored;
+  });
+  if (replayed === undefined) throw refusal;
+  return { answer: replayed, isReplay: true, pendingUntil: null, stored: Promise.resolve() };
 }
 
 function auditIn(

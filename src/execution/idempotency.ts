@@ -7,7 +7,7 @@
  *
  * Keys expire by the machine's clock. Moving the sandbox's clock does not expire them.
  */
-import { type Kysely, sql, type Transaction } from "kysely";
+import type { Kysely, Transaction } from "kysely";
 import { Buffer } from "node:buffer";
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto";
 import { Problem } from "../contract/problems.ts";
@@ -16,11 +16,10 @@ import { isAfter } from "../database/instants.ts";
 import { sweepInChunks } from "../database/sweep.ts";
 import { retryConflicts } from "../database/transactions.ts";
 import {
+  claimKeyRow,
   finalizeKey,
-  findKey,
   finishKey,
   type IdempotencyId,
-  lockKey,
   releaseKey,
   removeKeys,
   storeKey,
@@ -76,51 +75,42 @@ export async function claimKey(
   const now = new Date();
   const id = idOf(request);
   const lock = new DataView(digest("lock", String(request.userId), request.key).buffer).getBigInt64(0);
-  // Sent together and run in this order. So the second sees the commit of the lock's previous holder.
-  const [isFree, row] = await Promise.all([
-    lockKey(trx, lock),
-    findKey(trx, { ...id, since: new Date(now.getTime() - lifetimeMs) }),
-    sql`savepoint begun`.execute(trx),
-  ]);
-  if (!isFree) throw inProgress();
-  if (row === undefined) return undefined;
-  if (row.request_hash !== digest(...request.content).toHex()) {
+  const claimed = await claimKeyRow(trx, { ...id, lock, since: new Date(now.getTime() - lifetimeMs) });
+  if (!claimed.is_free) throw inProgress();
+  const { request_hash, status, answer, pending_until } = claimed;
+  if (request_hash === null) return undefined;
+  if (request_hash !== digest(...request.content).toHex()) {
     const detail = "You used this Idempotency-Key for another request. Use a new key for each new request.";
     throw new Problem("idempotency_key_reused", detail);
   }
-  if (row.pending_until !== null && isAfter(row.pending_until, now)) throw inProgress();
-  if (row.status === null || row.answer === null) return undefined;
+  if (pending_until !== null && isAfter(pending_until, now)) throw inProgress();
+  if (status === null || answer === null) return undefined;
   // A replayed answer becomes final, even if the slow request still finishes.
-  if (row.pending_until !== null) await finalizeKey(trx, id);
-  return { status: row.status, text: decrypt(row.answer, request) };
+  if (pending_until !== null) await finalizeKey(trx, id);
+  return { status, text: decrypt(answer, request) };
 }
 
-/** Undoes everything since {@link claimKey}. The key stays claimed. */
-export async function undoAttempt(trx: Transaction<Database>): Promise<void> {
-  await sql`rollback to savepoint begun`.execute(trx);
+/** The end of the time that an attempt may take from now on, after its transaction. */
+export function finishLimit(): Date {
+  return new Date(Date.now() + finishLimitMs);
 }
 
 /**
- * Stores the answer to a claimed request. {@link storeFinalAnswer} may replace one that is not final until the time
- * that this returns. Until then the request counts as running. `answer` is undefined if only the final one is an
- * answer.
+ * Stores the answer to a claimed request. {@link storeFinalAnswer} may replace it until `pendingUntil`, and until then
+ * the request counts as running. Null if the answer is final. `answer` is undefined if only the final one is an answer.
  */
 export async function storeAnswer(
   trx: Transaction<Database>,
   request: KeyedRequest,
-  { answer, isFinal }: { answer: SerializedAnswer | undefined; isFinal: boolean },
-): Promise<Date | null> {
-  // The time starts here, not when the request began to wait.
-  const now = new Date();
-  const pending_until = isFinal ? null : new Date(now.getTime() + finishLimitMs);
+  { answer, pendingUntil }: { answer: SerializedAnswer | undefined; pendingUntil: Date | null },
+): Promise<void> {
   await storeKey(trx, {
     ...idOf(request),
     request_hash: digest(...request.content).toHex(),
     ...encrypt(answer, request),
-    pending_until,
-    created_at: now,
+    pending_until: pendingUntil,
+    created_at: new Date(),
   });
-  return pending_until;
 }
 
 /**

@@ -1,37 +1,64 @@
-import { type Insertable, type Kysely, type Selectable, sql, type Transaction } from "kysely";
+import { type Kysely, type Selectable, sql, type Transaction } from "kysely";
 import type { IdempotencyKeys } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
 import { instant } from "../database/instants.ts";
+import { prepared } from "../database/prepared.ts";
 import { isAmongEarliest } from "../database/sweep.ts";
 
 export type IdempotencyRow = Selectable<IdempotencyKeys>;
 export type IdempotencyId = Pick<IdempotencyRow, "user_id" | "key_hash">;
 
-/** Locks a key until the transaction ends. Returns false if another transaction has the lock. */
-export async function lockKey(trx: Transaction<Database>, lock: bigint): Promise<boolean> {
-  const { rows } = await sql<{ locked: boolean }>`select pg_try_advisory_xact_lock(${
-    String(lock)
-  }::text::bigint) as locked`
-    .execute(trx);
-  return rows[0]?.locked === true;
+/** A key in a transaction. */
+export interface Claim extends IdempotencyId {
+  /** The number of its lock. */
+  lock: bigint;
+  /** An older row has expired. */
+  since: Date;
 }
 
-/** The row of a key that was stored after `since`. */
-export function findKey(
-  trx: Transaction<Database>,
-  { user_id, key_hash, since }: IdempotencyId & { since: Date },
-): Promise<IdempotencyRow | undefined> {
-  return trx.selectFrom("idempotency_keys").selectAll()
-    .where("user_id", "=", user_id).where("key_hash", "=", key_hash).where("created_at", ">", instant(since))
-    .executeTakeFirst();
+/** Whether the lock was free, and the row of the key, if there is one. */
+export type Claimed =
+  & { is_free: boolean }
+  & Nullable<
+    Pick<IdempotencyRow, "request_hash" | "status" | "answer" | "pending_until">
+  >;
+
+type Nullable<Row> = { [Name in keyof Row]: Row[Name] | null };
+
+/** Locks a key until the transaction ends, and then reads its row. */
+export async function claimKeyRow(trx: Transaction<Database>, claim: Claim): Promise<Claimed> {
+  const [claimed] = await claimStatement(trx, { ...claim, lock: String(claim.lock) });
+  if (claimed === undefined) throw new Error("claim_idempotency_key returned no row");
+  return claimed;
 }
+
+const claimStatement = prepared((db, { lock, user_id, key_hash, since }: Omit<Claim, "lock"> & { lock: string }) => {
+  const statement = sql<Claimed>`
+    select * from claim_idempotency_key(
+      ${lock}::text::bigint, ${user_id}::bigint, ${key_hash}::text, ${since}::timestamptz
+    )`;
+  return { compile: () => statement.compile(db) };
+});
 
 /** Stores the answer of a key, instead of an expired or released one. */
-export async function storeKey(trx: Transaction<Database>, row: Insertable<IdempotencyKeys>): Promise<void> {
-  const { user_id: _user, key_hash: _key, ...answer } = row;
-  await trx.insertInto("idempotency_keys").values(row)
-    .onConflict((conflict) => conflict.constraint("idempotency_keys_pkey").doUpdateSet(answer)).execute();
+export async function storeKey(trx: Transaction<Database>, row: StoredKey): Promise<void> {
+  await storeStatement(trx, row);
 }
+
+interface StoredKey extends IdempotencyId {
+  request_hash: string;
+  status: number | null;
+  answer: Uint8Array | null;
+  pending_until: Date | null;
+  created_at: Date;
+}
+
+const storeStatement = prepared((db, row: StoredKey) => {
+  const { user_id, key_hash, request_hash, status, answer, pending_until, created_at } = row;
+  const stored = { request_hash, status, answer, pending_until, created_at };
+  return db.insertInto("idempotency_keys").values({ user_id, key_hash, ...stored })
+    .onConflict((conflict) => conflict.constraint("idempotency_keys_pkey").doUpdateSet(stored));
+});
 
 /** Makes the answer so far the final one. */
 export async function finalizeKey(trx: Transaction<Database>, { user_id, key_hash }: IdempotencyId): Promise<void> {

@@ -156,7 +156,7 @@ const commits = {
   booking: { step: book, statement: /insert into "bookings"/ },
   checkoutReference: { step: book, statement: /update "checkouts" set "reference"/ },
   payment: { step: pay, statement: /insert into payment_events/ },
-  cancellation: { step: cancel, statement: /"cancelled_at" = [^]*"refund_amount" =/ },
+  cancellation: { step: cancel, statement: /\bcancelled_at = [^]*\(refund_amount, / },
   // Statements of the refund's job. The cancellation is answered before.
   jobTaken: { step: cancel, statement: /set\s+attempts = jobs\.attempts \+ 1/ },
   refundSettled: { step: cancel, statement: /update refunds set status = 'succeeded'/ },

@@ -1,11 +1,12 @@
 /** The pool of connections: its replacement, its time limits, and transactions that fail. */
 import assert from "node:assert/strict";
-import { Kysely, sql } from "kysely";
+import { Kysely, sql, type Transaction } from "kysely";
 import postgres from "postgres";
 import { connect, type Database } from "../../src/database/connect.ts";
 import { PoolDialect } from "../../src/database/driver.ts";
 import { isConnectionLost, isUnavailable } from "../../src/database/failures.ts";
 import { prepared } from "../../src/database/prepared.ts";
+import { runTransaction } from "../../src/database/transactions.ts";
 import { newRoomWithTimeslot } from "../support/builders.ts";
 import { eventually } from "../support/process.ts";
 import { sharedServer, startServer, type TestServer } from "../support/server.ts";
@@ -225,3 +226,51 @@ for (
     await server.ok("createBooking", { token, body, headers: { "Idempotency-Key": "1" } });
   });
 }
+
+const renameUser = prepared((db, { id, subject }: { id: number; subject: string }) =>
+  db.updateTable("users").set({ subject }).where("id", "=", id)
+);
+const subjectOf = prepared((db, { id }: { id: number }) =>
+  db.selectFrom("users").select("subject").where("id", "=", id)
+);
+
+Deno.test("pool: statement sent together with the commit -> in the transaction, its failure undoes the transaction", async () => {
+  const { db } = await sharedServer();
+  const newUser = async () => {
+    const { id, subject } = await db.insertInto("users").values({ subject: `user ${crypto.randomUUID()}` })
+      .returning(["id", "subject"]).executeTakeFirstOrThrow();
+    return { id, subject };
+  };
+  const [first, second] = [await newUser(), await newUser()];
+  const renameBoth = async (subjects: [string, string]): Promise<void> => {
+    const { last } = await runTransaction(db, "read committed", (trx) => {
+      renameUser(trx, { id: first.id, subject: subjects[0] }).catch(() => {});
+      const last = renameUser(trx, { id: second.id, subject: subjects[1] });
+      last.catch(() => {});
+      // In an object, so that the transaction does not await it.
+      return Promise.resolve({ last });
+    });
+    await last;
+  };
+  const subjects = async () =>
+    [...await subjectOf(db, first), ...await subjectOf(db, second)].map((row) => row.subject);
+
+  const [renamed, again] = [`${first.subject} renamed`, `${second.subject} renamed`];
+  await renameBoth([renamed, again]);
+  assert.deepEqual(await subjects(), [renamed, again]);
+  // The second statement violates a unique index.
+  const same = `same ${crypto.randomUUID()}`;
+  await assert.rejects(renameBoth([same, same]), /users_subject_key/);
+  assert.deepEqual(await subjects(), [renamed, again]);
+});
+
+Deno.test("pool: statement after the end of its transaction -> refused", async () => {
+  const { db } = await sharedServer();
+  let ended: Transaction<Database> | undefined;
+  await runTransaction(db, "read committed", (trx) => {
+    ended = trx;
+    return Promise.resolve();
+  });
+  assert(ended);
+  await assert.rejects(slowOne(ended, {}), /after the end of its transaction/);
+});

@@ -8,7 +8,7 @@
  *   database, closes the server, or needs options that `sharedServer` lacks.
  */
 import assert from "node:assert/strict";
-import { type Kysely, type LogConfig, sql } from "kysely";
+import { type Kysely, type LogEvent, sql } from "kysely";
 import type { z } from "zod";
 import { type Operations, operations, Problem, type ProblemCode } from "../../generated/contract.ts";
 import { type App, type AppOptions, createApp } from "../../src/app.ts";
@@ -86,7 +86,7 @@ export interface TestServerOptions {
   /** The domain's time at the start. */
   now?: string;
   env?: Record<string, string>;
-  log?: LogConfig;
+  log?: (event: LogEvent) => void;
   pool?: number;
   socketLimits?: SocketLimits;
   rateLimits?: AppOptions["rateLimits"];
