@@ -66,9 +66,25 @@ export function instantIn(zone: string, moment: Moment): Temporal.Instant {
   return moment.toZonedDateTime(zone).toInstant();
 }
 
+export interface DayBounds {
+  from: Temporal.Instant;
+  to: Temporal.Instant;
+}
+
+/** Computing bounds takes 30 µs, and most requests are about a few days. The rules of a zone stay as long as the process. */
+const knownBounds = new Map<string, DayBounds>();
+const maxKnownBounds = 1_000;
+
 /** Returns the start and end of `day` in `zone`. They are 23 to 25 hours apart if clocks change. */
-export function dayBounds(zone: string, day: Temporal.PlainDate): { from: Temporal.Instant; to: Temporal.Instant } {
-  return { from: instantIn(zone, day), to: instantIn(zone, day.add({ days: 1 })) };
+export function dayBounds(zone: string, day: Temporal.PlainDate): DayBounds {
+  const key = `${zone} ${day}`;
+  let bounds = knownBounds.get(key);
+  if (bounds === undefined) {
+    bounds = { from: instantIn(zone, day), to: instantIn(zone, day.add({ days: 1 })) };
+    if (knownBounds.size === maxKnownBounds) knownBounds.clear();
+    knownBounds.set(key, bounds);
+  }
+  return bounds;
 }
 
 /** One end of a range: times `>=`, `<=` or `<` a wall-clock time or an instant. */

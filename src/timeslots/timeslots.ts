@@ -33,6 +33,8 @@ export interface FreeTimeslotQuery {
   minimumMinutes: number;
 }
 
+const hourMs = 3_600_000;
+
 /**
  * The timeslots of a day that can be booked now.
  *
@@ -43,11 +45,12 @@ export async function listFreeTimeslots(
   { roomId, moment, minimumMinutes }: FreeTimeslotQuery,
 ): Promise<FreeTimeslots> {
   // One statement reads the room and the timeslots around the moment. The range includes the day in every time zone.
-  const center = moment instanceof Temporal.Instant ? moment : instantIn("UTC", dayIn("UTC", moment));
+  const center =
+    (moment instanceof Temporal.Instant ? moment : instantIn("UTC", dayIn("UTC", moment))).epochMilliseconds;
   const room = await findRoomWithFreeTimeslots(db, {
     roomId,
-    from: new Date(center.subtract({ hours: 26 }).epochMilliseconds),
-    to: new Date(center.add({ hours: 38 }).epochMilliseconds),
+    from: new Date(center - 26 * hourMs),
+    to: new Date(center + 38 * hourMs),
     minimumMinutes,
     now: clock.now(),
   });
