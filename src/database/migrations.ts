@@ -10,6 +10,7 @@ import * as m0004 from "./migrations/0004_access.ts";
 import * as m0005 from "./migrations/0005_timeslots_search.ts";
 import * as m0006 from "./migrations/0006_pending_limit.ts";
 import * as m0007 from "./migrations/0007_keyed_requests.ts";
+import * as m0008 from "./migrations/0008_pending_index.ts";
 
 /** By name. Never edit the SQL of a migration that has landed. Add a new one. */
 export const migrations: Record<string, Migration> = {
@@ -20,6 +21,7 @@ export const migrations: Record<string, Migration> = {
   "0005_timeslots_search": m0005,
   "0006_pending_limit": m0006,
   "0007_keyed_requests": m0007,
+  "0008_pending_index": m0008,
 };
 
 /**

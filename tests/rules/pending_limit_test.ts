@@ -1,11 +1,12 @@
 /** `MAX_PENDING_BOOKINGS`: how many timeslots a user may hold without paying. */
 import assert from "node:assert/strict";
+import { sql } from "kysely";
 import type { Booking, Timeslot } from "../../generated/contract.ts";
 import { parseConfig } from "../../src/config.ts";
 import { allRows } from "../contract/example_calls.ts";
 import { confirm, newBooking } from "../support/builders.ts";
 import { checkoutIn, pay } from "../support/sandbox_payments.ts";
-import { sharedServer, type TestServer } from "../support/server.ts";
+import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 import { book, countPending, env, newHours, tooMany } from "./pending_bookings.ts";
 
 const online = { ...env, PAYMENT_PROVIDER: "sandbox" };
@@ -157,4 +158,34 @@ Deno.test("MAX_PENDING_BOOKINGS: unset, 0, 1 -> 5, no limit, 1", async () => {
     for (const slot of (await newHours(server)).slice(0, 24)) outcomes.push(await book(server, token, slot));
     assert.deepEqual(outcomes, [...Array(count).fill("201"), ...Array(24 - count).fill(tooMany)]);
   }
+});
+
+Deno.test("createBooking: no booking was pending at the last ANALYZE -> the pending bookings of others are not read", async () => {
+  await using server = await startServer({ env });
+  const { db } = server;
+  await server.token("alice");
+  const [slot] = await newHours(server);
+  assert(slot);
+  await sql`insert into users (subject) values ('bob')`.execute(db);
+  await sql`
+    insert into timeslots (room_id, starts_at, ends_at)
+    select ${slot.roomId}::bigint, t, t + interval '1 minute'
+    from generate_series(timestamptz '2030-01-01Z', '2030-01-04Z', '1 minute') t
+  `.execute(db);
+  await sql`
+    insert into bookings (user_id, room_id, timeslot_id, status, price, currency, payment_status, amount_paid,
+      amount_refunded, cancellation_tiers, created_at, updated_at)
+    select u.id, t.room_id, t.id, 'confirmed', 0, 'EUR', 'not_required', 0, 0, '[]', t.starts_at, t.starts_at
+    from timeslots t, users u where t.starts_at >= '2030-01-01Z' and u.subject = 'bob'
+  `.execute(db);
+  await sql`vacuum analyze bookings`.execute(db);
+  await sql`update bookings set status = 'pending' where id % 2 = 0`.execute(db);
+  await db.transaction().execute(async (trx) => {
+    await sql`select may_hold_another(id, 5, '2026-03-02Z') from users where subject = 'bob'`.execute(trx);
+    const { rows } = await sql`
+      select pg_stat_get_xact_numscans('bookings_pending_idx'::regclass) as pending,
+        pg_stat_get_xact_numscans('bookings_status_idx'::regclass) as status
+    `.execute(trx);
+    assert.deepEqual(rows, [{ pending: 2, status: 0 }]);
+  });
 });
