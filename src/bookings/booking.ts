@@ -10,11 +10,12 @@ import type { Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
 import { bookingTimeslotForeignKey, liveTimeslotKey } from "../database/constraints.ts";
 import { Conflict, violates } from "../database/failures.ts";
+import { isoOf } from "../database/instants.ts";
 import { retryConflicts } from "../database/transactions.ts";
 import type { Log } from "../log.ts";
 import type { PaymentProvider } from "../payments/provider.ts";
 import type { Clock } from "../time/clock.ts";
-import { type BookingRow, bookingRowFromJson, findBooking } from "./queries.ts";
+import { type BookingRow, findBooking } from "./queries.ts";
 import { assertOwner, bookingNotFound } from "./refusals.ts";
 
 export interface BookingOptions {
@@ -108,9 +109,10 @@ export function holdEnd(now: Date, { holdMinutes }: Pick<Config, "holdMinutes">)
   return new Date(now.getTime() + holdMinutes * 60_000);
 }
 
-/** A booking as an event has stored it. */
+/** A booking as an event has stored it: a `BookingRow` as JSON. Old events lack newer columns. */
 export function bookingFromJson(json: Record<string, unknown>): Booking {
-  return toBooking(bookingRowFromJson(json));
+  // The event was written from a row. The rendered event is checked against the contract.
+  return toBooking({ refund_amount: 0, hold_expires_at: null, ...json } as unknown as BookingRow);
 }
 
 export function toBooking(row: BookingRow): Booking {
@@ -129,18 +131,18 @@ export function toBooking(row: BookingRow): Booking {
     amountRefunded: Number(row.amount_refunded),
     // A server of the previous version does not write refund_amount.
     refundAmount: Math.max(Number(row.refund_amount), Number(row.amount_refunded)),
-    holdExpiresAt: row.hold_expires_at,
+    holdExpiresAt: row.hold_expires_at && isoOf(row.hold_expires_at),
     cancellationTiers: row.cancellation_tiers,
     cancellationReason: row.cancellation_reason,
-    cancelledAt: row.cancelled_at,
-    createdAt: row.created_at,
-    updatedAt: row.updated_at,
+    cancelledAt: row.cancelled_at && isoOf(row.cancelled_at),
+    createdAt: isoOf(row.created_at),
+    updatedAt: isoOf(row.updated_at),
     room: { id: row.room_id, name: row.room_name, roomType: row.room_type, timeZone: row.time_zone },
     timeslot: {
       id: row.timeslot_id,
       roomId: row.room_id,
-      startTime: row.starts_at,
-      endTime: row.ends_at,
+      startTime: isoOf(row.starts_at),
+      endTime: isoOf(row.ends_at),
     },
   };
 }

@@ -7,7 +7,7 @@ import { prepared } from "../database/prepared.ts";
 import { bookingEvent } from "../events/record.ts";
 import { roundMoney } from "../money.ts";
 import { newRefund, paidStatus, unlessRefunding } from "../payments/checkout_writes.ts";
-import { placeColumns, timeslotFreedEvent, withPlacedEvents } from "./changes.ts";
+import { bookingAsJson, placeColumns, timeslotFreedEvent, withPlacedEvents } from "./changes.ts";
 import { type BookingRow, bookingsWithRelations, selectColumns } from "./queries.ts";
 
 /** The role of the canceller decides whether it is allowed and how much is refunded. */
@@ -28,7 +28,8 @@ export async function markCancelled(
   const rows = cancellation.by === "admin"
     ? await adminStatement(db, { id, now })
     : await userStatement(db, { id, now, userId: cancellation.userId });
-  return rows[0];
+  const [cancelled] = rows;
+  return cancelled && { ...cancelled.booking, refund: cancelled.refund };
 }
 
 const adminStatement = prepared((db, values: { id: number; now: Date }) =>
@@ -41,7 +42,7 @@ const userStatement = prepared((db, values: { id: number; now: Date; userId: num
 function cancel(
   db: Kysely<Database>,
   { id, cancellation, now }: { id: number; cancellation: Cancellation; now: Date },
-): Compilable<CancelledRow> {
+): Compilable<{ booking: BookingRow; refund: string }> {
   const owed = cancellation.by === "admin" ? sql<string>`b.amount_paid` : tierRefund(now);
   const reason = cancellation.by === "admin" ? "admin_request" : "user_request";
   const refund = sql<string>`(
@@ -96,7 +97,7 @@ function cancel(
         from booking, place`,
       now,
     ),
-  ]).selectFrom("booking").selectAll().select(sql<string>`(select ${refund} from b)`.as("refund"));
+  ]).selectFrom("booking").select([bookingAsJson, sql<string>`(select ${refund} from b)`.as("refund")]);
 }
 
 /**

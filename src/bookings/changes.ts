@@ -1,5 +1,5 @@
 /** Shared parts of the statements that change bookings. */
-import { type Compilable, type QueryCreator, type RawBuilder, sql } from "kysely";
+import { type AliasedRawBuilder, type Compilable, type QueryCreator, type RawBuilder, sql } from "kysely";
 import type { Bookings, DB, Rooms, Timeslots } from "../../generated/database.d.ts";
 import { insertEvents, timeslotEvent } from "../events/record.ts";
 import { type BookingRow, selectColumns } from "./queries.ts";
@@ -70,9 +70,15 @@ export function withEvents(changes: Changes, events: RawBuilder<unknown>[]) {
   return withBooking(changes).with("events", () => insertEvents(events));
 }
 
+/** Selects `booking` as JSON. See `preparedJson`. */
+export const bookingAsJson: AliasedRawBuilder<BookingRow, "booking"> = sql<BookingRow>`to_json(booking)`.as("booking");
+
 /** Inserts `events`, and returns `booking`. */
-export function returningPlacedBooking(changes: PlacedChanges, events: RawBuilder<unknown>[]): Compilable<BookingRow> {
-  return withPlacedEvents(changes, events).selectFrom("booking").selectAll();
+export function returningPlacedBooking(
+  changes: PlacedChanges,
+  events: RawBuilder<unknown>[],
+): Compilable<{ booking: BookingRow }> {
+  return withPlacedEvents(changes, events).selectFrom("booking").select(bookingAsJson);
 }
 
 /** Inserts `events`, and returns `booking`. */

@@ -12,9 +12,9 @@ import {
 import type { BookingStatus } from "../../generated/contract.ts";
 import type { Bookings, DB, Rooms, Timeslots } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
-import { instant, isoOf } from "../database/instants.ts";
+import { instant } from "../database/instants.ts";
 import { type PageQueries, type PageRange, preparedPage } from "../database/paging.ts";
-import { prepared } from "../database/prepared.ts";
+import { prepared, preparedJson } from "../database/prepared.ts";
 import { roundMoney } from "../money.ts";
 import { toPostgres } from "../time/calendar.ts";
 import { endsByOperator, type InstantByZone, isWithin, type Range, type RangeEnds } from "../time/ranges.ts";
@@ -62,17 +62,11 @@ export function selectColumns(query: WithRelations): Selected {
   return query.select(columns);
 }
 
-export type BookingRow = Awaited<ReturnType<Selected["executeTakeFirstOrThrow"]>>;
+type SelectedRow = Awaited<ReturnType<Selected["executeTakeFirstOrThrow"]>>;
+type Amount = "price" | "amount_paid" | "amount_refunded" | "refund_amount";
 
-/** Reads a booking of an event: a `BookingRow` as JSON, in which times are texts. Old events lack newer columns. */
-export function bookingRowFromJson(json: Record<string, unknown>): BookingRow {
-  const times = ["hold_expires_at", "cancelled_at", "created_at", "updated_at", "starts_at", "ends_at"].map((name) => {
-    const time = json[name];
-    return [name, typeof time === "string" ? isoOf(time) : null];
-  });
-  // The event was written from a row. The rendered event is checked against the contract.
-  return { refund_amount: 0, ...json, ...Object.fromEntries(times) } as unknown as BookingRow;
-}
+/** A row of {@link selectColumns}, or of JSON, in which decimals are numbers. */
+export type BookingRow = Omit<SelectedRow, Amount> & Record<Amount, string | number>;
 
 /** Bookings `b` with their rooms `r` and timeslots `t`. */
 export function bookingsWithRelations(db: Kysely<Database>): WithRelations {
@@ -85,7 +79,7 @@ export async function findBooking(db: Kysely<Database>, id: number): Promise<Boo
   return (await findBookingStatement(db, { id }))[0];
 }
 
-const findBookingStatement = prepared((db, { id }: { id: number }) =>
+const findBookingStatement = preparedJson((db, { id }: { id: number }) =>
   selectColumns(bookingsWithRelations(db)).where("b.id", "=", id)
 );
 
@@ -217,7 +211,6 @@ function pageOfBookings(
   return {
     page: selectColumns(bookingsWithRelations(db)).where(matches)
       .orderBy("b.created_at", "desc").orderBy("b.id", "desc").limit(limit).offset(offset),
-    order: sql`created_at desc, id desc`,
     count: db.selectFrom("bookings as b").where(matches).select((eb) => eb.fn.countAll<number>().as("total")),
   };
 }

@@ -78,10 +78,10 @@ export async function timeslotRefusal(
   if (slot.isTaken) {
     return timeslotUnavailable(`Timeslot ${timeslotId} is taken. Choose another one.`, alternatives);
   }
-  const costsTheSame = slot.price === booking?.price && slot.currency === booking.currency;
+  const costsTheSame = Number(slot.price) === Number(booking?.price) && slot.currency === booking?.currency;
   if (booking?.status === "confirmed" && !costsTheSame) {
-    const prices =
-      `The new timeslot costs ${slot.price} ${slot.currency}, the booking ${booking.price} ${booking.currency}.`;
+    const prices = `The new timeslot costs ${slot.price} ${slot.currency}, ` +
+      `the booking ${Number(booking.price).toFixed(2)} ${booking.currency}.`;
     return new Problem("price_differs", `${prices} Choose a timeslot of the same price.`);
   }
   return undefined;

@@ -33,7 +33,7 @@ export interface BookingRequest extends TimeslotRequest {
 
 /** `price` and `currency` are those of the booking that it must keep. Null when they may change. */
 export interface RescheduleRequest extends TimeslotRequest {
-  price: string | null;
+  price: string | number | null;
   currency: string | null;
 }
 

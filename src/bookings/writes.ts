@@ -51,7 +51,7 @@ export async function insertBooking(db: Kysely<Database>, booking: NewBooking): 
   const rows = checkout === null
     ? await insertStatement(db, terms)
     : await insertWithCheckoutStatement(db, { ...terms, ...checkout, checkoutId: checkout.id });
-  return rows[0];
+  return rows[0]?.booking;
 }
 
 type Terms = Omit<NewBooking, "checkout">;

@@ -4,15 +4,18 @@ import { type RawBuilder, sql } from "kysely";
 const dash = "-".charCodeAt(0);
 const colon = ":".charCodeAt(0);
 const point = ".".charCodeAt(0);
+const zulu = "Z".charCodeAt(0);
 
 /**
  * Converts Postgres's text of an instant to the one of `Date.prototype.toISOString`, truncated to milliseconds. Takes texts
- * of rows, such as `2026-03-02 10:15:00.123456+00`, and of JSON, such as `2026-03-02T10:15:00.123456+00:00`.
+ * of rows, such as `2026-03-02 10:15:00.123456+00`, and of JSON, such as `2026-03-02T10:15:00.123456+00:00`. A text that
+ * ends in `Z` is already converted.
  *
  * It makes a `Date` only for other forms, such as a year after 9999. That takes ten times as long. `infinity` stays as it
  * is, because no `Date` holds it.
  */
 export function isoOf(text: string): string {
+  if (text.charCodeAt(text.length - 1) === zulu) return text;
   const end = text.endsWith("+00") ? text.length - 3 : text.endsWith("+00:00") ? text.length - 6 : 0;
   const hasForm = text.charCodeAt(4) === dash && text.charCodeAt(13) === colon;
   if (hasForm && end === 19) return `${text.slice(0, 10)}T${text.slice(11, 19)}.000Z`;

@@ -1,5 +1,5 @@
 /** Statements that Kysely compiles once and runs with new values each time. See the guide on decisions. */
-import type { Compilable, CompiledQuery, Kysely } from "kysely";
+import { type Compilable, type CompiledQuery, type Expression, type Kysely, sql } from "kysely";
 import type { Database } from "./connect.ts";
 import { runStatement } from "./driver.ts";
 
@@ -29,6 +29,20 @@ export function prepared<Values extends object, Row>(build: Build<Values, Row>):
     statement ??= build(db, placeholders as Values).compile();
     return run(db, statement, values);
   };
+}
+
+/**
+ * Like {@link prepared}, for a query. Postgres returns each row as JSON, which is read in less than half of the time that
+ * its columns take. Instants are texts for `isoOf`, and decimals are numbers.
+ */
+export function preparedJson<Values extends object, Row>(
+  build: (db: Kysely<Database>, values: Values) => Expression<Row>,
+): Prepared<Values, Row> {
+  const statement = prepared<Values, { row: Row }>((db, values) => {
+    const query = sql<{ row: Row }>`select to_json(row) as row from ${build(db, values)} as row`;
+    return { compile: () => query.compile(db) };
+  });
+  return async (db, values) => (await statement(db, values)).map(({ row }) => row);
 }
 
 /**

@@ -3,10 +3,11 @@ import type { RoomType } from "../../generated/contract.ts";
 import type { Rooms } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
 import { type PageRange, preparedPage } from "../database/paging.ts";
-import { prepared } from "../database/prepared.ts";
+import { preparedJson } from "../database/prepared.ts";
 import { insertEvents, timeslotEvent } from "../events/record.ts";
 
-export type RoomRow = Selectable<Rooms>;
+/** A row of the table, or of JSON, in which decimals are numbers. */
+export type RoomRow = Omit<Selectable<Rooms>, "hourly_rate"> & { hourly_rate: string | number | null };
 export type NewRoom = Insertable<Rooms>;
 export type RoomChange = Updateable<Rooms>;
 
@@ -31,7 +32,6 @@ const listRoomsStatement = preparedPage((db, { type, isActive, limit, offset }: 
   if (type !== undefined) matching = matching.where("room_type", "=", type);
   return {
     page: matching.selectAll().orderBy("name").orderBy("id").limit(limit).offset(offset),
-    order: sql`name, id`,
     count: matching.select((eb) => eb.fn.countAll<number>().as("total")),
   };
 });
@@ -40,7 +40,7 @@ export async function findRoom(db: Kysely<Database>, id: number): Promise<RoomRo
   return (await findRoomStatement(db, { id }))[0];
 }
 
-const findRoomStatement = prepared((db, { id }: { id: number }) =>
+const findRoomStatement = preparedJson((db, { id }: { id: number }) =>
   db.selectFrom("rooms").selectAll().where("id", "=", id)
 );
 

@@ -3,7 +3,7 @@ import { jsonArrayFrom } from "kysely/helpers/postgres";
 import type { Timeslots } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
 import { instant } from "../database/instants.ts";
-import { prepared } from "../database/prepared.ts";
+import { preparedJson } from "../database/prepared.ts";
 import { insertEvents, timeslotEvent } from "../events/record.ts";
 import type { RoomRow } from "../rooms/rooms.ts";
 import { isTaken } from "./taken.ts";
@@ -33,7 +33,7 @@ export async function findRoomWithFreeTimeslots(
   return (await freeTimeslotsStatement(db, filter))[0];
 }
 
-const freeTimeslotsStatement = prepared((db, { roomId, from, to, minimumMinutes, now }: FreeTimeslotFilter) =>
+const freeTimeslotsStatement = preparedJson((db, { roomId, from, to, minimumMinutes, now }: FreeTimeslotFilter) =>
   db.selectFrom("rooms")
     .selectAll("rooms")
     .select((room) => [
@@ -42,8 +42,8 @@ const freeTimeslotsStatement = prepared((db, { roomId, from, to, minimumMinutes,
           .select([
             "t.id",
             "t.room_id",
-            sql<string>`t.starts_at`.as("starts_at"),
-            sql<string>`t.ends_at`.as("ends_at"),
+            "t.starts_at",
+            "t.ends_at",
           ])
           .whereRef("t.room_id", "=", "rooms.id")
           .where("rooms.is_active", "=", true)
