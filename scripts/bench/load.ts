@@ -16,6 +16,11 @@ export interface Call {
   idempotencyKey?: string;
 }
 
+/** The calls with an Idempotency-Key, as the SDK sends them. */
+export function withKeys(calls: Call[]): Call[] {
+  return calls.map((call) => ({ ...call, idempotencyKey: crypto.randomUUID() }));
+}
+
 export function headersOf({ token, body, idempotencyKey }: Call): Record<string, string> {
   return {
     ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }),

@@ -8,6 +8,7 @@ import { parseArgs } from "node:util";
 import { exitAfter } from "../../src/boot/exit.ts";
 import { type Contenders, startContenders } from "./contenders.ts";
 import { type Inspector, openInspector } from "./inspector.ts";
+import { withKeys } from "./load.ts";
 import { isOperationName, type Operation, type OperationName, operationNames } from "./operations.ts";
 import { type CpuProfile, foldersTable, framesTable, restoreLines, sumProfile } from "./profile_tables.ts";
 import { describeMachine, freePort, startPostgres, withResources } from "./processes.ts";
@@ -18,11 +19,13 @@ const warmUpSeconds = 3;
 /** Microseconds between two samples. */
 const samplingInterval = 200;
 
-const usage = `deno task profile <operation> [--seconds 10] [--output FILE]
+const usage = `deno task profile <operation> [--keyed] [--seconds 10] [--output FILE]
 Operations: ${operationNames.join(", ")}`;
 
 interface Options {
   name: OperationName;
+  /** Whether each request has an Idempotency-Key. */
+  keyed: boolean;
   seconds: number;
   output: string;
 }
@@ -33,12 +36,12 @@ function parseOptions(): Options {
     const { values, positionals: [name = "", ...others] } = parseArgs({
       args: Deno.args,
       allowPositionals: true,
-      options: { seconds: text, output: text },
+      options: { keyed: { type: "boolean", default: false }, seconds: text, output: text },
     });
     if (!isOperationName(name) || others.length > 0) throw new Error("Name one operation.");
     const seconds = Number(values.seconds ?? 10);
     if (!(seconds > 0 && seconds <= 30)) throw new Error("--seconds must be a number from 0 to 30.");
-    return { name, seconds, output: values.output ?? `${name}.cpuprofile` };
+    return { name, keyed: values.keyed, seconds, output: values.output ?? `${name}.cpuprofile` };
   } catch (failure) {
     console.error(`${failure instanceof Error ? failure.message : failure}\nUsage: ${usage}`);
     Deno.exit(2);
@@ -49,13 +52,17 @@ function parseOptions(): Options {
 async function load(
   { client, server, world }: Contenders,
   { isWrite, prepare }: Operation,
-  seconds: number,
+  { keyed, seconds }: Pick<Options, "keyed" | "seconds">,
 ): Promise<number> {
-  if (!isWrite) return (await client.send(server, (await prepare()).calls, seconds * 1_000)).requests;
+  const nextCalls = async () => {
+    const { calls } = await prepare();
+    return keyed ? withKeys(calls) : calls;
+  };
+  if (!isWrite) return (await client.send(server, await nextCalls(), seconds * 1_000)).requests;
   const deadline = performance.now() + seconds * 1_000;
   let requests = 0;
   do {
-    requests += (await client.send(server, (await prepare()).calls)).requests;
+    requests += (await client.send(server, await nextCalls())).requests;
     await world.restore();
   } while (performance.now() < deadline);
   return requests;
@@ -78,7 +85,7 @@ async function readSourceMaps(inspector: Inspector): Promise<Map<string, SourceM
   return maps;
 }
 
-async function profile(resources: AsyncDisposableStack, { name, seconds, output }: Options): Promise<void> {
+async function profile(resources: AsyncDisposableStack, { name, keyed, seconds, output }: Options): Promise<void> {
   for (const line of await describeMachine()) console.log(line);
   const postgres = resources.use(await startPostgres());
   const inspectorPort = freePort();
@@ -86,13 +93,13 @@ async function profile(resources: AsyncDisposableStack, { name, seconds, output 
   const contenders = await startContenders(resources, postgres.url("postgres"), { rooms, flags });
   const operation = contenders.world.operations.find((each) => each.name === name);
   if (operation === undefined) throw new Error(`There is no operation ${name}.`);
-  await load(contenders, operation, warmUpSeconds);
+  await load(contenders, operation, { keyed, seconds: warmUpSeconds });
 
   await using inspector = await openInspector(inspectorPort);
   await inspector.call("Profiler.enable");
   await inspector.call("Profiler.setSamplingInterval", { interval: samplingInterval });
   await inspector.call("Profiler.start");
-  const requests = await load(contenders, operation, seconds);
+  const requests = await load(contenders, operation, { keyed, seconds });
   const stopped = await inspector.call("Profiler.stop");
   // The protocol defines this type.
   const taken = stopped.profile as CpuProfile;

@@ -1,15 +1,14 @@
 /**
  * Measures requests on this machine. Run `deno task bench`, about four minutes.
  *
- * The contenders are the server, a bare server that answers the same JSON, and the SQL alone.
- *
- * They take turns in many short rounds, so a change of the machine affects all of them. They share the cores with Postgres (fsync
- * on) and the client.
+ * The contenders are the server, a bare server that answers the same JSON, and the SQL alone. They take turns in many
+ * short rounds, so a change of the machine affects all of them. They share the cores with Postgres (fsync on) and the
+ * client.
  */
 import { parseArgs } from "node:util";
 import { exitAfter } from "../../src/boot/exit.ts";
 import { compareAnswers, type Contenders, startBareServer, startContenders } from "./contenders.ts";
-import { type Figures, measure, median } from "./load.ts";
+import { type Figures, measure, median, withKeys } from "./load.ts";
 import {
   isOperationName,
   type Load,
@@ -126,8 +125,8 @@ function contendersOf(
   const http = (name: Name, target: BenchServer, hasKey = false): Contender => ({
     name,
     run({ calls }, seconds) {
-      const keyed = calls.map((call) => hasKey ? { ...call, idempotencyKey: crypto.randomUUID() } : call);
-      return measure({ client, server: target, postgres }, keyed, isWrite ? undefined : seconds * 1_000);
+      const ms = isWrite ? undefined : seconds * 1_000;
+      return measure({ client, server: target, postgres }, hasKey ? withKeys(calls) : calls, ms);
     },
   });
   const contenders = [http("server", server), http("bare server", bare)];
