@@ -4,7 +4,6 @@ import postgres from "postgres";
 import type { DB } from "../../generated/database.d.ts";
 import { PoolDialect } from "./driver.ts";
 import { isoOf } from "./instants.ts";
-import { parseJson } from "./json.ts";
 
 export type Database = DB;
 
@@ -41,7 +40,6 @@ export function connect({ url, pool, hasTimeLimits = true, log }: ConnectOptions
       types: {
         // Ids and counts stay far below 2^53, so a number holds them exactly.
         bigint: { to: 20, from: [20], parse: Number, serialize: String },
-        json: { to: 3802, from: [114, 3802], parse: parseJson, serialize: (value: unknown) => JSON.stringify(value) },
         // Rows have instants as texts. Parameters may be texts or dates.
         timestamptz: {
           to: 1184,
