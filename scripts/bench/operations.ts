@@ -19,11 +19,11 @@ const period = 36;
 const inverse = 13;
 const freeOfPeriod = period - bookedOfPeriod;
 const bookingsPerUser = 19;
-const callers = { first: 101, count: 1_000 };
+const callers = { first: 101, count: 1_400 };
 /** Different requests of a read. */
 const reads = 500;
 
-/** Sizes of the data set. There are bookings for at least `callers.first + callers.count` users from 25 rooms on. */
+/** Sizes of the data set. There are bookings for at least `callers.first + callers.count` users from 29 rooms on. */
 function sizesOf(rooms: number) {
   const bookings = rooms * timeslotsPerRoom / period * bookedOfPeriod;
   return { rooms, bookings, users: Math.floor(bookings / bookingsPerUser) };
@@ -56,10 +56,10 @@ export interface Operation {
   /** A write sends each call once. A read may repeat them. */
   isWrite: boolean;
   /**
-   * Prepares the data of a write. Each load has other timeslots. Call {@link World.restore} after four loads at the latest,
-   * or users reach the limit of pending bookings.
+   * Prepares the data of a write, of `loads` loads together. Each load has other timeslots. Call {@link World.restore} after
+   * ten loads at the latest, or users reach the limit of pending bookings.
    */
-  prepare(): Promise<Load>;
+  prepare(loads?: number): Promise<Load>;
   /** The script for pgbench. Undefined for an operation without a statement. */
   script: string | undefined;
 }
@@ -168,31 +168,32 @@ function writeOperations(sql: Sql, setting: Setting): Operation[] {
   const free = rooms * timeslotsPerRoom / period * freeOfPeriod;
   let next = 0;
   /** The next free timeslots, for callers in turn. */
-  const nextWishes = () => {
-    const first = next + writes > free ? 0 : next;
-    next = first + writes;
-    const wishes = Array.from({ length: writes }, (_, number) => ({
+  const nextWishes = (loads: number) => {
+    const count = loads * writes;
+    const first = next + count > free ? 0 : next;
+    next = first + count;
+    const wishes = Array.from({ length: count }, (_, number) => ({
       ...freeTimeslot(first + number, rooms),
       ...callerOf(setting, first + number),
     }));
-    return { first, wishes };
+    return { wishes, variables: { first, n: -1, each: count / connections } };
   };
-  // The number of the write, as `nextWishes` counts them. `n` and `client_id` count from 0.
-  const number = `\\set n :n + 1\n\\set m :first + :client_id * ${writes / connections} + :n\n` +
+  // `m` is the number of the write, as `nextWishes` counts them. `n` and `client_id` count from 0.
+  const number = "\\set n :n + 1\n\\set m :first + :client_id * :each + :n\n" +
     `\\set user ${callers.first} + :m % ${callers.count}\n`;
   return [
     {
       name: "createBooking",
       isWrite: true,
-      prepare() {
-        const { first, wishes } = nextWishes();
+      prepare(loads = 1) {
+        const { wishes, variables } = nextWishes(loads);
         const calls = wishes.map(({ token, roomId, timeslotId }) => ({
           method: "POST" as const,
           path: "/api/v1/bookings",
           token,
           body: { roomId, timeslotId },
         }));
-        return Promise.resolve({ calls, variables: { first, n: -1 } });
+        return Promise.resolve({ calls, variables });
       },
       script: `${number}\\set room :m % ${rooms}\n\\set nth :m / ${rooms}\n` +
         `\\set index :nth / ${freeOfPeriod} * ${period} + ` +
@@ -203,15 +204,15 @@ function writeOperations(sql: Sql, setting: Setting): Operation[] {
     {
       name: "cancelBooking",
       isWrite: true,
-      async prepare() {
-        const { first, wishes } = nextWishes();
+      async prepare(loads = 1) {
+        const { wishes, variables } = nextWishes(loads);
         const firstId = await insertBookings(sql, wishes);
         const calls = wishes.map(({ token }, index) => ({
           method: "PUT" as const,
           path: `/api/v1/bookings/${firstId + index}/cancel`,
           token,
         }));
-        return { calls, variables: { first, first_id: firstId - first, n: -1 } };
+        return { calls, variables: { ...variables, first_id: firstId - variables.first } };
       },
       script: `${number}\\set id :first_id + :m\n` +
         statements.cancelBooking(text, { id: ":id", userId: ":user" }),
