@@ -7,7 +7,10 @@ export type Log = Record<LogLevel, (message: string, fields?: Record<string, unk
 /** Characters of entries that wait at most. A server that writes faster than its output is read waits, as it does without a buffer. */
 const bufferLimit = 65_536;
 
-/** Collects lines, and writes those of a millisecond together. A write costs more than the rest of an entry. */
+/** Milliseconds that an entry waits at most. */
+const maxDelayMs = 10;
+
+/** Collects lines, and writes them together. A write costs more than the rest of an entry. */
 export class LineBuffer {
   private lines = "";
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -18,7 +21,7 @@ export class LineBuffer {
   readonly add = (line: string): void => {
     this.lines += this.lines === "" ? line : `\n${line}`;
     if (this.lines.length >= bufferLimit) this.flush();
-    else this.timer ??= setTimeout(this.flush);
+    else this.timer ??= setTimeout(this.flush, maxDelayMs);
   };
 
   /** Writes the lines that wait. Call it before the process ends. */

@@ -66,7 +66,7 @@ export function createExecutor(rules: ExecutionRules): (execution: Execution) =>
     const result = await handle(handlers, execution, { db, announce, audit });
     const { status, body } = "finish" in result ? await result.finish(db) : result;
     if (operation.upgrades && body instanceof Response) return body;
-    return { ...serialize(operation, { status, body }), isReplay: false };
+    return { status, text: serialize(operation, { status, body }).text, isReplay: false };
   };
 }
 

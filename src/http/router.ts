@@ -160,28 +160,39 @@ function createPipeline(
     return limiter.guard(exchange, () => authenticator.authenticate(authorization), credential);
   };
 
-  /** Checks limits and access, and returns the text of the body. */
-  const receive = async (exchange: Exchange, c: Context<AppEnv>): Promise<string> => {
-    const { request } = exchange;
-    if (!isPublic) {
-      const authorization = request.headers.get("Authorization");
-      const known = authorization === null ? undefined : authenticator.recall(authorization);
-      exchange.caller = known ?? await identify(exchange, c);
+  // These three return a promise only if they must wait. Most requests have a known caller and no body.
+
+  /** Identifies the caller, checks limits and access, and returns the text of the body. */
+  const receive = (exchange: Exchange, c: Context<AppEnv>): string | Promise<string> => {
+    if (isPublic) return admit(exchange, c);
+    const authorization = exchange.request.headers.get("Authorization");
+    const known = authorization === null ? undefined : authenticator.recall(authorization);
+    if (known === undefined) {
+      return identify(exchange, c).then((caller) => {
+        exchange.caller = caller;
+        return admit(exchange, c);
+      });
     }
-    const { caller } = exchange;
-    const admitted = limiter.admit(exchange, operation.rateLimit, caller);
-    if (admitted !== undefined) await admitted;
+    exchange.caller = known;
+    return admit(exchange, c);
+  };
+  const admit = (exchange: Exchange, c: Context<AppEnv>): string | Promise<string> => {
+    const admitted = limiter.admit(exchange, operation.rateLimit, exchange.caller);
+    return admitted === undefined ? read(exchange, c) : admitted.then(() => read(exchange, c));
+  };
+  const read = ({ request, caller }: Exchange, c: Context<AppEnv>): string | Promise<string> => {
     if (caller !== undefined) assertMay(caller, operation);
     if (request.url.includes("%00")) assertStorableQuery(c.req.query());
-    if (operation.bodyKind === "json") return await readJsonText(request, deadlines);
-    if (operation.bodyKind === "raw") return await readText(request, deadlines);
-    return "";
+    if (operation.bodyKind === "none") return "";
+    return operation.bodyKind === "json" ? readJsonText(request, deadlines) : readText(request, deadlines);
   };
 
   return async (c, exchange) => {
     intake.assertOpen();
     const received = receive(exchange, c);
-    const bodyText = await (operation.bodyKind === "none" ? received : intake.receive(received));
+    const bodyText = typeof received === "string"
+      ? received
+      : await (operation.bodyKind === "none" ? received : intake.receive(received));
     const { headers, ...decoded } = decode(c.req, bodyText);
     const { request, requestId, caller } = exchange;
     const key = headers["idempotency-key"];
