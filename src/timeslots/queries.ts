@@ -1,11 +1,11 @@
 import { type Kysely, type Selectable, sql } from "kysely";
-import { jsonArrayFrom } from "kysely/helpers/postgres";
 import type { Timeslots } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
 import { instant } from "../database/instants.ts";
 import { preparedJson } from "../database/prepared.ts";
 import { insertEvents, timeslotEvent } from "../events/record.ts";
 import type { RoomRow } from "../rooms/rooms.ts";
+import { packedTimeslots } from "./packed_timeslots.ts";
 import { isTaken } from "./taken.ts";
 
 /** A timeslot from a JSON aggregate: times are texts. */
@@ -25,26 +25,21 @@ export interface FreeTimeslotFilter {
   now: Date;
 }
 
-/** A room with its free timeslots, earliest first. Undefined if the room does not exist. */
+/** A room, and its free timeslots as {@link packedTimeslots}, earliest first. Undefined if the room does not exist. */
 export async function findRoomWithFreeTimeslots(
   db: Kysely<Database>,
   filter: FreeTimeslotFilter,
-): Promise<(RoomRow & { timeslots: TimeslotRow[] }) | undefined> {
+): Promise<(RoomRow & { packed_timeslots: string | null }) | undefined> {
   return (await freeTimeslotsStatement(db, filter))[0];
 }
 
 const freeTimeslotsStatement = preparedJson((db, { roomId, from, to, minimumMinutes, now }: FreeTimeslotFilter) =>
   db.selectFrom("rooms")
     .selectAll("rooms")
-    .select((room) => [
-      jsonArrayFrom(
-        room.selectFrom("timeslots as t")
-          .select([
-            "t.id",
-            "t.room_id",
-            "t.starts_at",
-            "t.ends_at",
-          ])
+    .select(({ selectFrom }) =>
+      sql<string | null>`(select ${packedTimeslots} from ${
+        selectFrom("timeslots as t")
+          .selectAll()
           .whereRef("t.room_id", "=", "rooms.id")
           .where("rooms.is_active", "=", true)
           .where("t.starts_at", ">=", instant(from))
@@ -52,9 +47,9 @@ const freeTimeslotsStatement = preparedJson((db, { roomId, from, to, minimumMinu
           .where("t.starts_at", ">", instant(now))
           .where(sql<boolean>`t.ends_at - t.starts_at >= make_interval(mins => ${minimumMinutes}::integer)`)
           .where(sql<boolean>`not ${isTaken("t.id")}`)
-          .orderBy("t.starts_at"),
-      ).as("timeslots"),
-    ])
+          .orderBy("t.starts_at")
+      } t)`.as("packed_timeslots")
+    )
     .where("rooms.id", "=", roomId)
 );
 

@@ -8,7 +8,7 @@ import { bookingTimeslotForeignKey } from "../database/constraints.ts";
 import { violates } from "../database/failures.ts";
 import { isoOf } from "../database/instants.ts";
 import { roomNotFound, timeZoneForTimeslots, toRoom } from "../rooms/rooms.ts";
-import { dayBounds, dayIn, instantIn, type Moment, parseMoment } from "../time/calendar.ts";
+import { dayBounds, dayIn, type Moment, parseMoment } from "../time/calendar.ts";
 import type { Clock } from "../time/clock.ts";
 import { timeslotStarts } from "./generation.ts";
 import {
@@ -18,6 +18,7 @@ import {
   recordGeneration,
   type TimeslotRow,
 } from "./queries.ts";
+import { unpackTimeslots } from "./packed_timeslots.ts";
 
 export type { TimeslotRow };
 
@@ -45,8 +46,9 @@ export async function listFreeTimeslots(
   { roomId, moment, minimumMinutes }: FreeTimeslotQuery,
 ): Promise<FreeTimeslots> {
   // One statement reads the room and the timeslots around the moment. The range includes the day in every time zone.
-  const center =
-    (moment instanceof Temporal.Instant ? moment : instantIn("UTC", dayIn("UTC", moment))).epochMilliseconds;
+  const center = moment instanceof Temporal.Instant
+    ? moment.epochMilliseconds
+    : Date.UTC(moment.year, moment.month - 1, moment.day);
   const room = await findRoomWithFreeTimeslots(db, {
     roomId,
     from: new Date(center - 26 * hourMs),
@@ -58,7 +60,8 @@ export async function listFreeTimeslots(
   const day = dayIn(room.time_zone, moment);
   const bounds = dayBounds(room.time_zone, day);
   const [from, to] = [isoTextOf(bounds.from), isoTextOf(bounds.to)];
-  const timeslots = room.timeslots.map(toTimeslot).filter(({ startTime }) => from <= startTime && startTime < to);
+  const timeslots = unpackTimeslots(room.packed_timeslots ?? "", roomId)
+    .filter(({ startTime }) => from <= startTime && startTime < to);
   return { room: toRoom(room), date: day.toString(), timeslots };
 }
 
