@@ -2,12 +2,14 @@ import type { Handlers } from "../contract/handlers.ts";
 import { parseMoment } from "../time/calendar.ts";
 import type { Clock } from "../time/clock.ts";
 import { listAvailableRooms, parseSearchRange } from "./available_rooms.ts";
+import { RoomTimeZones } from "./room_time_zones.ts";
 import { deleteTimeslot, generateTimeslots, listFreeTimeslots } from "./timeslots.ts";
 
 type TimeslotOperations = "listAvailableRooms" | "listFreeTimeslots" | "generateTimeslots" | "deleteTimeslot";
 
 export function timeslotHandlers({ clock }: { clock: Clock }): Pick<Handlers, TimeslotOperations> {
   const timeZones = new Set<string>();
+  const roomTimeZones = new RoomTimeZones();
   return {
     async listAvailableRooms({ query: { from, to, duration, type = null, capacity = 1, page, limit } }, { db }) {
       const range = parseSearchRange(from, to);
@@ -20,7 +22,11 @@ export function timeslotHandlers({ clock }: { clock: Clock }): Pick<Handlers, Ti
       const moment = parseMoment(date, { in: "query", path: "date" });
       return {
         status: 200,
-        body: await listFreeTimeslots({ db, clock }, { roomId, moment, minimumMinutes: duration }),
+        body: await listFreeTimeslots({ db, clock, timeZones: roomTimeZones }, {
+          roomId,
+          moment,
+          minimumMinutes: duration,
+        }),
       };
     },
 

@@ -19,6 +19,7 @@ import {
   type TimeslotRow,
 } from "./queries.ts";
 import { unpackTimeslots } from "./packed_timeslots.ts";
+import type { RoomTimeZones } from "./room_time_zones.ts";
 
 export type { TimeslotRow };
 
@@ -34,40 +35,28 @@ export interface FreeTimeslotQuery {
   minimumMinutes: number;
 }
 
-const hourMs = 3_600_000;
-
 /**
  * The timeslots of a day that can be booked now.
  *
  * @throws {Problem} `room_not_found`.
  */
 export async function listFreeTimeslots(
-  { db, clock }: Pick<TimeslotRules, "db" | "clock">,
+  { db, clock, timeZones }: Pick<TimeslotRules, "db" | "clock"> & { timeZones: RoomTimeZones },
   { roomId, moment, minimumMinutes }: FreeTimeslotQuery,
 ): Promise<FreeTimeslots> {
-  // One statement reads the room and the timeslots around the moment. The range includes the day in every time zone.
-  const center = moment instanceof Temporal.Instant
-    ? moment.epochMilliseconds
-    : Date.UTC(moment.year, moment.month - 1, moment.day);
-  const room = await findRoomWithFreeTimeslots(db, {
-    roomId,
-    from: new Date(center - 26 * hourMs),
-    to: new Date(center + 38 * hourMs),
-    minimumMinutes,
-    now: clock.now(),
-  });
-  if (room === undefined) throw roomNotFound(roomId);
-  const day = dayIn(room.time_zone, moment);
-  const bounds = dayBounds(room.time_zone, day);
-  const [from, to] = [isoTextOf(bounds.from), isoTextOf(bounds.to)];
-  const timeslots = unpackTimeslots(room.packed_timeslots ?? "", roomId)
-    .filter(({ startTime }) => from <= startTime && startTime < to);
-  return { room: toRoom(room), date: day.toString(), timeslots };
-}
-
-/** The text of an instant as in an answer. Within the bookable years, such texts are in the order of time. */
-function isoTextOf(at: Temporal.Instant): string {
-  return new Date(at.epochMilliseconds).toISOString();
+  let timeZone = timeZones.get(roomId);
+  for (;;) {
+    const day = dayIn(timeZone, moment);
+    const { from, to } = dayBounds(timeZone, day);
+    const range = { from: new Date(from.epochMilliseconds), to: new Date(to.epochMilliseconds) };
+    const room = await findRoomWithFreeTimeslots(db, { roomId, ...range, minimumMinutes, now: clock.now() });
+    if (room === undefined) throw roomNotFound(roomId);
+    if (room.time_zone === timeZone) {
+      const timeslots = unpackTimeslots(room.packed_timeslots ?? "", roomId);
+      return { room: toRoom(room), date: day.toString(), timeslots };
+    }
+    timeZone = timeZones.learn(room);
+  }
 }
 
 /** Timeslots per statement. */
