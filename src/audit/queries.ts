@@ -44,6 +44,7 @@ const listAuditLogStatement = preparedPage((db, filter: AuditValues) => {
     page: db.selectFrom("audit_log as a").innerJoin("users as u", "u.id", "a.user_id")
       .selectAll("a").select(["u.subject", "u.name"]).where((eb) => matches(eb, filter))
       .orderBy("a.id", "desc").limit(limit).offset(offset),
+    order: sql`id desc`,
     count: db.selectFrom("audit_log as a").where((eb) => matches(eb, filter))
       .select((eb) => eb.fn.countAll<number>().as("total")),
   };

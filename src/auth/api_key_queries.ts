@@ -48,6 +48,7 @@ export const listApiKeys = preparedPage((db, { limit, offset }: PageRange) => {
   const keys = db.selectFrom("api_keys");
   return {
     page: keys.selectAll().orderBy("id", "desc").limit(limit).offset(offset),
+    order: sql`id desc`,
     count: keys.select((eb) => eb.fn.countAll<number>().as("total")),
   };
 });

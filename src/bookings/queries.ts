@@ -211,6 +211,7 @@ function pageOfBookings(
   return {
     page: selectColumns(bookingsWithRelations(db)).where(matches)
       .orderBy("b.created_at", "desc").orderBy("b.id", "desc").limit(limit).offset(offset),
+    order: sql`created_at desc, id desc`,
     count: db.selectFrom("bookings as b").where(matches).select((eb) => eb.fn.countAll<number>().as("total")),
   };
 }

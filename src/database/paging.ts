@@ -1,5 +1,5 @@
 /** Pages of lists, and the number of rows on all pages. */
-import { type Expression, type Kysely, sql } from "kysely";
+import { type Compilable, type Expression, type Kysely, type RawBuilder, sql } from "kysely";
 import type { Database } from "./connect.ts";
 import { preparedFilter } from "./prepared.ts";
 
@@ -9,34 +9,35 @@ export interface PageRange {
 }
 
 export interface PageQueries<Row> {
-  /** The rows of one page, in their order. */
+  /** The rows of one page, in `order`. */
   page: Expression<Row>;
+  /** The order by names of selected columns. */
+  order: RawBuilder<unknown>;
   /** A query for the number of rows on all pages. */
-  count: Expression<{ total: number }>;
+  count: Expression<{ total: number }> & Compilable<{ total: number }>;
 }
 
 /**
  * Returns a function that reads one page and the number of rows on all pages. `build` works as in {@link preparedFilter}.
- * Rows are those of {@link preparedJson}.
  *
- * One statement does both. It counts only if the page is full, or empty after the last one.
+ * One statement does both, and it counts only if the page is full. A page after the last one needs a second statement.
  */
 export function preparedPage<Filter extends PageRange, Row>(
   build: (db: Kysely<Database>, filter: Filter) => PageQueries<Row>,
 ): (db: Kysely<Database>, filter: Filter) => Promise<{ rows: Row[]; total: number }> {
-  const statement = preparedFilter((db, filter: Filter) => {
-    const { page, count } = build(db, filter);
-    const { limit, offset } = filter;
-    const isCounted = sql`count(*) = ${limit} or (count(*) = 0 and ${offset}::bigint > 0)`;
-    const statement = sql<{ rows: Row[]; total: number }>`
-      select coalesce(json_agg(page), '[]') as rows,
-        case when ${isCounted} then ${count} else ${offset} + count(*) end as total
-      from ${page} as page`;
+  const page = preparedFilter((db, filter: Filter) => {
+    const { page, order, count } = build(db, filter);
+    const statement = sql<Row & { total: number | null }>`
+      select page.*, case when count(*) over () = ${filter.limit} then ${count} end as total
+      from ${page} as page order by ${order}`;
     return { compile: () => statement.compile(db) };
   });
+  const count = preparedFilter((db, filter: Filter) => build(db, filter).count);
+
   return async (db, filter) => {
-    const [page] = await statement(db, filter);
-    if (page === undefined) throw new Error("an aggregate returned no row");
-    return page;
+    const rows = await page(db, filter);
+    const [first] = rows;
+    if (first !== undefined) return { rows, total: first.total ?? filter.offset + rows.length };
+    return { rows, total: filter.offset === 0 ? 0 : (await count(db, filter))[0]?.total ?? 0 };
   };
 }

@@ -32,6 +32,7 @@ const listRoomsStatement = preparedPage((db, { type, isActive, limit, offset }: 
   if (type !== undefined) matching = matching.where("room_type", "=", type);
   return {
     page: matching.selectAll().orderBy("name").orderBy("id").limit(limit).offset(offset),
+    order: sql`name, id`,
     count: matching.select((eb) => eb.fn.countAll<number>().as("total")),
   };
 });

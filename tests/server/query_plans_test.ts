@@ -11,7 +11,8 @@ const rooms = 20;
 const slotsPerRoom = 500;
 
 /** Counts of all bookings, or of a status, need most rows of the table or an index. A full page counts them. */
-const countsAll = /\(select count\(\*\) as "total" from "bookings" as "b" where (1 = 1|"b"\."status" = \$\d+)\) else /;
+const countsAll =
+  /\(select count\(\*\) as "total" from "bookings" as "b" where (1 = 1|"b"\."status" = \$\d+)\) end as total\s/;
 const large = new Set<unknown>(["bookings", "timeslots", "booking_events", "checkouts", "payments", "refunds"]);
 
 /** The tables that a plan scans sequentially. `withCount` is false for a plan whose only subplan counts all bookings. */
