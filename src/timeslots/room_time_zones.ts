@@ -2,7 +2,7 @@
 const maxRooms = 10_000;
 
 /**
- * The time zones of rooms as this server has last read them. A query asks for a day in that zone, and needs a second
+ * The time zones of rooms as this server has last read them. A query asks for a day in that zone. It needs a second
  * statement only if the room has another one.
  */
 export class RoomTimeZones {
