@@ -27,27 +27,29 @@ export class Deadlines {
   /** Waits for `promise`. Throws the problem of `late` after `limitMs`, or up to half a second later. */
   within<T>(promise: Promise<T>, { limitMs, late }: { limitMs: number; late: () => Problem }): Promise<T> {
     return new Promise((resolve, reject) => {
-      const deadline = { at: this.now() + limitMs, expire: () => this.end(deadline, () => reject(late())) };
+      const deadline = { at: this.now() + limitMs, expire: () => reject(late()) };
       this.waiting.add(deadline);
       this.timer ??= setInterval(() => this.expire(), intervalMs);
-      promise.then(
-        (value) => this.end(deadline, () => resolve(value)),
-        (failure: unknown) => this.end(deadline, () => reject(failure)),
-      );
+      promise.then((value) => {
+        this.waiting.delete(deadline);
+        resolve(value);
+      }, (failure: unknown) => {
+        this.waiting.delete(deadline);
+        reject(failure);
+      });
     });
   }
 
   /** Ends the wait for each promise that is over its limit. A timer calls it twice a second. */
   expire(): void {
     const now = this.now();
-    for (const deadline of this.waiting) if (deadline.at <= now) deadline.expire();
+    for (const deadline of this.waiting) {
+      if (deadline.at > now) continue;
+      this.waiting.delete(deadline);
+      deadline.expire();
+    }
     if (this.waiting.size > 0) return;
     clearInterval(this.timer);
     this.timer = undefined;
-  }
-
-  private end(deadline: Deadline, settle: () => void): void {
-    this.waiting.delete(deadline);
-    settle();
   }
 }
