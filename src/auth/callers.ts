@@ -55,19 +55,21 @@ export function createAuthenticator({ db, verify }: { db: Kysely<Database>; veri
         throw new Problem("token_missing", "Send a token in the header `Authorization: Bearer <token>`.");
       }
       if (looksLikeApiKey(token)) return await keys.find(token);
-      const recalled = recall(authorization);
+      // One token has one entry, in any spelling of the header.
+      const header = `Bearer ${token}`;
+      const recalled = recall(header);
       if (recalled !== undefined) return recalled;
       const { subject, role, name, email, expiresAt } = await verify(token);
       const { id: userId, ...known } = await upsertUser(db, { subject, name, email });
       const caller = { userId, subject, role, ...known, expiresAt, apiKey: undefined };
-      tokens.set(authorization, caller);
+      tokens.set(header, caller);
       return caller;
     },
 
     kindOf: (authorization) => looksLikeApiKey(tokenOf(authorization) ?? "") ? "key" : "token",
 
     remembers(authorization = "") {
-      const cached = tokens.peek(authorization);
+      const cached = tokens.peek(`Bearer ${tokenOf(authorization) ?? ""}`);
       return cached === undefined ? keys.remembers(tokenOf(authorization) ?? "") : !hasExpired(cached);
     },
 

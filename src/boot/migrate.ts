@@ -1,15 +1,20 @@
 /** Migrations of a database. */
+import { sql } from "kysely";
 import { Migrator } from "kysely/migration";
 import { connect } from "../database/connect.ts";
 import { isMigrated, migrations } from "../database/migrations.ts";
+import { retryConflicts } from "../database/transactions.ts";
 import { Logger, runMigrations } from "../jobs/graphile_worker.ts";
 import { queueUrl } from "../jobs/queue_url.ts";
 
 const provider = { getMigrations: () => Promise.resolve(migrations) };
 
 /**
- * Runs all missing migrations, or none if one fails, and returns their names. Kysely's migrator holds an advisory lock: if
- * several servers start together, one migrates and the others wait.
+ * Runs all missing migrations and returns their names. An advisory lock is held meanwhile: if several servers start together,
+ * one migrates and the others wait.
+ *
+ * Each migration is a transaction of its own, so that it keeps few locks for a short time. Requests of a server of the
+ * previous version may take the same locks in another order. A migration that loses to them is retried.
  */
 export async function migrate(url: string): Promise<string[]> {
   // The lock belongs to one connection.
@@ -22,10 +27,26 @@ export async function migrate(url: string): Promise<string[]> {
       });
     // Also true if a later version has migrated: this version may still restart during a rolling update.
     if (await isMigrated(db)) return [];
-    const { error, results = [] } = await new Migrator({ db, provider }).migrateToLatest();
-    if (error !== undefined) throw new Error("The database could not be migrated", { cause: error });
-    return results.map((result) => result.migrationName);
+    // Held until the connection is closed. Kysely's own lock is held for one migration only.
+    await sql`select pg_advisory_lock(hashtextextended('migrations of slotkeeper', 0))`.execute(db);
+    if (await isMigrated(db)) return [];
+    const migrator = new Migrator({ db, provider });
+    const ran: string[] = [];
+    for (;;) {
+      const names = await retryConflicts(db, () => migrateOne(migrator)).catch((cause: unknown) => {
+        throw new Error("The database could not be migrated", { cause });
+      });
+      if (names.length === 0) return ran;
+      ran.push(...names);
+    }
   } finally {
     await db.destroy();
   }
+}
+
+/** Runs the next missing migration. Returns its name, or nothing if none is missing. */
+async function migrateOne(migrator: Migrator): Promise<string[]> {
+  const { error, results = [] } = await migrator.migrateUp();
+  if (error !== undefined) throw error;
+  return results.map((result) => result.migrationName);
 }

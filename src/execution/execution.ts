@@ -150,6 +150,9 @@ async function refuse(
     const stored = await claimKey(trx, keyed);
     if (stored === undefined) await storeAnswer(trx, keyed, { answer, pendingUntil: null });
     return stored;
+  }).catch((failure: unknown) => {
+    // The same key is used again already. This request was refused before that.
+    throw failure instanceof Problem ? refusal : failure;
   });
   if (replayed === undefined) throw refusal;
   return { answer: replayed, isReplay: true, pendingUntil: null, stored: Promise.resolve() };

@@ -40,6 +40,7 @@ export class RequestLimiter {
   admit(exchange: Exchange, name: RateLimitClass | "none", caller?: Caller): Promise<void> | undefined {
     const { limits } = this.options;
     if (limits === undefined || name === "none") return undefined;
+    if (!this.hasWarned) this.warnOfProxy(exchange);
     const counted = caller === undefined ? this.addressOf(exchange) : `user:${caller.userId}`;
     if (counted === undefined) return undefined;
     const use = limits.take(name, counted);
@@ -100,17 +101,18 @@ export class RequestLimiter {
     throw new Problem("rate_limited", detail, { retryAfter: resetSeconds });
   }
 
+  private warnOfProxy({ request }: Exchange): void {
+    const { trustedProxies, log } = this.options;
+    if (trustedProxies > 0 || !request.headers.has("X-Forwarded-For")) return;
+    this.hasWarned = true;
+    log.warn("X-Forwarded-For is ignored, so callers behind a proxy share the limits of one address: set TRUST_PROXY");
+  }
+
   /** Returns undefined for a request that the server sends to itself. */
   private addressOf({ remoteAddress, request }: Exchange): string | undefined {
     if (remoteAddress === undefined) return undefined;
     const forwardedFor = request.headers.get("X-Forwarded-For");
-    const { trustedProxies, log } = this.options;
-    if (forwardedFor !== null && trustedProxies === 0 && !this.hasWarned) {
-      this.hasWarned = true;
-      log.warn(
-        "X-Forwarded-For is ignored, so callers behind a proxy share the limits of one address: set TRUST_PROXY",
-      );
-    }
+    const { trustedProxies } = this.options;
     const sent = trustedProxies === 0 || forwardedFor === null ? remoteAddress : `${remoteAddress} ${forwardedFor}`;
     const known = this.addresses.get(sent);
     if (known !== undefined) return known;

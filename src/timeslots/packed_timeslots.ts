@@ -32,7 +32,7 @@ function textOf(microseconds: number): string {
   let text = texts.get(microseconds);
   if (text === undefined) {
     if (texts.size === maxTexts) texts.clear();
-    text = new Date(Math.round(microseconds / 1_000) + epoch).toISOString();
+    text = new Date(Math.floor(microseconds / 1_000) + epoch).toISOString();
     texts.set(microseconds, text);
   }
   return text;

@@ -56,6 +56,7 @@ Deno.test("drain: SIGTERM while the log waits to be written -> an entry for each
       // A refused connection: the server has stopped listening.
       if (response === undefined) return;
       await response.body?.cancel();
+      assert.equal(response.status, 200, "the process lives while it drains");
       answered.push(id);
       if (answered.length < 1_000 || isStopping) continue;
       isStopping = true;

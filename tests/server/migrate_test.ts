@@ -1,10 +1,11 @@
 /** Migrations: of a later version, and missing ones. */
 import assert from "node:assert/strict";
 import { sql } from "kysely";
+import { Migrator } from "kysely/migration";
 import { connect } from "../../src/database/connect.ts";
 import { migrate } from "../../src/boot/migrate.ts";
-import { isMigrated } from "../../src/database/migrations.ts";
-import { newDatabase } from "../support/database.ts";
+import { isMigrated, migrations } from "../../src/database/migrations.ts";
+import { newDatabase, untilWaiting } from "../support/database.ts";
 
 Deno.test("migrate: database migrated by a later version -> unchanged, counts as migrated", async () => {
   await using database = await newDatabase();
@@ -26,6 +27,28 @@ Deno.test("isMigrated: last migration or all missing -> false", async () => {
     assert.equal(await isMigrated(db), false);
     await sql`drop table kysely_migration`.execute(db);
     assert.equal(await isMigrated(db), false);
+  } finally {
+    await db.destroy();
+  }
+});
+
+Deno.test("migrate: requests of the previous version hold locks in their order -> both succeed", async () => {
+  await using database = await newDatabase({ migrated: false });
+  const db = connect({ url: database.url, pool: 4 });
+  try {
+    const provider = { getMigrations: () => Promise.resolve(migrations) };
+    const { error } = await new Migrator({ db, provider }).migrateTo("0004_access");
+    assert.equal(error, undefined);
+    const migrated = await db.transaction().execute(async (trx) => {
+      // As a request with an Idempotency-Key: the key first, and then the timeslot and the booking.
+      await sql`select from idempotency_keys`.execute(trx);
+      const migrated = migrate(database.url);
+      await untilWaiting(db, 1);
+      await sql`select from timeslots for no key update`.execute(trx);
+      await sql`select from bookings for no key update`.execute(trx);
+      return { migrated };
+    });
+    assert.deepEqual((await migrated.migrated).at(-1), Object.keys(migrations).at(-1));
   } finally {
     await db.destroy();
   }

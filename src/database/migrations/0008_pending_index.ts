@@ -1,7 +1,8 @@
 import { type Kysely, sql } from "kysely";
 
 /**
- * An index of the pending bookings that Postgres always uses for the limit of a user.
+ * An index of the pending bookings that Postgres always uses for the limit of a user. It replaces `bookings_waiting_idx`,
+ * which 0010 drops.
  *
  * If no booking was pending at the last `ANALYZE`, Postgres expects none. Then `bookings_status_idx` seems as cheap as
  * `bookings_waiting_idx`, and each new booking read the pending bookings of all users. No index of `status` serves the
@@ -25,5 +26,4 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       );
     end $$
   `.execute(db);
-  await sql`drop index bookings_waiting_idx`.execute(db);
 }
