@@ -35,24 +35,20 @@ export class LineBuffer {
   };
 }
 
-let lastTime = { at: 0, text: "" };
-
-/** The present time. The entries of one millisecond share the text. */
-function timeText(): string {
-  const at = Date.now();
-  if (at !== lastTime.at) lastTime = { at, text: new Date(at).toISOString() };
-  return lastTime.text;
+/** Returns the standard output of this process as a buffer, which is also written when the process ends. */
+export function bufferedOutput(): LineBuffer {
+  const output = new LineBuffer((lines) => console.log(lines));
+  // `Deno.exit` sends "unload", an uncaught failure one of the others.
+  for (const end of ["unload", "error", "unhandledrejection"]) addEventListener(end, output.flush);
+  return output;
 }
 
 /** Returns a log of entries at level `least` and above. `write` gets each line without a line break. */
 export function createLog(least: LogLevel, write: (line: string) => void): Log {
   const at = (level: LogLevel) => {
     if (levels.indexOf(level) < levels.indexOf(least)) return () => {};
-    return (message: string, fields: Record<string, unknown> = {}) => {
-      const entry = JSON.stringify(fields);
-      const rest = entry === "{}" ? "}" : `,${entry.slice(1)}`;
-      write(`{"time":"${timeText()}","level":"${level}","message":${JSON.stringify(message)}${rest}`);
-    };
+    return (message: string, fields: Record<string, unknown> = {}) =>
+      write(JSON.stringify({ time: new Date().toISOString(), level, message, ...fields }));
   };
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }

@@ -9,7 +9,7 @@ import { EventFeed } from "./events/feed.ts";
 import { adoptFeed } from "./events/queries.ts";
 import { Intake } from "./http/intake.ts";
 import { Worker } from "./jobs/worker.ts";
-import { createLog, LineBuffer } from "./log.ts";
+import { bufferedOutput, createLog } from "./log.ts";
 import { SandboxClock } from "./sandbox/clock.ts";
 import { fillInDemo, findFreeTimeslot } from "./sandbox/demo.ts";
 import { toFeedEvent } from "./subscriptions/feed_event.ts";
@@ -31,9 +31,7 @@ async function start(): Promise<void> {
   const stop = Promise.withResolvers<string>();
   for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.addSignalListener(signal, () => stop.resolve(signal));
   const config = await withSecret(parseConfig(Deno.env.toObject()));
-  const output = new LineBuffer((lines) => console.log(lines));
-  // `Deno.exit` sends "unload", an uncaught failure one of the others.
-  for (const end of ["unload", "error", "unhandledrejection"]) addEventListener(end, output.flush);
+  const output = bufferedOutput();
   const log = createLog(config.logLevel, output.add);
   const database = await openDatabase(config);
   try {

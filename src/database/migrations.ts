@@ -10,9 +10,8 @@ import * as m0004 from "./migrations/0004_access.ts";
 import * as m0005 from "./migrations/0005_timeslots_search.ts";
 import * as m0006 from "./migrations/0006_pending_limit.ts";
 import * as m0007 from "./migrations/0007_keyed_requests.ts";
-import * as m0008 from "./migrations/0008_pending_index.ts";
-import * as m0009 from "./migrations/0009_drop_timeslots_index.ts";
-import * as m0010 from "./migrations/0010_drop_waiting_index.ts";
+import * as m0008 from "./migrations/0008_drop_timeslots_index.ts";
+import * as m0009 from "./migrations/0009_drop_waiting_index.ts";
 
 /** By name. Never edit the SQL of a migration that has landed. Add a new one. */
 export const migrations: Record<string, Migration> = {
@@ -23,9 +22,8 @@ export const migrations: Record<string, Migration> = {
   "0005_timeslots_search": m0005,
   "0006_pending_limit": m0006,
   "0007_keyed_requests": m0007,
-  "0008_pending_index": m0008,
-  "0009_drop_timeslots_index": m0009,
-  "0010_drop_waiting_index": m0010,
+  "0008_drop_timeslots_index": m0008,
+  "0009_drop_waiting_index": m0009,
 };
 
 /**

@@ -1,7 +1,7 @@
 /** Pages of lists, and the number of rows on all pages. */
-import { type Compilable, type Expression, type Kysely, type RawBuilder, sql } from "kysely";
+import { type Expression, type Kysely, type RawBuilder, sql } from "kysely";
 import type { Database } from "./connect.ts";
-import { preparedFilter } from "./prepared.ts";
+import { type Buildable, preparedFilter } from "./prepared.ts";
 
 export interface PageRange {
   limit: number;
@@ -14,7 +14,7 @@ export interface PageQueries<Row> {
   /** The order by names of selected columns. */
   order: RawBuilder<unknown>;
   /** A query for the number of rows on all pages. */
-  count: Expression<{ total: number }> & Compilable<{ total: number }>;
+  count: Expression<{ total: number }> & Buildable<{ total: number }>;
 }
 
 /**
@@ -27,10 +27,9 @@ export function preparedPage<Filter extends PageRange, Row>(
 ): (db: Kysely<Database>, filter: Filter) => Promise<{ rows: Row[]; total: number }> {
   const page = preparedFilter((db, filter: Filter) => {
     const { page, order, count } = build(db, filter);
-    const statement = sql<Row & { total: number | null }>`
+    return sql<Row & { total: number | null }>`
       select page.*, case when count(*) over () = ${filter.limit} then ${count} end as total
       from ${page} as page order by ${order}`;
-    return { compile: () => statement.compile(db) };
   });
   const count = preparedFilter((db, filter: Filter) => build(db, filter).count);
 

@@ -1,9 +1,14 @@
 /** Statements that Kysely compiles once and runs with new values each time. See the guide on decisions. */
-import { type Compilable, type CompiledQuery, type Expression, type Kysely, sql } from "kysely";
+import { type CompiledQuery, type Expression, type Kysely, sql } from "kysely";
 import type { Database } from "./connect.ts";
 import { runStatement } from "./driver.ts";
 
-type Build<Values, Row> = (db: Kysely<Database>, values: Values) => Compilable<Row>;
+/** A query of Kysely's builders, or a text of its `sql`. */
+export interface Buildable<Row> {
+  compile(db: Kysely<Database>): CompiledQuery<Row>;
+}
+
+type Build<Values, Row> = (db: Kysely<Database>, values: Values) => Buildable<Row>;
 
 /** Runs a statement with these values and returns its rows. */
 export type Prepared<Values, Row> = (db: Kysely<Database>, values: Values) => Promise<Row[]>;
@@ -26,7 +31,7 @@ export function prepared<Values extends object, Row>(build: Build<Values, Row>):
   let statement: CompiledQuery<Row> | undefined;
   return (db, values) => {
     // `build` only passes values on, so a placeholder may have the type of its value.
-    statement ??= build(db, placeholders as Values).compile();
+    statement ??= build(db, placeholders as Values).compile(db);
     return run(db, statement, values);
   };
 }
@@ -38,10 +43,9 @@ export function prepared<Values extends object, Row>(build: Build<Values, Row>):
 export function preparedJson<Values extends object, Row>(
   build: (db: Kysely<Database>, values: Values) => Expression<Row>,
 ): Prepared<Values, Row> {
-  const statement = prepared<Values, { row: Row }>((db, values) => {
-    const query = sql<{ row: Row }>`select to_json(row) as row from ${build(db, values)} as row`;
-    return { compile: () => query.compile(db) };
-  });
+  const statement = prepared((db, values: Values) =>
+    sql<{ row: Row }>`select to_json(row) as row from ${build(db, values)} as row`
+  );
   return async (db, values) => (await statement(db, values)).map(({ row }) => row);
 }
 
@@ -57,7 +61,7 @@ export function preparedFilter<Values extends object, Row>(build: Build<Values, 
     let statement = statements.get(key);
     if (statement === undefined) {
       const defined = key.trimEnd().split(" ").map((name) => [name, new Placeholder(name)]);
-      statement = build(db, Object.fromEntries(defined)).compile();
+      statement = build(db, Object.fromEntries(defined)).compile(db);
       statements.set(key, statement);
     }
     return run(db, statement, values);

@@ -100,7 +100,7 @@ interface BatchFilter {
   limit: number;
 }
 
-const batchStatement = preparedFilter((db, filter: BatchFilter) => {
+const batchStatement = preparedFilter((_db, filter: BatchFilter) => {
   const { afterTransaction, afterId, upToTransaction, upToId, userId, roomId, isBooking, isTimeslot, limit } = filter;
   const conditions = [
     sql`(transaction_id, id) > (${afterTransaction}::text::xid8, ${afterId}::bigint)`,
@@ -111,7 +111,7 @@ const batchStatement = preparedFilter((db, filter: BatchFilter) => {
     ...(isBooking === undefined ? [] : [sql`user_id is not null`]),
     ...(isTimeslot === undefined ? [] : [sql`user_id is null`]),
   ];
-  const statement = sql<BatchRow>`
+  return sql<BatchRow>`
     with feed as materialized (
       select generation, removed_transaction_id, removed_id, pg_snapshot_xmin(pg_current_snapshot()) as settled
       from event_feed
@@ -131,7 +131,6 @@ const batchStatement = preparedFilter((db, filter: BatchFilter) => {
     ) e on true
     order by e.transaction_id, e.id
   `;
-  return { compile: () => statement.compile(db) };
 });
 
 /** Notifies the other servers of new events. Use a transaction of its own, because NOTIFY takes a global lock. */

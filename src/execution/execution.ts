@@ -82,8 +82,8 @@ interface Outcome {
   finish?: Unfinished<Answer>["finish"];
   /** The key waits for the answer of `finish` until then. */
   pendingUntil: Date | null;
-  /** The end of the statement that stores the answer. */
-  stored: Promise<void>;
+  /** The end of a statement that is sent with the commit. */
+  stored?: Promise<void>;
 }
 
 async function executeInTransaction(rules: ExecutionRules, execution: Execution): Promise<Executed> {
@@ -103,7 +103,7 @@ async function executeInTransaction(rules: ExecutionRules, execution: Execution)
       isChanged = false;
       const replayed = keyed && await claimKey(trx, keyed);
       if (replayed !== undefined) {
-        return { answer: replayed, isReplay: true, pendingUntil: null, stored: Promise.resolve() };
+        return { answer: replayed, isReplay: true, pendingUntil: null };
       }
       const scope = { db: trx, announce: () => isChanged = true, audit: auditIn(trx, { clock, execution }) };
       const result = await handle(handlers, execution, scope).catch((failure: unknown) => {
@@ -115,9 +115,15 @@ async function executeInTransaction(rules: ExecutionRules, execution: Execution)
         : { answer: serialize(operation, result), finish: undefined };
       const pendingUntil = keyed === undefined || finish === undefined ? null : finishLimit();
       // Not awaited here, so that the commit is sent with it. If it fails, Postgres rolls back instead.
-      const stored = keyed === undefined ? Promise.resolve() : storeAnswer(trx, keyed, { answer, pendingUntil });
-      stored.catch(() => {});
-      return { answer, isReplay: false, pendingUntil, stored, ...(finish === undefined ? {} : { finish }) };
+      const stored = keyed && storeAnswer(trx, keyed, { answer, pendingUntil });
+      stored?.catch(() => {});
+      return {
+        answer,
+        isReplay: false,
+        pendingUntil,
+        ...(stored === undefined ? {} : { stored }),
+        ...(finish === undefined ? {} : { finish }),
+      };
     });
     await outcome.stored;
     return outcome;
@@ -155,7 +161,7 @@ async function refuse(
     throw failure instanceof Problem ? refusal : failure;
   });
   if (replayed === undefined) throw refusal;
-  return { answer: replayed, isReplay: true, pendingUntil: null, stored: Promise.resolve() };
+  return { answer: replayed, isReplay: true, pendingUntil: null };
 }
 
 function auditIn(

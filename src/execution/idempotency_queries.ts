@@ -32,13 +32,12 @@ export async function claimKeyRow(trx: Transaction<Database>, claim: Claim): Pro
   return claimed;
 }
 
-const claimStatement = prepared((db, { lock, user_id, key_hash, since }: Omit<Claim, "lock"> & { lock: string }) => {
-  const statement = sql<Claimed>`
+const claimStatement = prepared((_db, { lock, user_id, key_hash, since }: Omit<Claim, "lock"> & { lock: string }) =>
+  sql<Claimed>`
     select * from claim_idempotency_key(
       ${lock}::text::bigint, ${user_id}::bigint, ${key_hash}::text, ${since}::timestamptz
-    )`;
-  return { compile: () => statement.compile(db) };
-});
+    )`
+);
 
 /** Stores the answer of a key, instead of an expired or released one. */
 export async function storeKey(trx: Transaction<Database>, row: StoredKey): Promise<void> {

@@ -36,17 +36,15 @@ export function createDecoder(
   const bodySchema = bodyKind === "json" ? content?.schema as z.ZodType : undefined;
   const headerNames = Object.keys(schemas.headers?.shape ?? {});
   const hasParams = Object.keys(schemas.params.shape).length > 0;
-  // Without parameters the result is the same each time.
-  const emptyQuery = schemas.query.safeParse({});
+  // A request without a query gets the same defaults each time.
+  const defaults = Object.freeze(schemas.query.safeParse({}).data);
   const none = {};
 
   return (request, bodyText) => {
     const json = bodySchema === undefined ? undefined : parseJsonBody(bodyText);
-    const query = request.url.includes("?")
-      ? valid("query", schemas.query, queryOf(request))
-      : emptyQuery.success
-      ? emptyQuery.data
-      : valid("query", schemas.query, {});
+    const query = defaults !== undefined && !request.url.includes("?")
+      ? defaults
+      : valid("query", schemas.query, queryOf(request));
     const params = hasParams ? valid("param", schemas.params, request.param()) : none;
     const headers = decodeHeaders(request);
     const body = bodySchema === undefined ? bodyText : valid("json", bodySchema, json);

@@ -187,11 +187,11 @@ function createPipeline(
     return operation.bodyKind === "json" ? readJsonText(request, deadlines) : readText(request, deadlines);
   };
 
-  // A probe of a process that drains declares no 503: the process still lives.
-  const refusesLate = operation.problems.some((code) => code === "service_unavailable");
+  // getHealth declares no 503, because a process that drains still lives.
+  const mayBeClosed = operation.problems.some((code) => code === "service_unavailable");
 
   return async (c, exchange) => {
-    if (refusesLate) intake.assertOpen();
+    if (mayBeClosed) intake.assertOpen();
     const received = receive(exchange, c);
     const bodyText = typeof received === "string"
       ? received

@@ -233,6 +233,8 @@ Deno.test("callers: a valid token or key -> cached until it expires, the least r
     assert(remembers(header));
     assert(!remembers(header.slice(0, -1)));
   }
+  const spelled = tokenHeader.replace("Bearer ", "bearer   ");
+  assert.equal(await authenticate(spelled), await authenticate(tokenHeader), "one entry for a token");
 
   const caller = await authenticate(good);
   await revoke(server, apiKey);

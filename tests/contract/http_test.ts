@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { sql } from "kysely";
 import { Problem } from "../../generated/contract.ts";
-import { missingId, newRoomWithTimeslot } from "../support/builders.ts";
+import { missingId, newRoom, newRoomWithTimeslot } from "../support/builders.ts";
 import { type Call, sharedServer, startServer, type TestServer } from "../support/server.ts";
 import { contractOperations, httpOperations } from "./document.ts";
 import { contractServer, exampleCall, newExampleRows, pathOf } from "./example_calls.ts";
@@ -48,6 +48,9 @@ Deno.test("routes: unknown path -> 404 route_not_found", async () => {
     "//",
     "/%00",
     "/%FF",
+    "/api/v1//bookings",
+    "/api/v1/bookings//rooms",
+    "/api/v1/bookings%2Frooms",
   ];
   for (const path of paths) {
     for (const method of ["GET", "POST", "DELETE"]) {
@@ -55,6 +58,16 @@ Deno.test("routes: unknown path -> 404 route_not_found", async () => {
       assert.equal(problem.code, "route_not_found", `${method} ${path}`);
       assert.equal(problem.status, 404);
     }
+  }
+});
+
+Deno.test("routes: encoded characters of a path -> the route of the decoded path", async () => {
+  await using server = await sharedServer();
+  const { id } = await newRoom(server);
+  for (const path of ["/api/v1/bookings/r%6Foms", `/api/v1/book%69ngs/rooms/${id}`, "/healt%68z"]) {
+    const response = await fetch(server.url + path);
+    await response.body?.cancel();
+    assert.equal(response.status, 200, path);
   }
 });
 

@@ -1,12 +1,12 @@
 /** The same key while its request runs, and requests that do not wait for it. */
 import assert from "node:assert/strict";
-import type { Kysely, Transaction } from "kysely";
+import { type Kysely, sql, type Transaction } from "kysely";
 import type { Booking } from "../../generated/contract.ts";
 import { connect, type Database } from "../../src/database/connect.ts";
 import { newBooking } from "../support/builders.ts";
 import { untilWaiting } from "../support/database.ts";
 import { eventually } from "../support/process.ts";
-import { type Call, type OperationId, sharedServer } from "../support/server.ts";
+import { type Call, type OperationId, sharedServer, startServer } from "../support/server.ts";
 import {
   assertDone,
   assertInProgress,
@@ -164,4 +164,40 @@ Deno.test("createBooking: client disconnects while it runs -> the same key retur
   assert.deepEqual([answer.status, answer.isReplay], [201, true]);
   const { items } = await server.ok("listBookings", { token });
   assert.deepEqual(items.map(({ id }) => id), [JSON.parse(answer.text).booking.id]);
+});
+
+/** Waits for the advisory locks that transactions hold now. Resolves when it has them; they end with the connection. */
+async function queueForKeys(db: Kysely<Database>): Promise<void> {
+  const { rows } = await sql<{ key: string }>`
+    select distinct ((classid::bigint << 32) | objid::bigint)::text as key from pg_locks
+    where locktype = 'advisory' and granted and objsubid = 1
+      and database = (select oid from pg_database where datname = current_database())
+  `.execute(db);
+  assert(rows.length > 0);
+  await Promise.all(rows.map(({ key }) => sql`select pg_advisory_lock(${key}::text::bigint)`.execute(db)));
+}
+
+Deno.test("createBooking: refused, and its key claimed again before the refusal is stored -> the refusal", async () => {
+  await using server = await startServer({ pool: 10, env });
+  const { slots: [slot] } = await newRoomAndSlots(server);
+  assert(slot);
+  const token = await server.token("alice");
+  const { id: userId } = await server.ok("getMe", { token: await server.token("bob") });
+  await using holder = connect({ url: server.databaseUrl, pool: 1 });
+  const { release } = await lockRows(holder, (trx) =>
+    sql`
+      insert into bookings (user_id, room_id, timeslot_id, status, price, currency, payment_status, amount_paid,
+        amount_refunded, cancellation_tiers, created_at, updated_at)
+      values (${userId}, ${slot.roomId}, ${slot.id}, 'confirmed', 0, 'EUR', 'not_required', 0, 0, '[]', now(), now())
+    `.execute(trx));
+  const body = { roomId: slot.roomId, timeslotId: slot.id };
+  const sent = sendWithKey(server, "createBooking", { token, body }, newKey());
+  await untilWaiting(server.db, 1);
+  // They get the locks of the request at the moment of its rollback.
+  await using others = connect({ url: server.databaseUrl, pool: 2 });
+  const queued = queueForKeys(others);
+  await untilWaiting(server.db, 2);
+  await release();
+  assertRefused(await sent, "timeslot_unavailable");
+  await queued;
 });

@@ -4,7 +4,7 @@ import { type Kysely, sql } from "kysely";
  * Lets the search read timeslots from an index alone. A job may add a day to every room each night. Then the timeslots of
  * a room lie on many pages of the table.
  *
- * - `timeslots_search_idx` replaces `timeslots_room_start_idx`, which 0009 drops. Bookings change no timeslot, so they do
+ * - `timeslots_search_idx` replaces `timeslots_room_start_idx`, which 0008 drops. Bookings change no timeslot, so they do
  *   not pay for it. While it is built, only changes of timeslots wait.
  * - Postgres reads an index alone only for pages that were vacuumed. By default that takes new timeslots of a fifth of the
  *   table, so the days to book next would be missing.
