@@ -127,6 +127,7 @@ export interface IdempotencyKeys {
   answer: Uint8Array | null;
   pending_until: ColumnType<string, Date, Date> | null;
   created_at: ColumnType<string, Date, Date>;
+  result: ColumnType<object | null, object | null, object | null> | null;
 }
 
 export interface PaymentEvents {

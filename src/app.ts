@@ -6,7 +6,7 @@ import { auditHandlers } from "./audit/handlers.ts";
 import { createAuthenticator } from "./auth/callers.ts";
 import { authHandlers } from "./auth/handlers.ts";
 import type { VerifyToken } from "./auth/tokens.ts";
-import { bookingHandlers } from "./bookings/handlers.ts";
+import { bookingHandlers, keyedBookingChanges } from "./bookings/handlers.ts";
 import type { Config } from "./config.ts";
 import type { Handlers } from "./contract/handlers.ts";
 import type { Database } from "./database/connect.ts";
@@ -104,6 +104,7 @@ export function createApp(options: AppOptions): App {
     authenticator,
     redeemTicket: (ticket) => redeemTicket(db, ticket),
     handlers,
+    keyedChanges: keyedBookingChanges(rules),
     isSandbox,
     limiter,
     deadlines,

@@ -5,7 +5,7 @@
 import { type HoldRules, releaseExpiredHolds } from "./bookings/holds.ts";
 import { type BookingReminderRules, sendReminders } from "./bookings/reminders.ts";
 import { removeOldEvents, type RetentionRules } from "./events/retention.ts";
-import { removeOldKeys } from "./execution/idempotency.ts";
+import { removeOldKeys } from "./idempotency/answers.ts";
 import { describeFailure } from "./log.ts";
 import { closeStrayCheckouts, tendJobs } from "./settlement/jobs.ts";
 import type { SettlementRules } from "./settlement/rules.ts";

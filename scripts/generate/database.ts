@@ -17,13 +17,14 @@ const columnTypes: Record<string, string> = {
   xid8: "string",
 };
 
-/** The type of each jsonb column. postgres.js parses and serializes jsonb, so queries pass values, never text. */
+/** The type of each json or jsonb column. postgres.js parses and serializes them, so queries pass values, never text. */
 const jsonColumns: Record<string, string> = {
   "api_keys.scopes": "string[]",
   "audit_log.after": "Record<string, unknown> | null",
   "audit_log.before": "Record<string, unknown> | null",
   "booking_events.data": "Record<string, unknown>",
   "bookings.cancellation_tiers": "{ hours: number; percent: number }[]",
+  "idempotency_keys.result": "object | null",
   "rooms.metadata": "Record<string, unknown>",
 };
 

@@ -1,8 +1,8 @@
 /** Cancels the caller's own booking, and quotes the refund before. */
-import type { Booking, Cancellation } from "../../generated/contract.ts";
+import type { Cancellation } from "../../generated/contract.ts";
 import type { Caller } from "../contract/caller.ts";
-import { assertUnchanged, type BookingRules, changeBooking, type OwnBooking, toBooking } from "./booking.ts";
-import { findRefundQuote, markCancelled } from "./cancellation_writes.ts";
+import { assertUnchanged, type BookingRules, changeBooking, type OwnBooking } from "./booking.ts";
+import { type CancelledRow, findRefundQuote, markCancelled } from "./cancellation_writes.ts";
 import { assertOwner, bookingNotFound, notLiveRefusal } from "./refusals.ts";
 
 const notCancellable = { code: "booking_not_cancellable", verb: "cancelled" } as const;
@@ -16,19 +16,18 @@ export async function cancelBooking(
   rules: BookingRules,
   caller: Caller,
   own: OwnBooking,
-): Promise<{ booking: Booking; refundAmount: number }> {
+): Promise<CancelledRow> {
   const { db, clock } = rules;
   const { id } = own;
   const now = clock.now();
   await assertUnchanged(db, caller, own);
-  const row = await changeBooking(rules, id, {
+  return await changeBooking(rules, id, {
     attempt: () => markCancelled(db, { id, cancellation: { by: "user", userId: caller.userId }, now }),
     refusal: (row) => {
       assertOwner(row, caller);
       return notLiveRefusal(row, now, notCancellable);
     },
   });
-  return { booking: toBooking(row), refundAmount: Number(row.refund) };
 }
 
 /**

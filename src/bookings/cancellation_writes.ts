@@ -1,20 +1,22 @@
 /** Statements that cancel a booking or quote its refund. See `writes.ts` for their form. */
 import { type Compilable, type Kysely, type RawBuilder, type Selectable, sql } from "kysely";
 import type { Bookings } from "../../generated/database.d.ts";
+import type { NewKey } from "../contract/handlers.ts";
 import type { Database } from "../database/connect.ts";
 import { instant } from "../database/instants.ts";
 import { prepared } from "../database/prepared.ts";
 import { bookingEvent } from "../events/record.ts";
+import { keyIsNew } from "../idempotency/queries.ts";
 import { roundMoney } from "../money.ts";
 import { newRefund, paidStatus, unlessRefunding } from "../payments/checkout_writes.ts";
-import { bookingAsJson, placeColumns, timeslotFreedEvent, withPlacedEvents } from "./changes.ts";
+import { placeColumns, returningResult, timeslotFreedEvent } from "./changes.ts";
 import { type BookingRow, bookingsWithRelations, selectColumns } from "./queries.ts";
 
 /** The role of the canceller decides whether it is allowed and how much is refunded. */
 export type Cancellation = { by: "user"; userId: number } | { by: "admin" };
 
 /** A cancelled booking, and the amount that this cancellation refunds. */
-export type CancelledRow = BookingRow & { refund: string };
+export type CancelledRow = BookingRow & { refund: number };
 
 /**
  * Cancels a booking and writes its refund. Returns undefined when it may not be cancelled. A user may cancel their own
@@ -28,21 +30,37 @@ export async function markCancelled(
   const rows = cancellation.by === "admin"
     ? await adminStatement(db, { id, now })
     : await userStatement(db, { id, now, userId: cancellation.userId });
-  const [cancelled] = rows;
-  return cancelled && { ...cancelled.booking, refund: cancelled.refund };
+  return rows[0]?.result;
 }
 
-const adminStatement = prepared((db, values: { id: number; now: Date }) =>
-  cancel(db, { id: values.id, now: values.now, cancellation: { by: "admin" } })
+interface ByUser {
+  id: number;
+  userId: number;
+  now: Date;
+}
+
+/** Like {@link markCancelled} by the user. It also stores the key, and does nothing if the key is known. */
+export async function markKeyedCancelled(
+  db: Kysely<Database>,
+  cancellation: ByUser & NewKey,
+): Promise<CancelledRow | undefined> {
+  return (await keyedStatement(db, cancellation))[0]?.result;
+}
+
+const adminStatement = prepared((db, { id, now }: { id: number; now: Date }) =>
+  cancel(db, { id, now, cancellation: { by: "admin" } })
 );
-const userStatement = prepared((db, values: { id: number; now: Date; userId: number }) =>
-  cancel(db, { id: values.id, now: values.now, cancellation: { by: "user", userId: values.userId } })
+const userStatement = prepared((db, { id, now, userId }: ByUser) =>
+  cancel(db, { id, now, cancellation: { by: "user", userId } })
+);
+const keyedStatement = prepared((db, values: ByUser & NewKey) =>
+  cancel(db, { id: values.id, now: values.now, cancellation: { by: "user", userId: values.userId }, key: values })
 );
 
 function cancel(
   db: Kysely<Database>,
-  { id, cancellation, now }: { id: number; cancellation: Cancellation; now: Date },
-): Compilable<{ booking: BookingRow; refund: string }> {
+  { id, cancellation, now, key }: { id: number; cancellation: Cancellation; now: Date; key?: NewKey },
+): Compilable<{ result: CancelledRow }> {
   const owed = cancellation.by === "admin" ? sql<string>`b.amount_paid` : tierRefund(now);
   const reason = cancellation.by === "admin" ? "admin_request" : "user_request";
   const refund = sql<string>`(
@@ -54,6 +72,7 @@ function cancel(
       .select(placeColumns)
       .where("b.id", "=", id)
       .where("b.status", "in", ["pending", "confirmed"])
+      .where(keyIsNew(key))
       .forNoKeyUpdate(["b", "t"]);
     return cancellation.by === "admin"
       ? live
@@ -89,7 +108,7 @@ function cancel(
           from b where b.payment_id is not null`,
         now,
       ));
-  return withPlacedEvents(changes, [
+  const events = [
     bookingEvent("cancelled", "booking", now),
     sql`${bookingEvent("refunded", "booking", now)}, b where ${refund} > 0 and b.payment_id is null`,
     timeslotFreedEvent(
@@ -97,7 +116,9 @@ function cancel(
         from booking, place`,
       now,
     ),
-  ]).selectFrom("booking").select([bookingAsJson, sql<string>`(select ${refund} from b)`.as("refund")]);
+  ];
+  const columns = [sql<number>`(select ${refund} from b)`.as("refund")];
+  return returningResult<{ refund: number }>(changes, events, { columns, key });
 }
 
 /**

@@ -1,7 +1,9 @@
 /** Shared parts of the statements that change bookings. */
 import { type AliasedRawBuilder, type Compilable, type QueryCreator, type RawBuilder, sql } from "kysely";
 import type { Bookings, DB, Rooms, Timeslots } from "../../generated/database.d.ts";
+import type { NewKey } from "../contract/handlers.ts";
 import { insertEvents, timeslotEvent } from "../events/record.ts";
+import { insertKey } from "../idempotency/queries.ts";
 import { type BookingRow, selectColumns } from "./queries.ts";
 
 /** The event of the timeslot that `booking` has taken. */
@@ -70,15 +72,25 @@ export function withEvents(changes: Changes, events: RawBuilder<unknown>[]) {
   return withBooking(changes).with("events", () => insertEvents(events));
 }
 
-/** Selects `booking` as JSON. See `preparedJson`. */
-export const bookingAsJson: AliasedRawBuilder<BookingRow, "booking"> = sql<BookingRow>`to_json(booking)`.as("booking");
-
-/** Inserts `events`, and returns `booking`. */
-export function returningPlacedBooking(
+/**
+ * Inserts `events`, and returns `booking` with `columns` as JSON. With a key, the statement also stores it. `place` must
+ * then have the condition `keyIsNew`.
+ */
+export function returningResult<Columns = unknown>(
   changes: PlacedChanges,
   events: RawBuilder<unknown>[],
-): Compilable<{ booking: BookingRow }> {
-  return withPlacedEvents(changes, events).selectFrom("booking").select(bookingAsJson);
+  { columns = [], key }: { columns?: AliasedRawBuilder<unknown, keyof Columns & string>[]; key?: NewKey | undefined } =
+    {},
+): Compilable<{ result: BookingRow & Columns }> {
+  const changed = withPlacedEvents(changes, events).with(
+    "changed",
+    (cte) =>
+      cte.selectFrom((from) => from.selectFrom("booking").selectAll().select(columns).as("row"))
+        .select(sql<BookingRow & Columns>`to_json("row")`.as("result")),
+  );
+  return (key === undefined ? changed : changed.with("key", () => insertKey(key))).selectFrom("changed").select(
+    "result",
+  );
 }
 
 /** Inserts `events`, and returns `booking`. */

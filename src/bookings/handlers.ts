@@ -1,14 +1,16 @@
-import type { Booking, BookingCreated } from "../../generated/contract.ts";
-import type { Handlers } from "../contract/handlers.ts";
+import type { Booking, BookingCancelled, BookingCreated } from "../../generated/contract.ts";
+import type { Handlers, KeyedChanges } from "../contract/handlers.ts";
 import type { OpenedCheckout } from "../payments/checkouts.ts";
 import { hasWallTimes, parseRange, rangeByZone, rangeIn } from "../time/ranges.ts";
-import { type BookingOptions, getBooking, toBooking } from "./booking.ts";
+import { type BookingOptions, getBooking, onTimeslotLost, toBooking } from "./booking.ts";
 import { cancelBooking, getCancellation } from "./cancel_booking.ts";
+import { type CancelledRow, markKeyedCancelled } from "./cancellation_writes.ts";
 import { createBooking } from "./create_booking.ts";
 import { getBookingStats } from "./get_booking_stats.ts";
-import { listAllBookings, listBookings, listTimeZones } from "./queries.ts";
+import { type BookingRow, listAllBookings, listBookings, listTimeZones } from "./queries.ts";
 import { rescheduleBooking } from "./reschedule_booking.ts";
 import { updateBookingStatus } from "./update_booking_status.ts";
+import { insertKeyedBooking } from "./writes.ts";
 
 type BookingOperations =
   | "createBooking"
@@ -50,8 +52,7 @@ export function bookingHandlers(options: BookingOptions): Pick<Handlers, Booking
     },
 
     async cancelBooking({ caller, params: { bookingId: id }, headers: { "if-match": ifMatch } }, scope) {
-      const cancelled = await cancelBooking({ ...options, ...scope }, caller, { id, ifMatch });
-      return { status: 200, body: { ...cancelled, message: "Booking cancelled successfully" } };
+      return cancelled(await cancelBooking({ ...options, ...scope }, caller, { id, ifMatch }));
     },
 
     async rescheduleBooking({ caller, params, headers: { "if-match": ifMatch }, body: { newTimeslotId } }, scope) {
@@ -78,6 +79,31 @@ export function bookingHandlers(options: BookingOptions): Pick<Handlers, Booking
       return { status: 200, body: await getBookingStats({ db, clock, config }, { range, roomId }) };
     },
   };
+}
+
+/** With a payment provider, the answer to a new booking needs more than the result of its statement. */
+export function keyedBookingChanges({ clock, config, payments }: BookingOptions): KeyedChanges {
+  return {
+    createBooking: {
+      async attempt({ caller: { userId }, body }, { db, key }) {
+        if (payments !== undefined) return undefined;
+        const { cancellationTiers, maxPendingBookings } = config;
+        const terms = { ...body, userId, cancellationTiers, maxPendingBookings, now: clock.now() };
+        return await insertKeyedBooking(db, { ...terms, ...key }).catch((failure) => onTimeslotLost(db, failure));
+      },
+      answer: (row: BookingRow) => created(toBooking(row), undefined),
+    },
+    cancelBooking: {
+      attempt: ({ caller: { userId }, params: { bookingId: id } }, { db, key }) =>
+        markKeyedCancelled(db, { ...key, id, userId, now: clock.now() }),
+      answer: cancelled,
+    },
+  };
+}
+
+function cancelled(row: CancelledRow): { status: 200; body: BookingCancelled } {
+  const message = "Booking cancelled successfully";
+  return { status: 200, body: { booking: toBooking(row), refundAmount: Number(row.refund), message } };
 }
 
 function created(booking: Booking, checkout: OpenedCheckout | undefined): { status: 201; body: BookingCreated } {

@@ -9,16 +9,18 @@ import { type Kysely, type RawBuilder, sql } from "kysely";
 import type { BookingStatus } from "../../generated/contract.ts";
 import type { PaymentStatus } from "../../generated/database.d.ts";
 import type { CancellationTier } from "../config.ts";
+import type { NewKey } from "../contract/handlers.ts";
 import type { Database } from "../database/connect.ts";
 import { instant } from "../database/instants.ts";
 import { prepared } from "../database/prepared.ts";
 import { bookingEvent } from "../events/record.ts";
+import { keyIsNew } from "../idempotency/queries.ts";
 import { closeCheckouts, unlessRefunding } from "../payments/checkout_writes.ts";
 import { isTaken } from "../timeslots/taken.ts";
 import {
   placeColumns,
   returningBooking,
-  returningPlacedBooking,
+  returningResult,
   timeslotFreedEvent,
   timeslotTakenEvent,
   withEvents,
@@ -42,6 +44,8 @@ export interface NewBooking {
   now: Date;
 }
 
+type Terms = Omit<NewBooking, "checkout">;
+
 /**
  * Inserts a booking if the timeslot is free and the user may have another one, in one statement. The index
  * `bookings_live_timeslot_key` lets one of any number of rivals through; the others get undefined.
@@ -51,27 +55,41 @@ export async function insertBooking(db: Kysely<Database>, booking: NewBooking): 
   const rows = checkout === null
     ? await insertStatement(db, terms)
     : await insertWithCheckoutStatement(db, { ...terms, ...checkout, checkoutId: checkout.id });
-  return rows[0]?.booking;
+  return rows[0]?.result;
 }
 
-type Terms = Omit<NewBooking, "checkout">;
-type OnlineTerms = Terms & { checkoutId: string; provider: string; holdExpiresAt: Date };
+/** Like {@link insertBooking} without a checkout. It also stores the key, and does nothing if the key is known. */
+export async function insertKeyedBooking(
+  db: Kysely<Database>,
+  booking: Terms & NewKey,
+): Promise<BookingRow | undefined> {
+  return (await insertKeyedStatement(db, booking))[0]?.result;
+}
 
-const insertStatement = prepared((db, terms: Terms) => {
-  const changes = withNewBooking(db, terms, sql`null::timestamptz`);
-  return returningPlacedBooking(changes, creationEvents(terms.now));
+const noHold = sql<Date | null>`null::timestamptz`;
+
+const insertStatement = prepared((db, terms: Terms) =>
+  returningResult(withNewBooking(db, terms, { holdExpiresAt: noHold }), creationEvents(terms.now))
+);
+
+const insertKeyedStatement = prepared((db, terms: Terms & NewKey) => {
+  const changes = withNewBooking(db, terms, { holdExpiresAt: noHold, key: terms });
+  return returningResult(changes, creationEvents(terms.now), { key: terms });
 });
 
+type OnlineTerms = Terms & { checkoutId: string; provider: string; holdExpiresAt: Date };
+
 const insertWithCheckoutStatement = prepared((db, terms: OnlineTerms) => {
-  const { checkoutId, provider, holdExpiresAt, now } = terms;
-  const changes = withNewBooking(db, terms, sql`case when place.price > 0 then ${holdExpiresAt}::timestamptz end`)
+  const { checkoutId, provider, now } = terms;
+  const holdExpiresAt = sql<Date | null>`case when place.price > 0 then ${terms.holdExpiresAt}::timestamptz end`;
+  const changes = withNewBooking(db, terms, { holdExpiresAt })
     .with("checkout", () =>
       sql<{ id: string }>`(
         insert into checkouts (id, booking_id, provider, created_at)
         select ${checkoutId}::uuid, b.id, ${provider}::text, ${now}::timestamptz from b where b.price > 0
         returning id
       )`);
-  return returningPlacedBooking(changes, creationEvents(now));
+  return returningResult(changes, creationEvents(now));
 });
 
 const creationEvents = (now: Date) => [
@@ -81,7 +99,11 @@ const creationEvents = (now: Date) => [
 ];
 
 /** Adds `place`, the timeslot and its room, and `b`, the booking. `holdExpiresAt` is an expression over `place`. */
-function withNewBooking(db: Kysely<Database>, terms: Terms, holdExpiresAt: RawBuilder<Date | null>) {
+function withNewBooking(
+  db: Kysely<Database>,
+  terms: Terms,
+  { holdExpiresAt, key }: { holdExpiresAt: RawBuilder<Date | null>; key?: NewKey },
+) {
   const { userId, roomId, timeslotId, notes, bookingType, cancellationTiers, maxPendingBookings, now } = terms;
   const price = sql<string>`place.price`;
   return db.with("place", (cte) =>
@@ -92,6 +114,7 @@ function withNewBooking(db: Kysely<Database>, terms: Terms, holdExpiresAt: RawBu
       .where("t.room_id", "=", roomId)
       .where("t.starts_at", ">", instant(now))
       .where("r.is_active", "=", true)
+      .where(keyIsNew(key))
       // Refuses late rivals without a lock.
       .where(sql<boolean>`not ${isTaken("t.id")}`)
       // A booking that is confirmed at once is never pending.

@@ -68,3 +68,32 @@ type SandboxOperation = { [Id in OperationId]: Operations[Id]["isSandboxOnly"] e
 export type Handlers =
   & { [Id in Exclude<OperationId, SandboxOperation>]: Handler<Id> }
   & { [Id in SandboxOperation]?: Handler<Id> };
+
+/** The Idempotency-Key of a request, as a statement stores it. The names do not clash with the values of the statement. */
+export interface NewKey {
+  keyUserId: number;
+  /** A hash of the key. */
+  keyHash: string;
+  /** The number of the key's lock. */
+  keyLock: string;
+  /** Identifies the request under its key. */
+  requestHash: string;
+  /** By the machine's clock. */
+  keyCreatedAt: Date;
+}
+
+/**
+ * A change that is one statement even with an Idempotency-Key, which the statement stores with the result. A repeated request
+ * is answered from the stored result.
+ */
+export interface KeyedChange<Id extends OperationId> {
+  /**
+   * Returns the result. Undefined when nothing was changed, because of the key or for a reason of the change itself. Then the
+   * handler runs in a transaction.
+   */
+  attempt(input: Input<Id>, scope: { db: Kysely<Database>; key: NewKey }): Promise<object | undefined>;
+  /** The answer, which depends on nothing but the result. */
+  answer(result: object): Operations[Id]["answer"];
+}
+
+export type KeyedChanges = { [Id in OperationId]?: KeyedChange<Id> };

@@ -12,6 +12,7 @@ import * as m0006 from "./migrations/0006_pending_limit.ts";
 import * as m0007 from "./migrations/0007_keyed_requests.ts";
 import * as m0008 from "./migrations/0008_drop_timeslots_index.ts";
 import * as m0009 from "./migrations/0009_drop_waiting_index.ts";
+import * as m0010 from "./migrations/0010_keyed_results.ts";
 
 /** By name. Never edit the SQL of a migration that has landed. Add a new one. */
 export const migrations: Record<string, Migration> = {
@@ -24,6 +25,7 @@ export const migrations: Record<string, Migration> = {
   "0007_keyed_requests": m0007,
   "0008_drop_timeslots_index": m0008,
   "0009_drop_waiting_index": m0009,
+  "0010_keyed_results": m0010,
 };
 
 /**

@@ -8,22 +8,26 @@ import type { ProblemCode } from "../../generated/contract.ts";
 import { answerSerializers } from "../../generated/serializers.ts";
 import { insertAuditEntry } from "../audit/queries.ts";
 import type { Caller } from "../contract/caller.ts";
-import type { Audit, Handlers, Operation, Scope, Unfinished } from "../contract/handlers.ts";
+import type { Audit, Handlers, KeyedChange, KeyedChanges, Operation, Scope, Unfinished } from "../contract/handlers.ts";
 import { problemText } from "../contract/problem_document.ts";
 import { catalogue, Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
+import { idempotencyKey } from "../database/constraints.ts";
+import { isConflict, violates } from "../database/failures.ts";
 import { inTransaction, retryConflicts, runTransaction } from "../database/transactions.ts";
-import { describeFailure, type Log } from "../log.ts";
-import type { Serialize } from "../serializing.ts";
-import type { Clock } from "../time/clock.ts";
 import {
   claimKey,
   finishLimit,
   type KeyedRequest,
+  newKey,
   type SerializedAnswer,
   storeAnswer,
+  type Stored,
   storeFinalAnswer,
-} from "./idempotency.ts";
+} from "../idempotency/answers.ts";
+import { describeFailure, type Log } from "../log.ts";
+import type { Serialize } from "../serializing.ts";
+import type { Clock } from "../time/clock.ts";
 
 export interface ExecutionRules {
   db: Kysely<Database>;
@@ -31,6 +35,7 @@ export interface ExecutionRules {
   log: Log;
   announce: () => void;
   handlers: Handlers;
+  keyedChanges: KeyedChanges;
 }
 
 export interface Execution {
@@ -61,13 +66,46 @@ export function createExecutor(rules: ExecutionRules): (execution: Execution) =>
   return async (execution) => {
     const { operation, keyed, ifMatch } = execution;
     if (isAudited(operation) || keyed !== undefined || ifMatch !== undefined) {
-      return await executeInTransaction(rules, execution);
+      return await executeInOneStatement(rules, execution) ?? await executeInTransaction(rules, execution);
     }
     const result = await handle(handlers, execution, { db, announce, audit });
     const { status, body } = "finish" in result ? await result.finish(db) : result;
     if (operation.upgrades && body instanceof Response) return body;
     return { status, text: serialize(operation, { status, body }).text, isReplay: false };
   };
+}
+
+/** Executes a request with a key as one statement, if it can. Otherwise it changes nothing and returns undefined. */
+async function executeInOneStatement(
+  { db, announce, keyedChanges }: ExecutionRules,
+  { operation, keyed, ifMatch, input }: Execution,
+): Promise<Executed | undefined> {
+  const change = keyedChangeOf(keyedChanges, operation);
+  if (change === undefined || keyed === undefined || ifMatch !== undefined) return undefined;
+  const result = await change.attempt(input, { db, key: newKey(keyed) }).catch((failure: unknown) => {
+    // Another request with the key has just committed.
+    if (isConflict(failure) || violates(failure, idempotencyKey)) return undefined;
+    throw failure;
+  });
+  if (result === undefined) return undefined;
+  announce();
+  return { ...serialize(operation, change.answer(result)), isReplay: false };
+}
+
+/** Like `handle`, it uses the general type. */
+function keyedChangeOf(changes: KeyedChanges, { id }: Operation) {
+  return changes[id] as
+    | { attempt(input: unknown, ...rest: Rest): Promise<object | undefined>; answer(result: object): Answer }
+    | undefined;
+}
+type Rest = Parameters<KeyedChange<"createBooking">["attempt"]> extends [unknown, ...infer Rest] ? Rest : never;
+
+/** Returns the answer that a request has left under its key. */
+function storedAnswer(changes: KeyedChanges, operation: Operation, stored: Stored): SerializedAnswer {
+  if ("answer" in stored) return stored.answer;
+  const change = keyedChangeOf(changes, operation);
+  if (change === undefined) throw new Error(`${operation.id} cannot have stored a result`);
+  return serialize(operation, change.answer(stored.result));
 }
 
 /** Whether an operation is a change by an admin. */
@@ -87,7 +125,7 @@ interface Outcome {
 }
 
 async function executeInTransaction(rules: ExecutionRules, execution: Execution): Promise<Executed> {
-  const { db, clock, announce, handlers } = rules;
+  const { db, clock, announce, handlers, keyedChanges } = rules;
   const { operation, keyed } = execution;
   let isChanged = false;
   let refusal: Problem | undefined;
@@ -103,7 +141,7 @@ async function executeInTransaction(rules: ExecutionRules, execution: Execution)
       isChanged = false;
       const replayed = keyed && await claimKey(trx, keyed);
       if (replayed !== undefined) {
-        return { answer: replayed, isReplay: true, pendingUntil: null };
+        return { answer: storedAnswer(keyedChanges, operation, replayed), isReplay: true, pendingUntil: null };
       }
       const scope = { db: trx, announce: () => isChanged = true, audit: auditIn(trx, { clock, execution }) };
       const result = await handle(handlers, execution, scope).catch((failure: unknown) => {
@@ -148,8 +186,12 @@ async function executeInTransaction(rules: ExecutionRules, execution: Execution)
  * between, that answer counts.
  */
 async function refuse(
-  { db }: ExecutionRules,
-  { execution: { requestId }, keyed, refusal }: { execution: Execution; keyed: KeyedRequest; refusal: Problem },
+  { db, keyedChanges }: ExecutionRules,
+  { execution: { operation, requestId }, keyed, refusal }: {
+    execution: Execution;
+    keyed: KeyedRequest;
+    refusal: Problem;
+  },
 ): Promise<Outcome> {
   const answer = serializeRefusal(refusal, requestId);
   const replayed = await inTransaction(db, async (trx) => {
@@ -161,7 +203,7 @@ async function refuse(
     throw failure instanceof Problem ? refusal : failure;
   });
   if (replayed === undefined) throw refusal;
-  return { answer: replayed, isReplay: true, pendingUntil: null };
+  return { answer: storedAnswer(keyedChanges, operation, replayed), isReplay: true, pendingUntil: null };
 }
 
 function auditIn(

@@ -12,7 +12,7 @@ import { entityTagOf, namesTag } from "../contract/entity_tags.ts";
 import type { Operation } from "../contract/handlers.ts";
 import { Problem } from "../contract/problems.ts";
 import { createExecutor, type ExecutionRules } from "../execution/execution.ts";
-import type { SerializedAnswer } from "../execution/idempotency.ts";
+import type { SerializedAnswer } from "../idempotency/answers.ts";
 import type { Log } from "../log.ts";
 import { createConcurrencyLimiter, type LimitConcurrency } from "./concurrency.ts";
 import { type AppEnv, Exchange } from "./context.ts";

@@ -16,10 +16,10 @@ export async function newRoomAndSlots(server: TestServer): Promise<{ room: Room;
   return { room, slots: await newTimeslots(server, room, { date: "2026-03-09", slotDuration: 15 }) };
 }
 
-/** The shared server, and another one on its database. */
-export async function newPair(): Promise<Pair> {
-  const first = await sharedServer({ env });
-  const second = await startServer({ pool: 10, env, database: { url: first.databaseUrl } });
+/** The shared server, and another one on its database. They have a payment provider unless `settings` say otherwise. */
+export async function newPair(settings: Record<string, string> = env): Promise<Pair> {
+  const first = await sharedServer({ env: settings });
+  const second = await startServer({ pool: 10, env: settings, database: { url: first.databaseUrl } });
   const dispose = () => second[Symbol.asyncDispose]();
   return { servers: [first, second], ...await newRoomAndSlots(first), [Symbol.asyncDispose]: dispose };
 }

@@ -4,7 +4,7 @@ import { type Kysely, sql, type Transaction } from "kysely";
 import type { Booking } from "../../generated/contract.ts";
 import { connect, type Database } from "../../src/database/connect.ts";
 import { newBooking } from "../support/builders.ts";
-import { untilWaiting } from "../support/database.ts";
+import { lockRows, untilWaiting } from "../support/database.ts";
 import { eventually } from "../support/process.ts";
 import { type Call, type OperationId, sharedServer, startServer } from "../support/server.ts";
 import {
@@ -17,26 +17,6 @@ import {
   type Sent,
 } from "./keyed_requests.ts";
 import { env, newPair, newRoomAndSlots, type Pair } from "./pair.ts";
-
-/** Locks rows until `release()`. */
-async function lockRows(
-  db: Kysely<Database>,
-  lock: (trx: Transaction<Database>) => Promise<unknown>,
-): Promise<{ release: () => Promise<void> }> {
-  const [locked, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
-  const transaction = db.transaction().execute(async (trx) => {
-    await lock(trx);
-    locked.resolve();
-    await released.promise;
-  });
-  await Promise.race([locked.promise, transaction]);
-  return {
-    async release() {
-      released.resolve();
-      await transaction;
-    },
-  };
-}
 
 interface BlockedCall {
   id: OperationId;

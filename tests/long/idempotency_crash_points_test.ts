@@ -79,7 +79,13 @@ async function newWorld(): Promise<World> {
 interface Change {
   id: OperationId;
   call: Call;
+  /** The statement that stores the answer or the result. */
+  statement: RegExp;
 }
+
+const ofTransaction = /insert into "idempotency_keys"/;
+/** Also the change itself. */
+const alone = /insert into idempotency_keys/;
 
 /** One change of each kind: creation, update and refusal, with and without an audit entry. */
 async function newChanges({ base, room, slots }: World): Promise<Change[]> {
@@ -93,17 +99,23 @@ async function newChanges({ base, room, slots }: World): Promise<Change[]> {
   const paramsOf = ({ id }: Booking) => ({ bookingId: id });
   const [booked, cancelled, confirmed] = [await book(), await book(), await book()];
   return [
-    { id: "createBooking", call: { token, body: { roomId: room.id, timeslotId: nextSlot().id } } },
+    { id: "createBooking", call: { token, body: { roomId: room.id, timeslotId: nextSlot().id } }, statement: alone },
     // Refused: timeslot_unavailable.
-    { id: "createBooking", call: { token, body: { roomId: room.id, timeslotId: booked.timeslotId } } },
-    { id: "cancelBooking", call: { token, params: paramsOf(cancelled) } },
+    {
+      id: "createBooking",
+      call: { token, body: { roomId: room.id, timeslotId: booked.timeslotId } },
+      statement: ofTransaction,
+    },
+    { id: "cancelBooking", call: { token, params: paramsOf(cancelled) }, statement: alone },
     {
       id: "updateBookingStatus",
       call: { token: admin, params: paramsOf(confirmed), body: { status: "confirmed" } },
+      statement: ofTransaction,
     },
     {
       id: "createRoom",
       call: { token: admin, body: { name: "Another", roomType: "office", hourlyRate: 1 } },
+      statement: ofTransaction,
     },
   ];
 }
@@ -112,10 +124,10 @@ async function newChanges({ base, room, slots }: World): Promise<Change[]> {
 async function sendInto(
   { server, proxy }: World,
   moment: Moment,
-  { id, call }: Change,
+  { id, call, statement }: Change,
 ): Promise<{ key: string; cut: Promise<void> }> {
   const key = newKey();
-  const held = proxy.hold(moment, /insert into "idempotency_keys"/);
+  const held = proxy.hold(moment, statement);
   const cut = sendWithKey(server, id, call, key).then(
     ({ text }) => assert.fail(`${id} was answered: ${text}`),
     (failure) => assert(failure instanceof TypeError),
@@ -125,9 +137,10 @@ async function sendInto(
   return { key, cut };
 }
 
-/** The number of keys that have an answer. */
+/** The number of keys that have an answer or a result. */
 async function countStoredKeys({ base }: World): Promise<number> {
-  return (await sql`select from idempotency_keys where status is not null`.execute(base.db)).rows.length;
+  return (await sql`select from idempotency_keys where status is not null or result is not null`.execute(base.db)).rows
+    .length;
 }
 
 /** Sends the changes, kills the server at their commits, and sends each again to the next server. */

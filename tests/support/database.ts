@@ -1,5 +1,5 @@
 /** Databases for tests, copied from a template that has every migration. */
-import { type Kysely, sql } from "kysely";
+import { type Kysely, sql, type Transaction } from "kysely";
 import postgres from "postgres";
 import type { Database } from "../../src/database/connect.ts";
 import { eventually } from "./process.ts";
@@ -80,4 +80,24 @@ export async function untilWaiting(db: Kysely<Database>, count: number): Promise
     `.execute(db);
     return rows.length === count;
   });
+}
+
+/** Locks rows until `release()`. */
+export async function lockRows(
+  db: Kysely<Database>,
+  lock: (trx: Transaction<Database>) => Promise<unknown>,
+): Promise<{ release: () => Promise<void> }> {
+  const [locked, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const transaction = db.transaction().execute(async (trx) => {
+    await lock(trx);
+    locked.resolve();
+    await released.promise;
+  });
+  await Promise.race([locked.promise, transaction]);
+  return {
+    async release() {
+      released.resolve();
+      await transaction;
+    },
+  };
 }

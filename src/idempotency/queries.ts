@@ -1,5 +1,6 @@
-import { type Kysely, type Selectable, sql, type Transaction } from "kysely";
+import { type Kysely, type RawBuilder, type Selectable, sql, type Transaction } from "kysely";
 import type { IdempotencyKeys } from "../../generated/database.d.ts";
+import type { NewKey } from "../contract/handlers.ts";
 import type { Database } from "../database/connect.ts";
 import { instant } from "../database/instants.ts";
 import { prepared } from "../database/prepared.ts";
@@ -11,7 +12,7 @@ export type IdempotencyId = Pick<IdempotencyRow, "user_id" | "key_hash">;
 /** A key in a transaction. */
 export interface Claim extends IdempotencyId {
   /** The number of its lock. */
-  lock: bigint;
+  lock: string;
   /** An older row has expired. */
   since: Date;
 }
@@ -19,25 +20,46 @@ export interface Claim extends IdempotencyId {
 /** Whether the lock was free, and the row of the key, if there is one. */
 export type Claimed =
   & { is_free: boolean }
-  & Nullable<
-    Pick<IdempotencyRow, "request_hash" | "status" | "answer" | "pending_until">
-  >;
+  & Nullable<Pick<IdempotencyRow, "request_hash" | "status" | "answer" | "result" | "pending_until">>;
 
 type Nullable<Row> = { [Name in keyof Row]: Row[Name] | null };
 
 /** Locks a key until the transaction ends, and then reads its row. */
 export async function claimKeyRow(trx: Transaction<Database>, claim: Claim): Promise<Claimed> {
-  const [claimed] = await claimStatement(trx, { ...claim, lock: String(claim.lock) });
-  if (claimed === undefined) throw new Error("claim_idempotency_key returned no row");
+  const [claimed] = await claimStatement(trx, claim);
+  if (claimed === undefined) throw new Error("lock_idempotency_key returned no row");
   return claimed;
 }
 
-const claimStatement = prepared((_db, { lock, user_id, key_hash, since }: Omit<Claim, "lock"> & { lock: string }) =>
+const claimStatement = prepared((_db, { lock, user_id, key_hash, since }: Claim) =>
   sql<Claimed>`
-    select * from claim_idempotency_key(
+    select * from lock_idempotency_key(
       ${lock}::text::bigint, ${user_id}::bigint, ${key_hash}::text, ${since}::timestamptz
     )`
 );
+
+/**
+ * A condition of a change: no other request has its key, if it has one. It locks the key until the end of the statement. If
+ * a request with the key commits just before, {@link insertKey} violates the constraint `idempotencyKey`.
+ */
+export function keyIsNew(key: NewKey | undefined): RawBuilder<boolean> {
+  if (key === undefined) return sql`true`;
+  return sql`(
+    select pg_try_advisory_xact_lock(${key.keyLock}::text::bigint) and not exists (
+      select from idempotency_keys k where k.user_id = ${key.keyUserId}::bigint and k.key_hash = ${key.keyHash}::text
+    )
+  )`;
+}
+
+/** Returns the statement, for a `with`, that stores `result` of the relation `changed` under a key. */
+export function insertKey(key: NewKey): RawBuilder<object> {
+  const { keyUserId, keyHash, requestHash, keyCreatedAt } = key;
+  return sql`(
+    insert into idempotency_keys (user_id, key_hash, request_hash, result, created_at)
+    select ${keyUserId}::bigint, ${keyHash}::text, ${requestHash}::text, result, ${keyCreatedAt}::timestamptz
+    from changed
+  )`;
+}
 
 /** Stores the answer of a key, instead of an expired or released one. */
 export async function storeKey(trx: Transaction<Database>, row: StoredKey): Promise<void> {
@@ -54,7 +76,7 @@ interface StoredKey extends IdempotencyId {
 
 const storeStatement = prepared((db, row: StoredKey) => {
   const { user_id, key_hash, request_hash, status, answer, pending_until, created_at } = row;
-  const stored = { request_hash, status, answer, pending_until, created_at };
+  const stored = { request_hash, status, answer, result: null, pending_until, created_at };
   return db.insertInto("idempotency_keys").values({ user_id, key_hash, ...stored })
     .onConflict((conflict) => conflict.constraint("idempotency_keys_pkey").doUpdateSet(stored));
 });

@@ -3,13 +3,15 @@
  * transaction of the change. So a crash can neither repeat the change nor lose the answer.
  *
  * The database has a hash of the key, and the answer encrypted with the key. Its reader sees neither, unless they guess
- * the key. See the guide on decisions.
+ * the key. A `KeyedChange` stores its result instead, which is a row that the database has anyway. See the guide on
+ * decisions.
  *
  * Keys expire by the machine's clock. Moving the sandbox's clock does not expire them.
  */
 import type { Kysely, Transaction } from "kysely";
 import { Buffer } from "node:buffer";
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto";
+import { createCipheriv, createDecipheriv, hash, randomBytes } from "node:crypto";
+import type { NewKey } from "../contract/handlers.ts";
 import { Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
 import { isAfter } from "../database/instants.ts";
@@ -23,7 +25,7 @@ import {
   releaseKey,
   removeKeys,
   storeKey,
-} from "./idempotency_queries.ts";
+} from "./queries.ts";
 
 /** An answer as it is sent. */
 export interface SerializedAnswer {
@@ -47,47 +49,63 @@ const finishLimitMs = 15_000;
 /** Keys per statement. */
 const chunkSize = 1_000;
 
-const digest = (...parts: string[]): Uint8Array => {
-  const hash = createHash("sha256");
+/** SHA-256 in hexadecimal. */
+const digest = (...parts: string[]): string => {
   // With their lengths, so that no two lists of parts give the same text.
-  for (const part of parts) hash.update(`${part.length}:`).update(part);
-  return hash.digest();
+  let text = "";
+  for (const part of parts) text += `${part.length}:${part}`;
+  return hash("sha256", text);
 };
 
-const idOf = ({ userId, key }: KeyedRequest): IdempotencyId => ({
-  user_id: userId,
-  key_hash: digest("key", key).toHex(),
-});
+const idOf = ({ userId, key }: KeyedRequest): IdempotencyId => ({ user_id: userId, key_hash: digest("key", key) });
+
+/** The number of the lock of a key. */
+const lockOf = ({ userId, key }: KeyedRequest): string =>
+  String(BigInt.asIntN(64, BigInt(`0x${digest("lock", String(userId), key).slice(0, 16)}`)));
 
 /** The key that encrypts an answer. */
-const encryptionKeyOf = ({ userId, key }: KeyedRequest) => digest("seal", String(userId), key);
+const encryptionKeyOf = ({ userId, key }: KeyedRequest) => Buffer.from(digest("seal", String(userId), key), "hex");
+
+/** The key of a request, for a `KeyedChange`. */
+export function newKey(request: KeyedRequest): NewKey {
+  const { user_id: keyUserId, key_hash: keyHash } = idOf(request);
+  const requestHash = digest(...request.content);
+  return { keyUserId, keyHash, keyLock: lockOf(request), requestHash, keyCreatedAt: new Date() };
+}
+
+/** The answer of an earlier request with the key, or the result of its `KeyedChange`. */
+export type Stored = { answer: SerializedAnswer } | { result: object };
 
 /**
- * Claims the key of a request in its transaction. Returns the stored answer, or undefined when the request must run
- * now. No other request can claim the key until the transaction ends.
+ * Claims the key of a request in its transaction. Returns what is stored, or undefined when the request must run now. No
+ * other request can claim the key until the transaction ends.
  *
  * @throws {Problem} `idempotency_in_progress` or `idempotency_key_reused`.
  */
 export async function claimKey(
   trx: Transaction<Database>,
   request: KeyedRequest,
-): Promise<SerializedAnswer | undefined> {
+): Promise<Stored | undefined> {
   const now = new Date();
   const id = idOf(request);
-  const lock = new DataView(digest("lock", String(request.userId), request.key).buffer).getBigInt64(0);
-  const claimed = await claimKeyRow(trx, { ...id, lock, since: new Date(now.getTime() - lifetimeMs) });
+  const claimed = await claimKeyRow(trx, {
+    ...id,
+    lock: lockOf(request),
+    since: new Date(now.getTime() - lifetimeMs),
+  });
   if (!claimed.is_free) throw inProgress();
-  const { request_hash, status, answer, pending_until } = claimed;
+  const { request_hash, status, answer, result, pending_until } = claimed;
   if (request_hash === null) return undefined;
-  if (request_hash !== digest(...request.content).toHex()) {
+  if (request_hash !== digest(...request.content)) {
     const detail = "You used this Idempotency-Key for another request. Use a new key for each new request.";
     throw new Problem("idempotency_key_reused", detail);
   }
   if (pending_until !== null && isAfter(pending_until, now)) throw inProgress();
-  if (status === null || answer === null) return undefined;
+  // A server of the previous version leaves the result of an expired key beside the new answer.
+  if (status === null || answer === null) return result === null ? undefined : { result };
   // A replayed answer becomes final, even if the slow request still finishes.
   if (pending_until !== null) await finalizeKey(trx, id);
-  return { status, text: decrypt(answer, request) };
+  return { answer: { status, text: decrypt(answer, request) } };
 }
 
 /** The end of the time that an attempt may take from now on, after its transaction. */
@@ -106,7 +124,7 @@ export async function storeAnswer(
 ): Promise<void> {
   await storeKey(trx, {
     ...idOf(request),
-    request_hash: digest(...request.content).toHex(),
+    request_hash: digest(...request.content),
     ...encrypt(answer, request),
     pending_until: pendingUntil,
     created_at: new Date(),
