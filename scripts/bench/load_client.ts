@@ -71,7 +71,7 @@ async function writeAll(connection: Deno.Conn, message: Uint8Array<ArrayBuffer>)
   for (let done = 0; done < message.length;) done += await connection.write(message.subarray(done));
 }
 
-/** Reads one answer into `buffer`. `end` is its length. Each answer must have a Content-Length. */
+/** Reads one answer into `buffer`. `end` is its length. */
 async function readAnswer(connection: Deno.Conn, buffer: Uint8Array): Promise<{ status: number; end: number }> {
   let filled = 0;
   let end = Infinity;
@@ -90,18 +90,25 @@ const lengthName = encoder.encode("\r\ncontent-length:");
 /** Turns an upper-case letter into lower case. The hyphen and the colon have this bit already. */
 const lowerCase = 0x20;
 
-/** Returns the length of an answer with its headers, or undefined while the headers are incomplete. */
+const lastChunk = encoder.encode("\r\n0\r\n\r\n");
+
+/** Returns the length of an answer with its headers, or undefined while it is not known. */
 function endOfAnswer(buffer: Uint8Array, filled: number): number | undefined {
   let length: number | undefined;
   for (let index = 12; index + 3 < filled; index++) {
     if (buffer[index] !== carriageReturn) continue;
     if (buffer[index + 2] === carriageReturn && buffer[index + 3] === lineFeed) {
-      if (length === undefined) throw new Error("an answer has no Content-Length");
+      // Without a length, the body is chunked.
+      if (length === undefined) return endsWith(buffer.subarray(0, filled), lastChunk) ? filled : undefined;
       return index + 4 + length;
     }
     if (hasLengthName(buffer, index)) length = digits(buffer, index + lengthName.length);
   }
   return undefined;
+}
+
+function endsWith(bytes: Uint8Array, end: Uint8Array): boolean {
+  return end.every((byte, index) => bytes[bytes.length - end.length + index] === byte);
 }
 
 function hasLengthName(buffer: Uint8Array, start: number): boolean {

@@ -33,7 +33,7 @@ import { table } from "./tables.ts";
 const totalLimitMs = 30 * 60_000;
 const rooms = 200;
 /** Rounds that do not count. */
-const warmUps = 2;
+const warmUps = 8;
 /** pgbench opens new connections, whose first statements are slow. So it runs in fewer rounds, and longer. */
 const pgbenchRounds = 5;
 

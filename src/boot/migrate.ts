@@ -4,8 +4,7 @@ import { Migrator } from "kysely/migration";
 import { connect } from "../database/connect.ts";
 import { isMigrated, migrations } from "../database/migrations.ts";
 import { retryConflicts } from "../database/transactions.ts";
-import { Logger, runMigrations } from "../jobs/graphile_worker.ts";
-import { queueUrl } from "../jobs/queue_url.ts";
+import { migrateQueue } from "../jobs/queue_migrations.ts";
 
 const provider = { getMigrations: () => Promise.resolve(migrations) };
 
@@ -21,10 +20,9 @@ export async function migrate(url: string): Promise<string[]> {
   const db = connect({ url, pool: 1, hasTimeLimits: false });
   try {
     // The job queue has its own schema and migrations. They run first, so that nothing has changed if they fail.
-    await runMigrations({ connectionString: await queueUrl(url), logger: new Logger(() => () => {}) })
-      .catch((cause) => {
-        throw new Error("The schema of the job queue could not be created or migrated", { cause });
-      });
+    await migrateQueue(db, url).catch((cause) => {
+      throw new Error("The schema of the job queue could not be created or migrated", { cause });
+    });
     // Also true if a later version has migrated: this version may still restart during a rolling update.
     if (await isMigrated(db)) return [];
     // Held until the connection is closed. Kysely's own lock is held for one migration only.

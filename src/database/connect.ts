@@ -3,7 +3,7 @@ import { Kysely, type LogEvent } from "kysely";
 import postgres from "postgres";
 import type { DB } from "../../generated/database.d.ts";
 import { PoolDialect } from "./driver.ts";
-import { isoOf } from "./instants.ts";
+import { isoOf, textOf } from "./instants.ts";
 
 export type Database = DB;
 
@@ -45,7 +45,7 @@ export function connect({ url, pool, hasTimeLimits = true, log }: ConnectOptions
           to: 1184,
           from: [1184],
           parse: isoOf,
-          serialize: (at: Date | string) => at instanceof Date ? at.toISOString() : at,
+          serialize: textOf,
         },
       },
       // postgres.js does not await this query. If the connection breaks meanwhile, the rejection ends the process.

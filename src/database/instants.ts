@@ -32,6 +32,20 @@ export function isAfter(iso: string, date: Date): boolean {
 }
 
 /** A parameter for an instant, to compare with a column. Rows have instants as texts. */
-export function instant(at: Date): RawBuilder<string> {
+export function instant(at: Date | string): RawBuilder<string> {
   return sql<string>`${at}`;
+}
+
+let latestMs = NaN;
+let latestText = "";
+
+/** Returns the ISO text of a parameter. Most parameters of a statement are the same instant: now. */
+export function textOf(at: Date | string): string {
+  if (typeof at === "string") return at;
+  const ms = at.getTime();
+  if (ms !== latestMs) {
+    latestText = at.toISOString();
+    latestMs = ms;
+  }
+  return latestText;
 }

@@ -20,23 +20,21 @@ export interface PageQueries<Row> {
 /**
  * Returns a function that reads one page and the number of rows on all pages. `build` works as in {@link preparedFilter}.
  *
- * One statement does both, and it counts only if the page is full. A page after the last one needs a second statement.
+ * One statement does both. A page after the last one has no row with the number, so it needs a second statement.
  */
 export function preparedPage<Filter extends PageRange, Row>(
   build: (db: Kysely<Database>, filter: Filter) => PageQueries<Row>,
 ): (db: Kysely<Database>, filter: Filter) => Promise<{ rows: Row[]; total: number }> {
   const page = preparedFilter((db, filter: Filter) => {
     const { page, order, count } = build(db, filter);
-    return sql<Row & { total: number | null }>`
-      select page.*, case when count(*) over () = ${filter.limit} then ${count} end as total
-      from ${page} as page order by ${order}`;
+    return sql<Row & { total: number }>`select page.*, ${count} as total from ${page} as page order by ${order}`;
   });
   const count = preparedFilter((db, filter: Filter) => build(db, filter).count);
 
   return async (db, filter) => {
     const rows = await page(db, filter);
     const [first] = rows;
-    if (first !== undefined) return { rows, total: first.total ?? filter.offset + rows.length };
+    if (first !== undefined) return { rows, total: first.total };
     return { rows, total: filter.offset === 0 ? 0 : (await count(db, filter))[0]?.total ?? 0 };
   };
 }

@@ -75,9 +75,6 @@ function valid(target: string, schema: z.ZodType, data: unknown): unknown {
 /** A parameter that is sent once is a text, otherwise a list. */
 function queryOf(request: HonoRequest): Record<string, string | string[]> {
   return Object.fromEntries(
-    Object.entries(request.queries()).map(([name, values]) => {
-      const [value, ...others] = values;
-      return [name, value !== undefined && others.length === 0 ? value : values];
-    }),
+    Object.entries(request.queries()).map(([name, values]) => [name, values.length === 1 ? values[0] ?? "" : values]),
   );
 }

@@ -1,5 +1,3 @@
-import pg from "pg";
-
 /**
  * Converts `DATABASE_URL` for node-postgres, which the job queue uses. Its options are those of postgres.js. Only the
  * option for TLS applies here.
@@ -12,6 +10,7 @@ export async function queueUrl(databaseUrl: string): Promise<string> {
   const tls = tlsOf(databaseUrl);
   if (tls !== "prefer") return withTls(databaseUrl, tls);
   const encrypted = withTls(databaseUrl, "require");
+  const { default: pg } = await import("pg");
   const client = new pg.Client({ connectionString: encrypted, connectionTimeoutMillis: 10_000 });
   try {
     await client.connect();

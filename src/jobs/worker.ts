@@ -1,11 +1,11 @@
 /** Runs jobs. Every server has a worker, and the queue gives each job to one of them. */
 import type { Kysely } from "kysely";
-import pg from "pg";
+import type pg from "pg";
 import type { Database } from "../database/connect.ts";
 import { describeFailure, type Log } from "../log.ts";
 import { Repeater } from "../time/repeater.ts";
 import type { JobName } from "./enqueue.ts";
-import { Logger, runTaskListOnce } from "./graphile_worker.ts";
+import type { runTaskListOnce } from "./graphile_worker.ts";
 import { hasDueJobs } from "./queue.ts";
 import { queueUrl } from "./queue_url.ts";
 
@@ -54,6 +54,8 @@ export class Worker {
   async work(): Promise<void> {
     const { db, log, tasks } = this.options;
     if (!await hasDueJobs(db)) return;
+    // Loaded with the first job, because it takes 20 MiB.
+    const { Logger, runTaskListOnce } = await import("./graphile_worker.ts");
     const client = await (await this.connected()).connect();
     // A broken connection also rejects the current statement or the next one.
     const ignore = () => {};
@@ -90,6 +92,7 @@ export class Worker {
   private async connected(): Promise<pg.Pool> {
     if (this.pool !== undefined) return this.pool;
     const connectionString = await queueUrl(this.options.url);
+    const { default: pg } = await import("pg");
     this.pool = new pg.Pool({ connectionString, max: 1, idleTimeoutMillis: 10_000 });
     // An idle connection broke. The next job opens another one, and reports if that fails.
     this.pool.on("error", () => {});

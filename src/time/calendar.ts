@@ -66,9 +66,11 @@ export function instantIn(zone: string, moment: Moment): Temporal.Instant {
   return moment.toZonedDateTime(zone).toInstant();
 }
 
+/** A calendar day, and the instants of its start and end, as ISO texts. */
 export interface DayBounds {
-  from: Temporal.Instant;
-  to: Temporal.Instant;
+  date: string;
+  from: string;
+  to: string;
 }
 
 /** Computing bounds takes 30 µs, and most requests are about a few days. The rules of a zone stay as long as the process. */
@@ -77,10 +79,12 @@ const maxKnownBounds = 1_000;
 
 /** Returns the start and end of `day` in `zone`. They are 23 to 25 hours apart if clocks change. */
 export function dayBounds(zone: string, day: Temporal.PlainDate): DayBounds {
-  const key = `${zone} ${day}`;
+  const date = day.toString();
+  const key = `${zone} ${date}`;
   let bounds = knownBounds.get(key);
   if (bounds === undefined) {
-    bounds = { from: instantIn(zone, day), to: instantIn(zone, day.add({ days: 1 })) };
+    const from = instantIn(zone, day).toString();
+    bounds = { date, from, to: instantIn(zone, day.add({ days: 1 })).toString() };
     if (knownBounds.size === maxKnownBounds) knownBounds.clear();
     knownBounds.set(key, bounds);
   }

@@ -18,9 +18,9 @@ export interface TimeslotRow {
 
 export interface FreeTimeslotFilter {
   roomId: number;
-  /** Range of the timeslots' starts, without `to`. */
-  from: Date;
-  to: Date;
+  /** Range of the timeslots' starts, without `to`. ISO texts. */
+  from: string;
+  to: string;
   minimumMinutes: number;
   now: Date;
 }

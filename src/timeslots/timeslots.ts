@@ -46,14 +46,12 @@ export async function listFreeTimeslots(
 ): Promise<FreeTimeslots> {
   let timeZone = timeZones.get(roomId);
   for (;;) {
-    const day = dayIn(timeZone, moment);
-    const { from, to } = dayBounds(timeZone, day);
-    const range = { from: new Date(from.epochMilliseconds), to: new Date(to.epochMilliseconds) };
-    const room = await findRoomWithFreeTimeslots(db, { roomId, ...range, minimumMinutes, now: clock.now() });
+    const { date, from, to } = dayBounds(timeZone, dayIn(timeZone, moment));
+    const room = await findRoomWithFreeTimeslots(db, { roomId, from, to, minimumMinutes, now: clock.now() });
     if (room === undefined) throw roomNotFound(roomId);
     if (room.time_zone === timeZone) {
       const timeslots = unpackTimeslots(room.packed_timeslots ?? "", roomId);
-      return { room: toRoom(room), date: day.toString(), timeslots };
+      return { room: toRoom(room), date, timeslots };
     }
     timeZone = timeZones.learn(room);
   }

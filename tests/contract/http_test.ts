@@ -115,6 +115,26 @@ Deno.test("routes: HEAD -> status and type of GET, no body", async () => {
   assert.equal(refused.status, 401);
 });
 
+Deno.test("answers: short and long, HTTP/1.1 and HTTP/1.0 -> the same body, only a short one in HTTP/1.1 is a chunk", async () => {
+  const server = await sharedServer();
+  const short = await newRoom(server);
+  const long = await newRoom(server, { metadata: { text: "é".repeat(2_000) } });
+  const { hostname, port } = new URL(server.url);
+  for (const [room, version, isChunk] of [[short, "1.1", true], [long, "1.1", false], [short, "1.0", false]] as const) {
+    using connection = await Deno.connect({ hostname, port: Number(port) });
+    const target = `/api/v1/bookings/rooms/${room.id}`;
+    const request = `GET ${target} HTTP/${version}\r\nHost: ${hostname}\r\nConnection: close\r\n\r\n`;
+    await connection.write(new TextEncoder().encode(request));
+    const answer = await new Response(connection.readable).text();
+    const [head = "", body = ""] = answer.split("\r\n\r\n", 2);
+    const text = JSON.stringify(await server.ok("getRoom", { params: { roomId: room.id } }));
+    const length = new TextEncoder().encode(text).length;
+    assert.equal(body, isChunk ? `${length.toString(16).toUpperCase()}\r\n${text}\r\n0` : text);
+    assert.equal(/^transfer-encoding: chunked$/im.test(head), isChunk, head);
+    assert.equal(head.includes(`content-length: ${length}`), !isChunk, head);
+  }
+});
+
 Deno.test("request id: valid -> kept, missing or invalid -> a new one, in header, problem and log", async (t) => {
   await using server = await sharedServer();
   const valid = ["a", "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11", "trace_id=42", "x".repeat(255)];

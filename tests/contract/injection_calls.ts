@@ -257,10 +257,17 @@ export async function rawRequest(
       const colon = field.indexOf(":");
       return [field.slice(0, colon), field.slice(colon + 1)];
     }));
-    const text = new TextEncoder().encode(answer.slice(end + 4));
+    const status = Number(statusLine.split(" ")[1]);
+    const rest = answer.slice(end + 4);
+    if (headers.get("Transfer-Encoding") === "chunked") {
+      // One chunk: its size, its text, and the last chunk.
+      const text = /^[\da-f]+\r\n(.*)\r\n0\r\n\r\n$/s.exec(rest)?.[1];
+      if (text === undefined) continue;
+      return { status, headers, text };
+    }
+    const text = new TextEncoder().encode(rest);
     const length = Number(headers.get("Content-Length") ?? 0);
     if (text.length < length) continue;
-    const status = Number(statusLine.split(" ")[1]);
     return { status, headers, text: new TextDecoder().decode(text.subarray(0, length)) };
   }
   assert.fail(`the server hung up after ${JSON.stringify(answer)}`);

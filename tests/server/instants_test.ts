@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { sql } from "kysely";
 import assert from "node:assert/strict";
-import { isAfter, isoOf } from "../../src/database/instants.ts";
+import { isAfter, isoOf, textOf } from "../../src/database/instants.ts";
 import { runs } from "../support/properties.ts";
 import { sharedServer } from "../support/server.ts";
 
@@ -58,4 +58,14 @@ Deno.test("isAfter: same instant -> false, year 10000 -> true", () => {
   assert.equal(isAfter("2026-03-02T10:15:00.000Z", date), false);
   assert.equal(isAfter("2026-03-02T10:15:00.001Z", date), true);
   assert.equal(isAfter("+010000-01-01T00:00:00.000Z", date), true);
+});
+
+Deno.test("textOf: the same instant again, another one, a changed date, a text -> each its own text", () => {
+  const [first, second] = [new Date("2026-03-02T10:15:00.123Z"), new Date("2026-03-02T10:15:00.124Z")];
+  for (const at of [first, first, second, new Date(first), second]) assert.equal(textOf(at), at.toISOString());
+  second.setUTCFullYear(2027);
+  assert.equal(textOf(second), "2027-03-02T10:15:00.124Z");
+  assert.equal(textOf("2026-03-02T10:15:00Z"), "2026-03-02T10:15:00Z");
+  assert.throws(() => textOf(new Date(NaN)), RangeError);
+  assert.equal(textOf(second), "2027-03-02T10:15:00.124Z");
 });

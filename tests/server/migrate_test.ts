@@ -5,6 +5,7 @@ import { Migrator } from "kysely/migration";
 import { connect } from "../../src/database/connect.ts";
 import { migrate } from "../../src/boot/migrate.ts";
 import { isMigrated, migrations } from "../../src/database/migrations.ts";
+import { lastQueueMigration } from "../../src/jobs/queue_migrations.ts";
 import { newDatabase, untilWaiting } from "../support/database.ts";
 
 Deno.test("migrate: database migrated by a later version -> unchanged, counts as migrated", async () => {
@@ -49,6 +50,26 @@ Deno.test("migrate: requests of the previous version hold locks in their order -
       return { migrated };
     });
     assert.deepEqual((await migrated.migrated).at(-1), Object.keys(migrations).at(-1));
+  } finally {
+    await db.destroy();
+  }
+});
+
+Deno.test("migrate: schema of the job queue is older or missing -> migrated to that of the installed package", async () => {
+  await using database = await newDatabase();
+  const db = connect({ url: database.url, pool: 1 });
+  const lastMigration = async () => {
+    const { rows } = await sql<{ id: number }>`select max(id) as id from graphile_worker.migrations`.execute(db);
+    return rows[0]?.id;
+  };
+  try {
+    assert.equal(await lastMigration(), lastQueueMigration, "update lastQueueMigration");
+    await sql`drop schema graphile_worker cascade`.execute(db);
+    await migrate(database.url);
+    assert.equal(await lastMigration(), lastQueueMigration);
+    await sql`delete from graphile_worker.migrations where id = ${lastQueueMigration}`.execute(db);
+    await migrate(database.url);
+    assert.equal(await lastMigration(), lastQueueMigration);
   } finally {
     await db.destroy();
   }
