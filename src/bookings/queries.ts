@@ -14,7 +14,7 @@ import type { Bookings, DB, Rooms, Timeslots } from "../../generated/database.d.
 import type { Database } from "../database/connect.ts";
 import { instant } from "../database/instants.ts";
 import { type PageQueries, type PageRange, preparedPage } from "../database/paging.ts";
-import { prepared, preparedJson } from "../database/prepared.ts";
+import { prepared } from "../database/prepared.ts";
 import { roundMoney } from "../money.ts";
 import { toPostgres } from "../time/calendar.ts";
 import { endsByOperator, type InstantByZone, isWithin, type Range, type RangeEnds } from "../time/ranges.ts";
@@ -79,7 +79,7 @@ export async function findBooking(db: Kysely<Database>, id: number): Promise<Boo
   return (await findBookingStatement(db, { id }))[0];
 }
 
-const findBookingStatement = preparedJson((db, { id }: { id: number }) =>
+const findBookingStatement = prepared((db, { id }: { id: number }) =>
   selectColumns(bookingsWithRelations(db)).where("b.id", "=", id)
 );
 

@@ -1,5 +1,5 @@
 /** Statements that Kysely compiles once and runs with new values each time. See the guide on decisions. */
-import { type CompiledQuery, type Expression, type Kysely, sql } from "kysely";
+import type { CompiledQuery, Kysely } from "kysely";
 import type { Database } from "./connect.ts";
 import { runStatement } from "./driver.ts";
 
@@ -34,19 +34,6 @@ export function prepared<Values extends object, Row>(build: Build<Values, Row>):
     statement ??= build(db, placeholders as Values).compile(db);
     return run(db, statement, values);
   };
-}
-
-/**
- * Like {@link prepared}, for a query of one row. Postgres returns it as JSON, which the runtime reads in less time than its
- * columns. For many rows that costs Postgres more than it saves. Instants are texts for `isoOf`, and decimals are numbers.
- */
-export function preparedJson<Values extends object, Row>(
-  build: (db: Kysely<Database>, values: Values) => Expression<Row>,
-): Prepared<Values, Row> {
-  const statement = prepared((db, values: Values) =>
-    sql<{ row: Row }>`select to_json(row) as row from ${build(db, values)} as row`
-  );
-  return async (db, values) => (await statement(db, values)).map(({ row }) => row);
 }
 
 /**

@@ -23,33 +23,47 @@ interface RequestSchemas {
   body?: { content: { "application/json": { schema: unknown } } };
 }
 
+/** Most valid queries that an operation keeps, and the length of the longest one. */
+const [maxKept, maxKeptLength] = [500, 200];
+
 /**
  * Returns the decoder of an operation. `bodyText` is the text of the body, empty if it has none.
  *
  * The decoder throws {@link Problem} `validation_failed` or `malformed_json`.
  */
 export function createDecoder(
-  { route, bodyKind }: Operation,
+  { route, bodyKind, takesTicket }: Operation,
 ): (request: HonoRequest, bodyText: string) => Decoded {
   const schemas: RequestSchemas = route.request;
   const content = schemas.body?.content["application/json"];
   const bodySchema = bodyKind === "json" ? content?.schema as z.ZodType : undefined;
   const headerNames = Object.keys(schemas.headers?.shape ?? {});
   const hasParams = Object.keys(schemas.params.shape).length > 0;
-  // A request without a query gets the same defaults each time.
-  const defaults = Object.freeze(schemas.query.safeParse({}).data);
+  const queries = new Map<string, unknown>();
   const none = {};
 
   return (request, bodyText) => {
     const json = bodySchema === undefined ? undefined : parseJsonBody(bodyText);
-    const query = defaults !== undefined && !request.url.includes("?")
-      ? defaults
-      : valid("query", schemas.query, queryOf(request));
+    const query = decodeQuery(request);
     const params = hasParams ? valid("param", schemas.params, request.param()) : none;
     const headers = decodeHeaders(request);
     const body = bodySchema === undefined ? bodyText : valid("json", bodySchema, json);
     return { params, query, headers, body };
   };
+
+  /** Most requests repeat the queries of others. So the latest valid ones are kept, but no ticket, which is a secret. */
+  function decodeQuery(request: HonoRequest): unknown {
+    const start = request.url.indexOf("?");
+    const text = start === -1 ? "" : request.url.slice(start);
+    const known = queries.get(text);
+    if (known !== undefined) return known;
+    const query = Object.freeze(valid("query", schemas.query, queryOf(request)));
+    if (!takesTicket && text.length <= maxKeptLength) {
+      if (queries.size === maxKept) queries.clear();
+      queries.set(text, query);
+    }
+    return query;
+  }
 
   function decodeHeaders({ raw }: HonoRequest): Record<string, string | undefined> {
     const sent: Record<string, string> = {};

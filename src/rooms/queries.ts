@@ -3,7 +3,7 @@ import type { RoomType } from "../../generated/contract.ts";
 import type { Rooms } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
 import { type PageRange, preparedPage } from "../database/paging.ts";
-import { preparedJson } from "../database/prepared.ts";
+import { prepared } from "../database/prepared.ts";
 import { insertEvents, timeslotEvent } from "../events/record.ts";
 
 /** A row of the table, or of JSON, in which decimals are numbers. */
@@ -41,7 +41,7 @@ export async function findRoom(db: Kysely<Database>, id: number): Promise<RoomRo
   return (await findRoomStatement(db, { id }))[0];
 }
 
-const findRoomStatement = preparedJson((db, { id }: { id: number }) =>
+const findRoomStatement = prepared((db, { id }: { id: number }) =>
   db.selectFrom("rooms").selectAll().where("id", "=", id)
 );
 

@@ -2,7 +2,7 @@ import { type Kysely, type Selectable, sql } from "kysely";
 import type { Timeslots } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
 import { instant } from "../database/instants.ts";
-import { preparedJson } from "../database/prepared.ts";
+import { prepared } from "../database/prepared.ts";
 import { insertEvents, timeslotEvent } from "../events/record.ts";
 import type { RoomRow } from "../rooms/rooms.ts";
 import { packedTimeslots } from "./packed_timeslots.ts";
@@ -33,7 +33,7 @@ export async function findRoomWithFreeTimeslots(
   return (await freeTimeslotsStatement(db, filter))[0];
 }
 
-const freeTimeslotsStatement = preparedJson((db, { roomId, from, to, minimumMinutes, now }: FreeTimeslotFilter) =>
+const freeTimeslotsStatement = prepared((db, { roomId, from, to, minimumMinutes, now }: FreeTimeslotFilter) =>
   db.selectFrom("rooms")
     .selectAll("rooms")
     .select(({ selectFrom }) =>
