@@ -51,9 +51,14 @@ export async function startServer(
   env: Record<string, string>,
   { flags = [], logsRequests = false }: ServerOptions = {},
 ): Promise<BenchServer> {
-  const [, run = "", ...args] = denoJson.tasks.serve.command.split(" ");
-  const log = logsRequests ? { LOG_LEVEL: "info" } : { LOG_LEVEL: "warn" };
-  return await start([run, ...flags, ...args], { env: { ...log, ...env }, stdout: logsRequests ? "null" : "piped" });
+  const words = denoJson.tasks.serve.command.split(" ");
+  const variables = words.slice(0, words.indexOf("deno")).map((word) => word.split("="));
+  const [run = "", ...args] = words.slice(variables.length + 1);
+  const LOG_LEVEL = logsRequests ? "info" : "warn";
+  return await start([run, ...flags, ...args], {
+    env: { ...Object.fromEntries(variables), LOG_LEVEL, ...env },
+    stdout: logsRequests ? "null" : "piped",
+  });
 }
 
 /** Starts another server, a script that reads `input` as JSON and serves `/readyz` on `PORT`. */
