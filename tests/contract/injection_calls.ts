@@ -258,15 +258,16 @@ export async function rawRequest(
       return [field.slice(0, colon), field.slice(colon + 1)];
     }));
     const status = Number(statusLine.split(" ")[1]);
-    const rest = answer.slice(end + 4);
+    let rest = answer.slice(end + 4);
+    let length = Number(headers.get("Content-Length") ?? 0);
     if (headers.get("Transfer-Encoding") === "chunked") {
-      // One chunk: its size, its text, and the last chunk.
-      const text = /^[\da-f]+\r\n(.*)\r\n0\r\n\r\n$/s.exec(rest)?.[1];
-      if (text === undefined) continue;
-      return { status, headers, text };
+      // The server sends one chunk.
+      const size = /^([\da-f]+)\r\n/i.exec(rest);
+      if (size === null) continue;
+      rest = rest.slice(size[0].length);
+      length = parseInt(size[1] ?? "", 16);
     }
     const text = new TextEncoder().encode(rest);
-    const length = Number(headers.get("Content-Length") ?? 0);
     if (text.length < length) continue;
     return { status, headers, text: new TextDecoder().decode(text.subarray(0, length)) };
   }
