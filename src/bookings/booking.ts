@@ -109,9 +109,9 @@ export function holdEnd(now: Date, { holdMinutes }: Pick<Config, "holdMinutes">)
   return new Date(now.getTime() + holdMinutes * 60_000);
 }
 
-/** A booking as an event has stored it: a `BookingRow` as JSON. Old events lack newer columns. */
+/** A booking as an event or a key has stored it: a `BookingRow` as JSON. Old ones lack newer columns. */
 export function bookingFromJson(json: Record<string, unknown>): Booking {
-  // The event was written from a row. The rendered event is checked against the contract.
+  // It was written from a row. The event or answer made of it is checked against the contract.
   return toBooking({ refund_amount: 0, hold_expires_at: null, ...json } as unknown as BookingRow);
 }
 

@@ -2,7 +2,7 @@ import type { Booking, BookingCancelled, BookingCreated } from "../../generated/
 import type { Handlers, KeyedChanges } from "../contract/handlers.ts";
 import type { OpenedCheckout } from "../payments/checkouts.ts";
 import { hasWallTimes, parseRange, rangeByZone, rangeIn } from "../time/ranges.ts";
-import { type BookingOptions, getBooking, onTimeslotLost, toBooking } from "./booking.ts";
+import { bookingFromJson, type BookingOptions, getBooking, onTimeslotLost, toBooking } from "./booking.ts";
 import { cancelBooking, getCancellation } from "./cancel_booking.ts";
 import { type CancelledRow, markKeyedCancelled } from "./cancellation_writes.ts";
 import { createBooking } from "./create_booking.ts";
@@ -91,7 +91,7 @@ export function keyedBookingChanges({ clock, config, payments }: BookingOptions)
         const terms = { ...body, userId, cancellationTiers, maxPendingBookings, now: clock.now() };
         return await insertKeyedBooking(db, { ...terms, ...key }).catch((failure) => onTimeslotLost(db, failure));
       },
-      answer: (row: BookingRow) => created(toBooking(row), undefined),
+      answer: (row: BookingRow) => created(bookingFromJson(row), undefined),
     },
     cancelBooking: {
       attempt: ({ caller: { userId }, params: { bookingId: id } }, { db, key }) =>
@@ -103,7 +103,7 @@ export function keyedBookingChanges({ clock, config, payments }: BookingOptions)
 
 function cancelled(row: CancelledRow): { status: 200; body: BookingCancelled } {
   const message = "Booking cancelled successfully";
-  return { status: 200, body: { booking: toBooking(row), refundAmount: Number(row.refund), message } };
+  return { status: 200, body: { booking: bookingFromJson(row), refundAmount: Number(row.refund), message } };
 }
 
 function created(booking: Booking, checkout: OpenedCheckout | undefined): { status: 201; body: BookingCreated } {

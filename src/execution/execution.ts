@@ -1,7 +1,7 @@
 /**
  * Executes one operation. Usually the statements of its handler stand alone. The handler runs in one transaction in two
  * cases. Its change is written with an audit entry or the answer to an Idempotency-Key, or `If-Match` needs a fixed
- * state. See the guide on decisions.
+ * state. A `KeyedChange` needs no transaction if its statement does the change. See the guide on decisions.
  */
 import type { Kysely } from "kysely";
 import type { ProblemCode } from "../../generated/contract.ts";

@@ -23,8 +23,8 @@ interface RequestSchemas {
   body?: { content: { "application/json": { schema: unknown } } };
 }
 
-/** Most valid queries that an operation keeps, and the length of the longest one. */
-const [maxKept, maxKeptLength] = [500, 200];
+/** Most valid queries that an operation keeps, and the length of the longest URL. A part of a text keeps the whole text. */
+const [maxKept, maxUrlLength] = [500, 500];
 
 /**
  * Returns the decoder of an operation. `bodyText` is the text of the body, empty if it has none.
@@ -58,7 +58,7 @@ export function createDecoder(
     const known = queries.get(text);
     if (known !== undefined) return known;
     const query = Object.freeze(valid("query", schemas.query, queryOf(request)));
-    if (!takesTicket && text.length <= maxKeptLength) {
+    if (!takesTicket && request.url.length <= maxUrlLength) {
       if (queries.size === maxKept) queries.clear();
       queries.set(text, query);
     }

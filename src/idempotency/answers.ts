@@ -101,8 +101,10 @@ export async function claimKey(
     throw new Problem("idempotency_key_reused", detail);
   }
   if (pending_until !== null && isAfter(pending_until, now)) throw inProgress();
-  // A server of the previous version leaves the result of an expired key beside the new answer.
-  if (status === null || answer === null) return result === null ? undefined : { result };
+  if (status === null || answer === null) {
+    // A server of the previous version leaves the result of an expired key in the row. With a limit the row is its own.
+    return result === null || pending_until !== null ? undefined : { result };
+  }
   // A replayed answer becomes final, even if the slow request still finishes.
   if (pending_until !== null) await finalizeKey(trx, id);
   return { answer: { status, text: decrypt(answer, request) } };

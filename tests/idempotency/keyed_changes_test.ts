@@ -127,6 +127,29 @@ Deno.test("keyed changes: key is a day old -> the request runs again, and its ne
   assertReplayed(refused, await book(first));
 });
 
+Deno.test("keyed changes: result without a newer column -> replayed; left by an attempt that ended without answer -> not", async (t) => {
+  const server = await sharedServer();
+  const { slots } = await newRoomAndSlots(server);
+  for (const { id, call } of await newChanges(server, slots)) {
+    await t.step(id, async () => {
+      const key = newKey();
+      const done = await sendWithKey(server, id, call, key);
+      assertDone(done);
+      const latest = sql`created_at = (select max(created_at) from idempotency_keys)`;
+      await sql`
+        update idempotency_keys set result = (result::jsonb - 'hold_expires_at')::json where ${latest}
+      `.execute(server.db);
+      assertReplayed(done, await sendWithKey(server, id, call, key));
+      await sql`
+        update idempotency_keys set pending_until = now() - interval '1 minute' where ${latest}
+      `.execute(server.db);
+      const refused = await sendWithKey(server, id, call, key);
+      assertRefused(refused, id === "createBooking" ? "timeslot_unavailable" : "booking_not_cancellable");
+      assert(!refused.isReplay);
+    });
+  }
+});
+
 Deno.test("keyed changes: server has a payment provider now -> the same answers", async () => {
   const server = await sharedServer();
   const { slots } = await newRoomAndSlots(server);
