@@ -1,6 +1,7 @@
 /**
- * The ceiling: the smallest server that answers the same JSON. It has no validation, no events, no limits and no log. It
- * shares no code with the server, so nothing slow there can slow the ceiling. Run by the benchmarks: it reads the users of tokens from standard input, and listens on `PORT`.
+ * The ceiling: the smallest server that answers the same JSON. It has no validation, no events, no limits and no log. Its
+ * requests share no code with the server, so nothing slow there can slow the ceiling. Run by the benchmarks: it reads the
+ * users of tokens from standard input, and listens on `PORT`.
  */
 import connectTo, { type Row } from "postgres";
 import { parseConfig } from "../../src/config.ts";

@@ -2,6 +2,7 @@
 import connectTo from "postgres";
 import denoJson from "../../deno.json" with { type: "json" };
 import { type EmbeddedServer, startEmbeddedPostgres } from "../../src/boot/embedded.ts";
+import { parseTaskCommand } from "../task_command.ts";
 import { readLines } from "./lines.ts";
 
 const startLimitMs = 30_000;
@@ -51,12 +52,10 @@ export async function startServer(
   env: Record<string, string>,
   { flags = [], logsRequests = false }: ServerOptions = {},
 ): Promise<BenchServer> {
-  const words = denoJson.tasks.serve.command.split(" ");
-  const variables = words.slice(0, words.indexOf("deno")).map((word) => word.split("="));
-  const [run = "", ...args] = words.slice(variables.length + 1);
+  const { variables, args: [run = "", ...args] } = parseTaskCommand(denoJson.tasks.serve.command);
   const LOG_LEVEL = logsRequests ? "info" : "warn";
   return await start([run, ...flags, ...args], {
-    env: { ...Object.fromEntries(variables), LOG_LEVEL, ...env },
+    env: { ...variables, LOG_LEVEL, ...env },
     stdout: logsRequests ? "null" : "piped",
   });
 }

@@ -3,7 +3,6 @@ import type { Config } from "../config.ts";
 import type { Handlers } from "../contract/handlers.ts";
 import { parseRange, rangeIn } from "../time/ranges.ts";
 import { type AuditRow, listAuditLog } from "./queries.ts";
-import { isoOf } from "../database/instants.ts";
 
 export interface AuditOptions {
   config: Pick<Config, "defaultTimeZone">;
@@ -24,7 +23,7 @@ export function auditHandlers({ config }: AuditOptions): Pick<Handlers, "listAud
 function toAuditEntry(row: AuditRow): AuditEntry {
   return {
     id: row.id,
-    occurredAt: isoOf(row.occurred_at),
+    occurredAt: row.occurred_at,
     actor: { userId: row.user_id, subject: row.subject, name: row.name },
     operation: row.operation,
     resource: row.resource,

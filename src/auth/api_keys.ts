@@ -10,7 +10,6 @@ import type { Audit } from "../contract/handlers.ts";
 import { invalidFields, Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
 import { Conflict } from "../database/failures.ts";
-import { isoOf } from "../database/instants.ts";
 import { type ApiKeyRow, insertApiKey, lockApiKey, markRevoked } from "./api_key_queries.ts";
 import { hashOf, newApiKey, subjectOfKey } from "./secrets.ts";
 
@@ -79,9 +78,9 @@ export function toApiKey(row: ApiKeyRow): ApiKey {
     scopes: toScopes(row.scopes),
     userId: row.user_id,
     createdBy: row.created_by,
-    createdAt: isoOf(row.created_at),
-    expiresAt: row.expires_at && isoOf(row.expires_at),
-    lastUsedAt: row.last_used_at && isoOf(row.last_used_at),
-    revokedAt: row.revoked_at && isoOf(row.revoked_at),
+    createdAt: row.created_at,
+    expiresAt: row.expires_at,
+    lastUsedAt: row.last_used_at,
+    revokedAt: row.revoked_at,
   };
 }

@@ -82,6 +82,12 @@ export interface NewKey {
   keyCreatedAt: Date;
 }
 
+/** The surroundings of a {@link KeyedChange}. */
+export interface KeyedScope {
+  db: Kysely<Database>;
+  key: NewKey;
+}
+
 /**
  * A change that is one statement even with an Idempotency-Key, which the statement stores with the result. A repeated request
  * is answered from the stored result.
@@ -91,7 +97,7 @@ export interface KeyedChange<Id extends OperationId> {
    * Returns the result. Undefined when nothing was changed, because of the key or for a reason of the change itself. Then the
    * handler runs in a transaction.
    */
-  attempt(input: Input<Id>, scope: { db: Kysely<Database>; key: NewKey }): Promise<object | undefined>;
+  attempt(input: Input<Id>, scope: KeyedScope): Promise<object | undefined>;
   /** The answer, which depends on nothing but the result. */
   answer(result: object): Operations[Id]["answer"];
 }

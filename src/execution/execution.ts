@@ -8,7 +8,7 @@ import type { ProblemCode } from "../../generated/contract.ts";
 import { answerSerializers } from "../../generated/serializers.ts";
 import { insertAuditEntry } from "../audit/queries.ts";
 import type { Caller } from "../contract/caller.ts";
-import type { Audit, Handlers, KeyedChange, KeyedChanges, Operation, Scope, Unfinished } from "../contract/handlers.ts";
+import type { Audit, Handlers, KeyedChanges, KeyedScope, Operation, Scope, Unfinished } from "../contract/handlers.ts";
 import { problemText } from "../contract/problem_document.ts";
 import { catalogue, Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
@@ -95,10 +95,9 @@ async function executeInOneStatement(
 /** Like `handle`, it uses the general type. */
 function keyedChangeOf(changes: KeyedChanges, { id }: Operation) {
   return changes[id] as
-    | { attempt(input: unknown, ...rest: Rest): Promise<object | undefined>; answer(result: object): Answer }
+    | { attempt(input: unknown, scope: KeyedScope): Promise<object | undefined>; answer(result: object): Answer }
     | undefined;
 }
-type Rest = Parameters<KeyedChange<"createBooking">["attempt"]> extends [unknown, ...infer Rest] ? Rest : never;
 
 /** Returns the answer that a request has left under its key. */
 function storedAnswer(changes: KeyedChanges, operation: Operation, stored: Stored): SerializedAnswer {

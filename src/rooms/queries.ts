@@ -6,8 +6,7 @@ import { type PageRange, preparedPage } from "../database/paging.ts";
 import { prepared } from "../database/prepared.ts";
 import { insertEvents, timeslotEvent } from "../events/record.ts";
 
-/** A row of the table, or of JSON, in which decimals are numbers. */
-export type RoomRow = Omit<Selectable<Rooms>, "hourly_rate"> & { hourly_rate: string | number | null };
+export type RoomRow = Selectable<Rooms>;
 export type NewRoom = Insertable<Rooms>;
 export type RoomChange = Updateable<Rooms>;
 

@@ -7,7 +7,6 @@ import { assertMatches } from "../contract/entity_tags.ts";
 import type { Scope } from "../contract/handlers.ts";
 import { invalidFields, Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
-import { isoOf } from "../database/instants.ts";
 import { isCurrency } from "../money.ts";
 import { isTimeZone } from "../time/calendar.ts";
 import type { Clock } from "../time/clock.ts";
@@ -159,7 +158,7 @@ export function toRoom(row: RoomRow): Room {
     autoConfirm: row.auto_confirm,
     isActive: row.is_active,
     metadata: row.metadata,
-    createdAt: isoOf(row.created_at),
-    updatedAt: isoOf(row.updated_at),
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
   };
 }

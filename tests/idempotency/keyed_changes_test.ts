@@ -6,16 +6,8 @@ import { connect } from "../../src/database/connect.ts";
 import { newBooking } from "../support/builders.ts";
 import { lockRows, untilWaiting } from "../support/database.ts";
 import { type Call, type OperationId, sharedServer, startServer, type TestServer } from "../support/server.ts";
-import {
-  age,
-  assertDone,
-  assertInProgress,
-  assertRefused,
-  assertReplayed,
-  newKey,
-  sendWithKey,
-} from "./keyed_requests.ts";
-import { env, newPair, newRoomAndSlots } from "./pair.ts";
+import { age, assertDone, assertRefused, assertReplayed, newKey, sendWithKey } from "./keyed_requests.ts";
+import { env, newRoomAndSlots } from "./pair.ts";
 
 interface Change {
   id: OperationId;
@@ -45,30 +37,6 @@ Deno.test("keyed changes: valid request -> one statement", async (t) => {
       assert.equal(changes.length, 1);
       assert.match(changes[0] ?? "", /insert into booking_events/);
       assert(!statements.some((each) => /^\s*begin/i.test(each)));
-    });
-  }
-});
-
-Deno.test("keyed changes: same key while its request runs -> idempotency_in_progress at once, then replayed", async (t) => {
-  await using pair = await newPair({});
-  const { servers: [server, other], slots } = pair;
-  await using holder = connect({ url: server.databaseUrl, pool: 1 });
-  for (const { id, call } of await newChanges(server, slots)) {
-    await t.step(id, async () => {
-      const key = newKey();
-      const { release } = await lockRows(holder, (trx) => sql`select from timeslots for update`.execute(trx));
-      const first = sendWithKey(server, id, call, key);
-      await untilWaiting(server.db, 1);
-      assertInProgress(await sendWithKey(server, id, call, key));
-      assertInProgress(await sendWithKey(other, id, call, key));
-      await release();
-      const done = await first;
-      assertDone(done);
-      assertReplayed(done, await sendWithKey(other, id, call, key));
-      assertRefused(
-        await sendWithKey(other, "createSocketTicket", { token: call.token }, key),
-        "idempotency_key_reused",
-      );
     });
   }
 });

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };
+import { parseTaskCommand } from "../../scripts/task_command.ts";
 import { startEmbeddedPostgres } from "../../src/boot/embedded.ts";
 
 type Task = "start" | "serve" | "migrate" | "token" | "admin";
@@ -29,15 +30,13 @@ export interface TaskProcess extends AsyncDisposable {
 
 /** Starts a task. Disposing of it sends SIGTERM and waits for the end. */
 export function startTask(task: Task, { env = {}, args = [] }: { env?: Environment; args?: string[] }): TaskProcess {
-  const words = denoJson.tasks[task].command.split(" ");
-  const variables = words.slice(0, words.indexOf("deno")).map((word) => word.split("="));
-  assert(variables.every((each) => each.length === 2), `The task ${task} is more than one command`);
+  const { variables, args: taskArgs } = parseTaskCommand(denoJson.tasks[task].command);
   const kept = inherited.flatMap((name) => Deno.env.has(name) ? [[name, Deno.env.get(name) ?? ""]] : []);
   const child = new Deno.Command(Deno.execPath(), {
-    args: [...words.slice(variables.length + 1), ...args],
+    args: [...taskArgs, ...args],
     cwd: new URL("../../", import.meta.url),
     clearEnv: true,
-    env: { ...Object.fromEntries([...kept, ...variables]), DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1", ...env },
+    env: { ...Object.fromEntries(kept), ...variables, DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1", ...env },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
