@@ -69,10 +69,13 @@ export function fillIn(code: string, { url, userToken, adminToken }: Surrounding
     .replaceAll("ADMIN_TOKEN", adminToken);
 }
 
+/** Longest wait for a text of a program, in ms. */
+const patienceMs = 30_000;
+
 export interface Running {
   /** Resolves to the output when the program has ended. Rejects with its exception. */
   ended: Promise<string>;
-  /** Waits until the output matches `pattern`. */
+  /** Waits until the output matches `pattern`. Fails with the output after half a minute. */
   printed(pattern: RegExp): Promise<void>;
   /** Aborts every `AbortSignal.timeout` of the program. */
   timeOut(): void;
@@ -118,10 +121,16 @@ export function runProgram(program: () => Promise<void>): Running {
   return {
     ended,
     async printed(pattern) {
-      while (!pattern.test(output)) {
-        const more = new Promise<void>((resolve) => notify = resolve);
-        const end = ended.then(() => assert.match(output, pattern, "The program ended without printing this"));
-        await Promise.race([more, end]);
+      const late = Promise.withResolvers<never>();
+      const limit = setTimeout(() => late.reject(new Error(`Only this was printed:\n${output}`)), patienceMs);
+      try {
+        while (!pattern.test(output)) {
+          const more = new Promise<void>((resolve) => notify = resolve);
+          const end = ended.then(() => assert.match(output, pattern, "The program ended without printing this"));
+          await Promise.race([more, end, late.promise]);
+        }
+      } finally {
+        clearTimeout(limit);
       }
     },
     timeOut: () => time.abort(),
