@@ -13,15 +13,19 @@ export interface Contenders {
   server: BenchServer;
 }
 
+/** The environment of a server on the database of {@link Contenders}. */
+export function serverEnv(databaseUrl: string): Record<string, string> {
+  return { DATABASE_URL: databaseUrl, AUTH_JWT_SECRET: secret, RATE_LIMIT: "off", PAYMENT_PROVIDER: "none" };
+}
+
 /** Fills an empty database, and starts the server on it, like the task `serve` without limits, and the client. */
 export async function startContenders(
   resources: AsyncDisposableStack,
   databaseUrl: string,
   { rooms, ...options }: ServerOptions & { rooms: number },
 ): Promise<Contenders> {
-  const env = { DATABASE_URL: databaseUrl, AUTH_JWT_SECRET: secret, RATE_LIMIT: "off", PAYMENT_PROVIDER: "none" };
   // Migrates the database.
-  const server = await startServer(env, { logsRequests: true, ...options });
+  const server = await startServer(serverEnv(databaseUrl), { logsRequests: true, ...options });
   resources.defer(() => server.stop());
   const world = resources.use(await makeWorld(databaseUrl, { rooms, secret }));
   return { world, server, client: resources.use(startClient()) };

@@ -31,7 +31,7 @@ export async function startPostgres(): Promise<BenchPostgres> {
   }
 }
 
-export interface BenchServer {
+export interface BenchServer extends AsyncDisposable {
   url: string;
   pid: number;
   /** Warnings and errors from its log. */
@@ -102,15 +102,17 @@ async function start(args: string[], { env, input, stdout }: Start): Promise<Ben
     if (!hasEnded) child.kill(signal);
   };
 
+  const stop = async () => {
+    kill("SIGTERM");
+    const limit = setTimeout(() => kill("SIGKILL"), stopLimitMs);
+    await ended.finally(() => clearTimeout(limit));
+  };
   const server = {
     url: `http://127.0.0.1:${port}`,
     pid: child.pid,
     complaints: () => lines.filter((line) => !line.startsWith("Warning Permissions in the config file")),
-    async stop() {
-      kill("SIGTERM");
-      const limit = setTimeout(() => kill("SIGKILL"), stopLimitMs);
-      await ended.finally(() => clearTimeout(limit));
-    },
+    stop,
+    [Symbol.asyncDispose]: stop,
   };
   const deadline = performance.now() + startLimitMs;
   while (!await isReady(server.url)) {

@@ -79,8 +79,9 @@ export async function findBooking(db: Kysely<Database>, id: number): Promise<Boo
   return (await findBookingStatement(db, { id }))[0];
 }
 
-const findBookingStatement = prepared((db, { id }: { id: number }) =>
-  selectColumns(bookingsWithRelations(db)).where("b.id", "=", id)
+const findBookingStatement = prepared(
+  (db, { id }: { id: number }) => selectColumns(bookingsWithRelations(db)).where("b.id", "=", id),
+  { isBrief: true },
 );
 
 /** Locks a booking until the transaction ends. */

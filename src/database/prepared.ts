@@ -1,7 +1,7 @@
 /** Statements that Kysely compiles once and runs with new values each time. See the guide on decisions. */
 import type { CompiledQuery, Kysely } from "kysely";
 import type { Database } from "./connect.ts";
-import { runStatement } from "./driver.ts";
+import { type RunOptions, runStatement } from "./driver.ts";
 
 /** A query of Kysely's builders, or a text of its `sql`. */
 export interface Buildable<Row> {
@@ -27,12 +27,15 @@ const placeholders = new Proxy({}, { get: (_, name) => new Placeholder(name) });
  * `build` is called once, with placeholders as values. It must pass them on unchanged, so the form of the statement cannot
  * depend on a value.
  */
-export function prepared<Values extends object, Row>(build: Build<Values, Row>): Prepared<Values, Row> {
+export function prepared<Values extends object, Row>(
+  build: Build<Values, Row>,
+  options: RunOptions = {},
+): Prepared<Values, Row> {
   let statement: CompiledQuery<Row> | undefined;
   return (db, values) => {
     // `build` only passes values on, so a placeholder may have the type of its value.
     statement ??= build(db, placeholders as Values).compile(db);
-    return run(db, statement, values);
+    return run(db, statement, { values, options });
   };
 }
 
@@ -51,13 +54,17 @@ export function preparedFilter<Values extends object, Row>(build: Build<Values, 
       statement = build(db, Object.fromEntries(defined)).compile(db);
       statements.set(key, statement);
     }
-    return run(db, statement, values);
+    return run(db, statement, { values, options: {} });
   };
 }
 
-function run<Row>(db: Kysely<Database>, statement: CompiledQuery<Row>, values: object): Promise<Row[]> {
+function run<Row>(
+  db: Kysely<Database>,
+  statement: CompiledQuery<Row>,
+  { values, options }: { values: object; options: RunOptions },
+): Promise<Row[]> {
   const parameters = statement.parameters.map((each) =>
     each instanceof Placeholder ? Reflect.get(values, each.name) : each
   );
-  return runStatement(db, { ...statement, parameters });
+  return runStatement(db, { ...statement, parameters }, options);
 }

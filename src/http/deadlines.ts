@@ -3,6 +3,7 @@
  * the cost of a small request.
  */
 import type { Problem } from "../contract/problems.ts";
+import { InFlight } from "./in_flight.ts";
 
 const intervalMs = 500;
 
@@ -13,7 +14,7 @@ interface Deadline {
 }
 
 export class Deadlines {
-  private readonly waiting = new Set<Deadline>();
+  private readonly waiting = new InFlight<Deadline>();
   private timer: ReturnType<typeof setInterval> | undefined;
 
   /** @param now milliseconds of a monotonic clock. */
@@ -27,8 +28,7 @@ export class Deadlines {
   /** Waits for `promise`. Throws the problem of `late` after `limitMs`, or up to half a second later. */
   within<T>(promise: Promise<T>, { limitMs, late }: { limitMs: number; late: () => Problem }): Promise<T> {
     return new Promise((resolve, reject) => {
-      const deadline = { at: this.now() + limitMs, expire: () => reject(late()) };
-      this.waiting.add(deadline);
+      const deadline = this.waiting.add({ at: this.now() + limitMs, expire: () => reject(late()) });
       this.timer ??= setInterval(() => this.expire(), intervalMs);
       promise.then((value) => {
         this.waiting.delete(deadline);
@@ -43,10 +43,10 @@ export class Deadlines {
   /** Ends the wait for each promise that is over its limit. A timer calls it twice a second. */
   expire(): void {
     const now = this.now();
-    for (const deadline of this.waiting) {
-      if (deadline.at > now) continue;
+    for (const deadline of this.waiting.all()) {
+      if (deadline.item.at > now) continue;
       this.waiting.delete(deadline);
-      deadline.expire();
+      deadline.item.expire();
     }
     if (this.waiting.size > 0) return;
     clearInterval(this.timer);

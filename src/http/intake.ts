@@ -1,4 +1,5 @@
 import { Problem } from "../contract/problems.ts";
+import { InFlight } from "./in_flight.ts";
 
 interface Arrival {
   /** Settles when the request has arrived or was refused. */
@@ -12,7 +13,7 @@ interface Arrival {
  */
 export class Intake {
   private isClosed = false;
-  private readonly arriving = new Set<Arrival>();
+  private readonly arriving = new InFlight<Arrival>();
 
   /** @throws {Problem} `service_unavailable` after `close`. */
   assertOpen(): void {
@@ -27,8 +28,7 @@ export class Intake {
   async receive<Body>(body: Promise<Body>): Promise<Body> {
     // A race with one promise for all requests would keep every request in memory.
     const { promise, resolve, reject } = Promise.withResolvers<Body>();
-    const arrival = { end: promise, refuse: () => reject(closed()) };
-    this.arriving.add(arrival);
+    const arrival = this.arriving.add({ end: promise, refuse: () => reject(closed()) });
     body.then(resolve, reject);
     try {
       return await promise;
@@ -40,8 +40,8 @@ export class Intake {
   /** Refuses new requests. Resolves after the arriving ones are complete, or were refused after `limitMs`. */
   async close(limitMs: number): Promise<void> {
     this.isClosed = true;
-    const limit = setTimeout(() => this.arriving.forEach((arrival) => arrival.refuse()), limitMs);
-    await Promise.allSettled(Array.from(this.arriving, ({ end }) => end));
+    const limit = setTimeout(() => this.arriving.all().forEach(({ item }) => item.refuse()), limitMs);
+    await Promise.allSettled(this.arriving.all().map(({ item }) => item.end));
     clearTimeout(limit);
   }
 }

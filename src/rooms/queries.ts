@@ -40,8 +40,9 @@ export async function findRoom(db: Kysely<Database>, id: number): Promise<RoomRo
   return (await findRoomStatement(db, { id }))[0];
 }
 
-const findRoomStatement = prepared((db, { id }: { id: number }) =>
-  db.selectFrom("rooms").selectAll().where("id", "=", id)
+const findRoomStatement = prepared(
+  (db, { id }: { id: number }) => db.selectFrom("rooms").selectAll().where("id", "=", id),
+  { isBrief: true },
 );
 
 /** Locks a room. `for no key update` does not block bookings, which only need the room's key to stay. */

@@ -33,24 +33,26 @@ export async function findRoomWithFreeTimeslots(
   return (await freeTimeslotsStatement(db, filter))[0];
 }
 
-const freeTimeslotsStatement = prepared((db, { roomId, from, to, minimumMinutes, now }: FreeTimeslotFilter) =>
-  db.selectFrom("rooms")
-    .selectAll("rooms")
-    .select(({ selectFrom }) =>
-      sql<string | null>`(select ${packedTimeslots} from ${
-        selectFrom("timeslots as t")
-          .selectAll()
-          .whereRef("t.room_id", "=", "rooms.id")
-          .where("rooms.is_active", "=", true)
-          .where("t.starts_at", ">=", instant(from))
-          .where("t.starts_at", "<", instant(to))
-          .where("t.starts_at", ">", instant(now))
-          .where(sql<boolean>`t.ends_at - t.starts_at >= make_interval(mins => ${minimumMinutes}::integer)`)
-          .where(sql<boolean>`not ${isTaken("t.id")}`)
-          .orderBy("t.starts_at")
-      } t)`.as("packed_timeslots")
-    )
-    .where("rooms.id", "=", roomId)
+const freeTimeslotsStatement = prepared(
+  (db, { roomId, from, to, minimumMinutes, now }: FreeTimeslotFilter) =>
+    db.selectFrom("rooms")
+      .selectAll("rooms")
+      .select(({ selectFrom }) =>
+        sql<string | null>`(select ${packedTimeslots} from ${
+          selectFrom("timeslots as t")
+            .selectAll()
+            .whereRef("t.room_id", "=", "rooms.id")
+            .where("rooms.is_active", "=", true)
+            .where("t.starts_at", ">=", instant(from))
+            .where("t.starts_at", "<", instant(to))
+            .where("t.starts_at", ">", instant(now))
+            .where(sql<boolean>`t.ends_at - t.starts_at >= make_interval(mins => ${minimumMinutes}::integer)`)
+            .where(sql<boolean>`not ${isTaken("t.id")}`)
+            .orderBy("t.starts_at")
+        } t)`.as("packed_timeslots")
+      )
+      .where("rooms.id", "=", roomId),
+  { isBrief: true },
 );
 
 /** Inserts the timeslots of a room that overlap no existing one. Returns their number. */

@@ -1,5 +1,6 @@
 /** The pool of connections: its replacement, its time limits, and transactions that fail. */
 import assert from "node:assert/strict";
+import { setImmediate } from "node:timers";
 import { Kysely, sql, type Transaction } from "kysely";
 import postgres from "postgres";
 import { connect, type Database } from "../../src/database/connect.ts";
@@ -92,6 +93,60 @@ Deno.test("pool: prepared statement breaks its connection -> others in flight en
     assert.deepEqual((await Promise.all(others)).map(([row]) => row?.one), [1, 1]);
     await Promise.all(Array.from({ length: 30 }, () => slowOne(db, {})));
     assert.equal(clients.size, 1 + 3 + 3);
+  } finally {
+    await db.destroy();
+  }
+});
+
+const pidOf = (db: Kysely<Database>) => db.selectNoFrom(sql<number>`pg_backend_pid()`.as("pid"));
+const briefPid = prepared((db, _: object) => pidOf(db), { isBrief: true });
+const lockedPid = prepared((db, { key }: { key: number }) =>
+  pidOf(db).select(sql`pg_advisory_xact_lock(${key}::bigint)`.as("locked"))
+);
+
+Deno.test("pool: brief statements of one turn -> on one connection, never behind a statement that waits", async () => {
+  const { databaseUrl: url } = await sharedServer();
+  const db = connect({ url, pool: 3 });
+  const key = Math.floor(Math.random() * 2 ** 40);
+  try {
+    const { brief, later, waiting } = await db.transaction().execute(async (trx) => {
+      await sql`select pg_advisory_xact_lock(${key}::bigint)`.execute(trx);
+      const first = briefPid(db, {});
+      const waiting = [lockedPid(db, { key })];
+      const brief = await Promise.all([first, briefPid(db, {}), briefPid(db, {})]);
+      // It takes the connection of the brief ones, which is idle now.
+      waiting.push(lockedPid(db, { key }));
+      const later = await briefPid(db, {});
+      return { brief, later, waiting: Promise.all(waiting) };
+    });
+    const pidsOf = (results: { pid: number }[][]) => new Set(results.map(([row]) => row?.pid));
+    assert.equal(pidsOf(brief).size, 1);
+    assert.deepEqual(pidsOf(await waiting).intersection(pidsOf([later])), new Set());
+    assert.equal(pidsOf([...brief, later, ...await waiting]).size, 3);
+  } finally {
+    await db.destroy();
+  }
+});
+
+Deno.test("pool: connection of brief statements breaks -> the next one in the same turn takes another", async () => {
+  const { databaseUrl: url } = await sharedServer();
+  const db = connect({ url, pool: 1 });
+  try {
+    let isOver = false;
+    const next = breakConnection(db, {}).then(
+      () => assert.fail("the connection did not break"),
+      () => briefPid(db, {}),
+    ).finally(() => isOver = true);
+    // In each turn, so that there is a connection of this turn when the failure arrives.
+    const failures: unknown[] = [];
+    const others: Promise<unknown>[] = [];
+    while (!isOver) {
+      others.push(briefPid(db, {}).catch((failure: unknown) => failures.push(failure)));
+      await new Promise<void>((turn) => setImmediate(turn));
+    }
+    assert.equal((await next).length, 1);
+    await Promise.all(others);
+    assert(failures.every(isConnectionLost), String(failures));
   } finally {
     await db.destroy();
   }
