@@ -5,6 +5,7 @@ import type { NewKey } from "../contract/handlers.ts";
 import type { Database } from "../database/connect.ts";
 import { instant } from "../database/instants.ts";
 import { prepared } from "../database/prepared.ts";
+import { limitsLockWait } from "../database/time_limits.ts";
 import { bookingEvent } from "../events/record.ts";
 import { keyIsNew } from "../idempotency/queries.ts";
 import { roundMoney } from "../money.ts";
@@ -73,6 +74,7 @@ function cancel(
       .where("b.id", "=", id)
       .where("b.status", "in", ["pending", "confirmed"])
       .where(keyIsNew(key))
+      .where(limitsLockWait)
       .forNoKeyUpdate(["b", "t"]);
     return cancellation.by === "admin"
       ? live

@@ -13,6 +13,7 @@ import type { NewKey } from "../contract/handlers.ts";
 import type { Database } from "../database/connect.ts";
 import { instant } from "../database/instants.ts";
 import { prepared } from "../database/prepared.ts";
+import { limitsLockWait } from "../database/time_limits.ts";
 import { bookingEvent } from "../events/record.ts";
 import { keyIsNew } from "../idempotency/queries.ts";
 import { closeCheckouts, unlessRefunding } from "../payments/checkout_writes.ts";
@@ -115,6 +116,7 @@ function withNewBooking(
       .where("t.starts_at", ">", instant(now))
       .where("r.is_active", "=", true)
       .where(keyIsNew(key))
+      .where(limitsLockWait)
       // Refuses late rivals without a lock.
       .where(sql<boolean>`not ${isTaken("t.id")}`)
       // A booking that is confirmed at once is never pending.
@@ -219,6 +221,7 @@ const rescheduleStatement = prepared((db, { id, userId, newTimeslotId, holdExpir
         .where("n.starts_at", ">", instant(now))
         .where("r.is_active", "=", true)
         .where(sql<boolean>`not ${isTaken("n.id")}`)
+        .where(limitsLockWait)
         .where((eb) =>
           eb.or([
             eb("b.status", "=", "pending"),

@@ -4,6 +4,7 @@ import postgres from "postgres";
 import type { DB } from "../../generated/database.d.ts";
 import { PoolDialect } from "./driver.ts";
 import { isoOf, textOf } from "./instants.ts";
+import { transactionLimits } from "./time_limits.ts";
 
 export type Database = DB;
 
@@ -11,18 +12,11 @@ export interface ConnectOptions {
   url: string;
   /** Most connections for statements, and as many for transactions. They open on demand. */
   pool: number;
-  /** Whether transactions have the time limits below. A migration has none. Default: true. */
+  /** Whether transactions have {@link transactionLimits}. A migration has none. Default: true. */
   hasTimeLimits?: boolean;
   /** Gets each statement after its end, for tests. */
   log?: (event: LogEvent) => void;
 }
-
-/**
- * Limits of a transaction: 10 s idle, 30 s for a statement, 5 s for a lock. A server that freezes or loses its network in
- * a transaction keeps its locks. It also delays the events of all servers. TCP would only notice after two hours.
- */
-const timeLimits = `select set_config('idle_in_transaction_session_timeout', '10s', true),
-  set_config('statement_timeout', '30s', true), set_config('lock_timeout', '5s', true)`;
 
 /**
  * Returns a pool that connects on first use. `destroy()` closes it.
@@ -56,7 +50,7 @@ export function connect({ url, pool, hasTimeLimits = true, log }: ConnectOptions
   return new Kysely<Database>({
     dialect: new PoolDialect(open, {
       max: pool,
-      timeLimits: hasTimeLimits ? timeLimits : undefined,
+      timeLimits: hasTimeLimits ? transactionLimits : undefined,
       log,
     }),
   });

@@ -38,6 +38,9 @@ const graceSeconds = 5;
  */
 const preparedOnce = { prepare: true, simple: false };
 
+/** Brief statements in flight on one connection, from which on the others of a turn take the next one. */
+const briefLimit = 32;
+
 type Statement = Pick<CompiledQuery, "sql" | "parameters">;
 
 /** postgres.js accepts more parameters than its types say. */
@@ -57,10 +60,11 @@ let areConstructorsOptimizable = false;
 /**
  * Lets V8 optimize the constructors of statements and results, which postgres.js 3.4 does not export.
  *
- * Both classes have a static member with a computed name. The V8 of Deno 2.9 keeps the members of such a class in a dictionary. It
- * compiles the constructor again and again, and throws the code away each time ("dependency change" in `--trace-opt`). The
- * constructor that is not optimized allocates two functions of each statement as long-lived. They keep all that belongs to
- * the statement until the next full garbage collection. Both took a fifth of the CPU of a small request.
+ * Both classes have a static member with a computed name. The V8 of Deno 2.9 keeps the members of such a class in a
+ * dictionary. It compiles the constructor again and again, and throws the code away each time ("dependency change" in
+ * `--trace-opt`). The constructor that is not optimized allocates two functions of each statement as long-lived. They keep
+ * all that belongs to the statement until the next full garbage collection. Both took a fifth of the CPU of a small
+ * request.
  */
 function optimizeConstructors(statement: object, result: object): void {
   toFastProperties(statement.constructor);
@@ -100,8 +104,8 @@ function execute(
 
 export interface RunOptions {
   /**
-   * Whether the statement takes well below a millisecond and waits for no lock. It may wait for other brief ones, which
-   * share a connection. In a transaction it makes no difference. Default: false.
+   * Whether the statement usually takes well below a millisecond, and waits for no lock. It may wait for other brief ones,
+   * which share a connection. In a transaction it makes no difference. Default: false.
    */
   isBrief?: boolean;
 }
@@ -111,6 +115,8 @@ interface Connection {
   client: Client;
   /** Statements in flight. */
   inFlight: number;
+  /** Those of them that are not brief, and may take long. */
+  lasting: number;
 }
 
 /** Connections for statements outside transactions. They open on demand. */
@@ -126,9 +132,12 @@ class StatementPool {
   run(statement: Statement, { isBrief = false }: RunOptions = {}): Promise<Rows> {
     if (this.isClosed) return Promise.reject(new Error("the pool is closed"));
     const connection = isBrief ? this.chooseForBrief() : this.choose();
+    const lasting = isBrief ? 0 : 1;
     connection.inFlight++;
+    connection.lasting += lasting;
     return execute(connection.client, statement, (failure) => {
       connection.inFlight--;
+      connection.lasting -= lasting;
       if (failure !== undefined) this.onFailure(connection, failure);
     });
   }
@@ -138,11 +147,12 @@ class StatementPool {
     await Promise.all(this.connections.map(({ client }) => client.end({ timeout: graceSeconds })));
   }
 
-  /** One system call sends the brief statements of a turn, and wakes one process of Postgres. */
+  /** The brief statements of a turn need few system calls together, and wake one process of Postgres. */
   private chooseForBrief(): Connection {
-    if (this.brief !== undefined) return this.brief;
+    const { brief } = this;
+    if (brief !== undefined && brief.lasting === 0 && brief.inFlight < briefLimit) return brief;
     // postgres.js sends what it has collected at the same time.
-    setImmediate(() => this.brief = undefined);
+    if (brief === undefined) setImmediate(() => this.brief = undefined);
     return this.brief = this.choose();
   }
 
@@ -153,7 +163,7 @@ class StatementPool {
       if (chosen === undefined || connection.inFlight < chosen.inFlight) chosen = connection;
     }
     if (chosen !== undefined && this.connections.length >= this.max) return chosen;
-    const opened = { client: this.open(), inFlight: 0 };
+    const opened = { client: this.open(), inFlight: 0, lasting: 0 };
     this.connections.push(opened);
     return opened;
   }
@@ -161,14 +171,15 @@ class StatementPool {
   /** Replaces all connections if one broke, unless another statement already did. */
   private onFailure(connection: Connection, failure: unknown): void {
     if (this.isClosed || !this.connections.includes(connection)) return;
-    this.brief = undefined;
     if (isConnectionLost(failure)) {
       abandon(this.connections);
       this.connections = [];
+      this.brief = undefined;
     } else if (isFatal(failure)) {
       // Postgres refused this connection. Without it, the next statement takes an open one.
       abandon([connection]);
       this.connections = this.connections.filter((each) => each !== connection);
+      this.brief = undefined;
     }
   }
 }

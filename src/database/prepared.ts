@@ -54,14 +54,14 @@ export function preparedFilter<Values extends object, Row>(build: Build<Values, 
       statement = build(db, Object.fromEntries(defined)).compile(db);
       statements.set(key, statement);
     }
-    return run(db, statement, { values, options: {} });
+    return run(db, statement, { values });
   };
 }
 
 function run<Row>(
   db: Kysely<Database>,
   statement: CompiledQuery<Row>,
-  { values, options }: { values: object; options: RunOptions },
+  { values, options = {} }: { values: object; options?: RunOptions },
 ): Promise<Row[]> {
   const parameters = statement.parameters.map((each) =>
     each instanceof Placeholder ? Reflect.get(values, each.name) : each
