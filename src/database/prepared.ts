@@ -1,7 +1,8 @@
 /** Statements that Kysely compiles once and runs with new values each time. See the guide on decisions. */
 import type { CompiledQuery, Kysely } from "kysely";
 import type { Database } from "./connect.ts";
-import { type RunOptions, runStatement } from "./driver.ts";
+import { runStatement } from "./driver.ts";
+import type { RunOptions } from "./statement_pool.ts";
 
 /** A query of Kysely's builders, or a text of its `sql`. */
 export interface Buildable<Row> {
