@@ -110,10 +110,12 @@ export interface paths {
      *     The price is the room's hourly rate for the length of the timeslot, rounded half up to two places. A room
      *     without a rate costs nothing. The booking starts `pending`. It becomes `confirmed` when it is paid or an admin
      *     confirms it. A free booking is confirmed at once if the room has `autoConfirm`. The cancellation tiers in force
-     *     now stay with the booking.
+     *     now stay with the booking. A booking that is still `pending` when its timeslot starts is cancelled
+     *     (`not_confirmed`).
      *
-     *     Send the person to `checkoutUrl` to pay. The timeslot is held until `holdExpiresAt`. If it is unpaid by then,
-     *     the booking is cancelled (`hold_expired`) and the timeslot is free again. If the payment provider cannot be
+     *     Send the person to `checkoutUrl` to pay. The timeslot is held until `holdExpiresAt`, which is at most its start.
+     *     If it is unpaid by then, the booking is cancelled (`hold_expired`) and the timeslot is free again. If the
+     *     payment provider cannot be
      *     reached, the booking is still created, and `checkoutUrl` is null. Get a new one with
      *     `POST /api/v1/bookings/{bookingId}/checkout`.
      */
@@ -157,7 +159,8 @@ export interface paths {
      * @description Cancels the caller's own `pending` or `confirmed` booking before its timeslot starts. The timeslot is free again
      *     at once. The refund follows the first of the booking's `cancellationTiers` whose hours are still left, in
      *     elapsed hours. With the default tiers it is everything 24 hours or more before the start. It is half 12 hours or
-     *     more before, and nothing later. `GET /api/v1/bookings/{bookingId}/cancellation` shows the refund in advance.
+     *     more before, and nothing later. After a move the refund is at most `maxRefundPercent`.
+     *     `GET /api/v1/bookings/{bookingId}/cancellation` shows the refund in advance.
      *
      *     An online payment is refunded through the payment provider. `paymentStatus` is `refund_pending` until the
      *     provider accepts the refund. Then it is `refunded` or `partially_refunded`, and an event `refunded` is sent.
@@ -184,10 +187,16 @@ export interface paths {
     /**
      * Move a booking to another timeslot
      * @description Moves the caller's own `pending` or `confirmed` booking to a free timeslot of the same room, before its timeslot
-     *     starts. The old timeslot is free again at once. If the new one is not available, the booking stays unchanged.
-     *     Then `timeslot_unavailable` lists up to three `alternatives` in the room. A `pending` booking gets a new price,
-     *     and its open checkout is closed: get a new one. Its hold keeps its end. A `confirmed` one needs a timeslot of
-     *     the same price.
+     *     starts. The operator may ask for more notice (`RESCHEDULE_NOTICE_HOURS`). The old timeslot is free again at once.
+     *     If the new one is not available, the booking stays unchanged. Then `timeslot_unavailable` lists up to three
+     *     `alternatives` in the room.
+     *
+     *     A `pending` booking becomes what a new booking of the timeslot would be. Its price, payment and confirmation
+     *     follow the present rules of the room. Its open checkout is closed: get a new one. Its hold keeps its end, at most
+     *     the new start. If the hold has expired, the booking cannot be moved.
+     *
+     *     A `confirmed` booking needs a timeslot of the same price. The move never raises its refund: the percentage of
+     *     its cancellation tier now is its `maxRefundPercent` from then on.
      */
     put: operations["rescheduleBooking"];
     post?: never;
@@ -206,9 +215,9 @@ export interface paths {
     };
     /**
      * See what a cancellation would refund
-     * @description The refund that `PUT /api/v1/bookings/{bookingId}/cancel` would give now, and when it changes. A cancellation in
-     *     the same tier refunds exactly this amount. The caller must own the booking. An admin may read it for
-     *     any booking, as the refund of its user.
+     * @description The refund that `PUT /api/v1/bookings/{bookingId}/cancel` would give now, and when it changes. A cancellation
+     *     until `nextTierAt` refunds exactly this amount. If the booking was moved, `maxRefundPercent` limits the refund.
+     *     The caller must own the booking. An admin may read it for any booking, as the refund of its user.
      */
     get: operations["getCancellation"];
     put?: never;
@@ -485,8 +494,9 @@ export interface paths {
     get?: never;
     /**
      * Change the status of a booking
-     * @description - `confirmed`, from `pending`: paid or approved outside of Slotkeeper. A price counts as paid in full.
-     *     - `completed` and `no_show`, from `confirmed`, after the timeslot has started.
+     * @description - `confirmed`, from `pending`, before the start: paid or approved outside of Slotkeeper. A price counts as paid in
+     *       full. From `completed` or `no_show`: takes back a mistake.
+     *     - `completed` and `no_show`, from `confirmed` after the timeslot has started, or from each other.
      *     - `cancelled`, from `pending` or `confirmed`, also after the start: everything paid is refunded and the timeslot
      *       is free again at once. An online payment is refunded through the payment provider.
      *
@@ -508,7 +518,13 @@ export interface paths {
       cookie?: never;
     };
     get?: never;
-    put?: never;
+    /**
+     * Record a failed refund as made elsewhere
+     * @description For a booking with the `paymentStatus` `refund_failed` whose refund the payment provider will never accept. Give
+     *     the money back in another way first. The refund then counts as made, with the event `refunded`, and is not
+     *     requested again. The body is not needed and not read.
+     */
+    put: operations["settleRefund"];
     /**
      * Retry a failed refund
      * @description For a booking with the `paymentStatus` `refund_failed`. The server asks the payment provider again until it
@@ -516,6 +532,29 @@ export interface paths {
      *     read.
      */
     post: operations["retryRefund"];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  "/api/v1/admin/bookings/{bookingId}/refunds": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Refund a cancelled booking as goodwill
+     * @description Refunds a part of the payment beyond the cancellation tiers, up to all that was paid. The booking must be
+     *     `cancelled`, and its earlier refund finished. An online payment is refunded through its payment provider, and
+     *     `paymentStatus` is `refund_pending` until the provider accepts it. Any other payment counts as refunded at once:
+     *     give the money back yourself. The event `refunded` follows in both cases.
+     */
+    post: operations["refundBooking"];
     delete?: never;
     options?: never;
     head?: never;
@@ -909,23 +948,25 @@ export interface components {
       /** @description The amount refunded so far. */
       amountRefunded: number;
       /**
-       * @description The whole refund, decided when the booking was cancelled. `amountRefunded` is lower until the payment
-       *     provider accepts the refund.
+       * @description The whole refund that was decided, by the cancellation and by admins after it. `amountRefunded` is lower
+       *     until the payment provider accepts the refund.
        */
       refundAmount: number;
       /**
        * Format: date-time
-       * @description The end of the hold of a booking that waits for its payment. Then the booking is cancelled. Null if it waits
-       *     for none, or payments are made elsewhere.
+       * @description The end of the hold of a booking that waits for its payment, at most the start of the timeslot. Then the
+       *     booking is cancelled. Null if it waits for none, or payments are made elsewhere.
        */
       holdExpiresAt: string | null;
       /** @description The cancellation policy in force when the booking was created. */
       cancellationTiers: components["schemas"]["CancellationTier"][];
+      maxRefundPercent: components["schemas"]["MaxRefundPercent"];
       /**
-       * @description The user or admin who cancelled it, or `hold_expired` if it was not paid in time. Null unless cancelled.
+       * @description The user or admin who cancelled it. `hold_expired` if it was not paid in time, `not_confirmed` if it was still
+       *     pending at its start. Null unless cancelled.
        * @enum {string|null}
        */
-      cancellationReason: "user_request" | "admin_request" | "hold_expired" | null;
+      cancellationReason: "user_request" | "admin_request" | "hold_expired" | "not_confirmed" | null;
       /** Format: date-time */
       cancelledAt: string | null;
       /** Format: date-time */
@@ -935,22 +976,31 @@ export interface components {
       room: components["schemas"]["RoomSummary"];
       timeslot: components["schemas"]["Timeslot"];
     };
+    /**
+     * @description The highest part of the paid amount that a cancellation by the user refunds. Each move of a confirmed booking
+     *     limits it to the percentage of its tier at that time. Null if no move has limited it.
+     */
+    MaxRefundPercent: number | null;
     Cancellation: {
       bookingId: components["schemas"]["Id"];
       /** @description The refund of a cancellation now. */
       refundAmount: number;
       /** @description ISO 4217 code. */
       currency: string;
-      /** @description The refunded part of the paid amount; 0 if no tier applies. */
+      /**
+       * @description The refunded part of the paid amount: the percentage of the tier, at most `maxRefundPercent`. 0 if no tier
+       *     applies.
+       */
       refundPercent: number;
+      maxRefundPercent: components["schemas"]["MaxRefundPercent"];
       /** @description The `hours` of the tier in `cancellationTiers` that applies now. Null if none applies. */
       tierHours: number | null;
       /**
        * Format: date-time
-       * @description The last moment of this tier. Null if the refund does not change until the start.
+       * @description The last moment of this refund. Null if it does not change until the start.
        */
       nextTierAt: string | null;
-      /** @description The part of the paid amount that the next tier refunds. Null if this is the last tier. */
+      /** @description The part of the paid amount that is refunded after `nextTierAt`. Null if the refund does not change. */
       nextRefundPercent: number | null;
     };
     SandboxClock: {
@@ -998,6 +1048,10 @@ export interface components {
       refundAmount: number;
       message: string;
     };
+    RefundBooking: {
+      /** @description The amount to refund, in the booking's currency. */
+      amount: number;
+    };
     RescheduleBooking: {
       newTimeslotId: components["schemas"]["Id"];
     };
@@ -1022,8 +1076,8 @@ export interface components {
       bookedMinutes: components["schemas"]["BookedMinutes"];
       occupancy: components["schemas"]["Occupancy"];
       /**
-       * @description The cancelled part of the bookings created, to four places. Bookings with an expired hold do not count. Null
-       *     if there are no bookings.
+       * @description The cancelled part of the bookings created, to four places. Bookings that were not paid or confirmed in time
+       *     do not count. Null if there are no bookings.
        */
       cancellationRate: number | null;
       /**
@@ -1461,6 +1515,8 @@ export interface components {
       | "too_many_timeslots"
       | "timeslot_has_bookings"
       | "no_failed_refund"
+      | "booking_not_refundable"
+      | "refund_exceeds_payment"
       | "webhook_invalid"
       | "payment_provider_not_found"
       | "clock_goes_forward"
@@ -1575,6 +1631,7 @@ export interface components {
          *           "percent": 50
          *         }
          *       ],
+         *       "maxRefundPercent": null,
          *       "cancellationReason": null,
          *       "cancelledAt": null,
          *       "createdAt": "2026-03-02T10:00:00.000Z",
@@ -1631,6 +1688,7 @@ export interface components {
          *               "percent": 50
          *             }
          *           ],
+         *           "maxRefundPercent": null,
          *           "cancellationReason": null,
          *           "cancelledAt": null,
          *           "createdAt": "2026-03-02T10:00:00.000Z",
@@ -2387,6 +2445,7 @@ export interface operations {
            *             "percent": 50
            *           }
            *         ],
+           *         "maxRefundPercent": null,
            *         "cancellationReason": null,
            *         "cancelledAt": null,
            *         "createdAt": "2026-03-02T10:00:00.000Z",
@@ -2529,6 +2588,7 @@ export interface operations {
            *             "percent": 50
            *           }
            *         ],
+           *         "maxRefundPercent": null,
            *         "cancellationReason": "user_request",
            *         "cancelledAt": "2026-03-02T11:00:00.000Z",
            *         "createdAt": "2026-03-02T10:00:00.000Z",
@@ -2644,6 +2704,7 @@ export interface operations {
            *             "percent": 50
            *           }
            *         ],
+           *         "maxRefundPercent": null,
            *         "cancellationReason": null,
            *         "cancelledAt": null,
            *         "createdAt": "2026-03-02T10:00:00.000Z",
@@ -2721,6 +2782,7 @@ export interface operations {
            *       "refundAmount": 22.5,
            *       "currency": "EUR",
            *       "refundPercent": 100,
+           *       "maxRefundPercent": null,
            *       "tierHours": 24,
            *       "nextTierAt": "2026-03-08T08:00:00.000Z",
            *       "nextRefundPercent": 50
@@ -2802,6 +2864,7 @@ export interface operations {
            *             "percent": 50
            *           }
            *         ],
+           *         "maxRefundPercent": null,
            *         "cancellationReason": null,
            *         "cancelledAt": null,
            *         "createdAt": "2026-03-02T10:00:00.000Z",
@@ -2991,6 +3054,7 @@ export interface operations {
            *                   "percent": 50
            *                 }
            *               ],
+           *               "maxRefundPercent": null,
            *               "cancellationReason": null,
            *               "cancelledAt": null,
            *               "createdAt": "2026-03-02T10:00:00.000Z",
@@ -3566,6 +3630,106 @@ export interface operations {
       503: components["responses"]["ServiceUnavailable"];
     };
   };
+  settleRefund: {
+    parameters: {
+      query?: never;
+      header?: {
+        /**
+         * @description A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and
+         *     does not repeat the change. See **Idempotency** above.
+         * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
+         */
+        "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+      };
+      path: {
+        /**
+         * @description The booking's id.
+         * @example 42
+         */
+        bookingId: components["parameters"]["BookingId"];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The booking, and the amount that was refunded elsewhere. */
+      200: {
+        headers: {
+          "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "booking": {
+           *         "id": 42,
+           *         "userId": 7,
+           *         "roomId": 1,
+           *         "timeslotId": 17,
+           *         "status": "cancelled",
+           *         "bookingType": "workshop",
+           *         "notes": "Two guests arrive later.",
+           *         "price": 22.5,
+           *         "currency": "EUR",
+           *         "paymentStatus": "refunded",
+           *         "amountPaid": 22.5,
+           *         "amountRefunded": 22.5,
+           *         "refundAmount": 22.5,
+           *         "holdExpiresAt": null,
+           *         "cancellationTiers": [
+           *           {
+           *             "hours": 24,
+           *             "percent": 100
+           *           },
+           *           {
+           *             "hours": 12,
+           *             "percent": 50
+           *           }
+           *         ],
+           *         "maxRefundPercent": null,
+           *         "cancellationReason": "user_request",
+           *         "cancelledAt": "2026-03-02T11:00:00.000Z",
+           *         "createdAt": "2026-03-02T10:00:00.000Z",
+           *         "updatedAt": "2026-03-02T10:00:00.000Z",
+           *         "room": {
+           *           "id": 1,
+           *           "name": "Sky Lounge",
+           *           "roomType": "meeting",
+           *           "timeZone": "Europe/Berlin"
+           *         },
+           *         "timeslot": {
+           *           "id": 17,
+           *           "roomId": 1,
+           *           "startTime": "2026-03-09T08:00:00.000Z",
+           *           "endTime": "2026-03-09T08:30:00.000Z"
+           *         }
+           *       },
+           *       "refundAmount": 22.5,
+           *       "message": "The refund is recorded."
+           *     }
+           */
+          "application/json": components["schemas"]["BookingCancelled"];
+        };
+      };
+      /** @description The request is invalid, or no refund of the booking has failed. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["Problem"];
+        };
+      };
+      401: components["responses"]["Unauthorized"];
+      403: components["responses"]["AdminRequired"];
+      404: components["responses"]["BookingNotFound"];
+      409: components["responses"]["IdempotencyInProgress"];
+      422: components["responses"]["IdempotencyKeyReused"];
+      429: components["responses"]["AdminLimit"];
+      500: components["responses"]["InternalError"];
+      503: components["responses"]["ServiceUnavailable"];
+    };
+  };
   retryRefund: {
     parameters: {
       query?: never;
@@ -3622,6 +3786,7 @@ export interface operations {
            *             "percent": 50
            *           }
            *         ],
+           *         "maxRefundPercent": null,
            *         "cancellationReason": "user_request",
            *         "cancelledAt": "2026-03-02T11:00:00.000Z",
            *         "createdAt": "2026-03-02T10:00:00.000Z",
@@ -3659,6 +3824,118 @@ export interface operations {
       403: components["responses"]["AdminRequired"];
       404: components["responses"]["BookingNotFound"];
       409: components["responses"]["IdempotencyInProgress"];
+      422: components["responses"]["IdempotencyKeyReused"];
+      429: components["responses"]["AdminLimit"];
+      500: components["responses"]["InternalError"];
+      503: components["responses"]["ServiceUnavailable"];
+    };
+  };
+  refundBooking: {
+    parameters: {
+      query?: never;
+      header?: {
+        /**
+         * @description A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and
+         *     does not repeat the change. See **Idempotency** above.
+         * @example 3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11
+         */
+        "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+      };
+      path: {
+        /**
+         * @description The booking's id.
+         * @example 42
+         */
+        bookingId: components["parameters"]["BookingId"];
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        /**
+         * @example {
+         *       "amount": 11.25
+         *     }
+         */
+        "application/json": components["schemas"]["RefundBooking"];
+      };
+    };
+    responses: {
+      /** @description The booking, and the amount of this refund. */
+      200: {
+        headers: {
+          "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "booking": {
+           *         "id": 42,
+           *         "userId": 7,
+           *         "roomId": 1,
+           *         "timeslotId": 17,
+           *         "status": "cancelled",
+           *         "bookingType": "workshop",
+           *         "notes": "Two guests arrive later.",
+           *         "price": 22.5,
+           *         "currency": "EUR",
+           *         "paymentStatus": "refund_pending",
+           *         "amountPaid": 22.5,
+           *         "amountRefunded": 0,
+           *         "refundAmount": 22.5,
+           *         "holdExpiresAt": null,
+           *         "cancellationTiers": [
+           *           {
+           *             "hours": 24,
+           *             "percent": 100
+           *           },
+           *           {
+           *             "hours": 12,
+           *             "percent": 50
+           *           }
+           *         ],
+           *         "maxRefundPercent": null,
+           *         "cancellationReason": "user_request",
+           *         "cancelledAt": "2026-03-02T11:00:00.000Z",
+           *         "createdAt": "2026-03-02T10:00:00.000Z",
+           *         "updatedAt": "2026-03-02T10:00:00.000Z",
+           *         "room": {
+           *           "id": 1,
+           *           "name": "Sky Lounge",
+           *           "roomType": "meeting",
+           *           "timeZone": "Europe/Berlin"
+           *         },
+           *         "timeslot": {
+           *           "id": 17,
+           *           "roomId": 1,
+           *           "startTime": "2026-03-09T08:00:00.000Z",
+           *           "endTime": "2026-03-09T08:30:00.000Z"
+           *         }
+           *       },
+           *       "refundAmount": 11.25,
+           *       "message": "The refund is requested."
+           *     }
+           */
+          "application/json": components["schemas"]["BookingCancelled"];
+        };
+      };
+      /** @description The request is invalid, or the booking cannot be refunded by this amount. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["Problem"];
+        };
+      };
+      401: components["responses"]["Unauthorized"];
+      403: components["responses"]["AdminRequired"];
+      404: components["responses"]["BookingNotFound"];
+      408: components["responses"]["RequestTimeout"];
+      409: components["responses"]["IdempotencyInProgress"];
+      413: components["responses"]["BodyTooLarge"];
+      415: components["responses"]["UnsupportedMediaType"];
       422: components["responses"]["IdempotencyKeyReused"];
       429: components["responses"]["AdminLimit"];
       500: components["responses"]["InternalError"];

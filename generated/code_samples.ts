@@ -47,6 +47,10 @@ export const codeSamples = {
     'import {\n  createClient,\n  unwrap,\n} from "@slotkeeper/client";\n\nconst client = createClient({\n  baseUrl: "http://127.0.0.1:8000",\n  token: "ADMIN_TOKEN",\n});\n\nconst booking = await unwrap(\n  client.PUT(\n    "/api/v1/admin/bookings/{bookingId}/status",\n    {\n      params: { path: { bookingId: 42 } },\n      body: { status: "confirmed" },\n    },\n  ),\n);\nconsole.log(booking);',
   retryRefund:
     'import {\n  createClient,\n  unwrap,\n} from "@slotkeeper/client";\n\nconst client = createClient({\n  baseUrl: "http://127.0.0.1:8000",\n  token: "ADMIN_TOKEN",\n});\n\nconst { booking, refundAmount } = await unwrap(\n  client.POST(\n    "/api/v1/admin/bookings/{bookingId}/refund",\n    { params: { path: { bookingId: 42 } } },\n  ),\n);\nconsole.log(booking, refundAmount);',
+  settleRefund:
+    'import {\n  createClient,\n  unwrap,\n} from "@slotkeeper/client";\n\nconst client = createClient({\n  baseUrl: "http://127.0.0.1:8000",\n  token: "ADMIN_TOKEN",\n});\n\nconst { booking, refundAmount } = await unwrap(\n  client.PUT(\n    "/api/v1/admin/bookings/{bookingId}/refund",\n    { params: { path: { bookingId: 42 } } },\n  ),\n);\nconsole.log(booking, refundAmount);',
+  refundBooking:
+    'import {\n  createClient,\n  unwrap,\n} from "@slotkeeper/client";\n\nconst client = createClient({\n  baseUrl: "http://127.0.0.1:8000",\n  token: "ADMIN_TOKEN",\n});\n\nconst { booking, refundAmount } = await unwrap(\n  client.POST(\n    "/api/v1/admin/bookings/{bookingId}/refunds",\n    {\n      params: { path: { bookingId: 42 } },\n      body: { amount: 11.25 },\n    },\n  ),\n);\nconsole.log(booking, refundAmount);',
   getBookingStats:
     'import {\n  createClient,\n  unwrap,\n} from "@slotkeeper/client";\n\nconst client = createClient({\n  baseUrl: "http://127.0.0.1:8000",\n  token: "ADMIN_TOKEN",\n});\n\nconst bookingStats = await unwrap(\n  client.GET("/api/v1/admin/bookings/stats"),\n);\nconsole.log(bookingStats);',
   listApiKeys:

@@ -198,6 +198,12 @@ export const CancellationTier = z.object({
 }).openapi("CancellationTier");
 export type CancellationTier = z.output<typeof CancellationTier>;
 
+export const MaxRefundPercent = z.number().min(0).max(100).nullable().openapi({
+  "description":
+    "The highest part of the paid amount that a cancellation by the user refunds. Each move of a confirmed booking\nlimits it to the percentage of its tier at that time. Null if no move has limited it.\n",
+}).openapi("MaxRefundPercent");
+export type MaxRefundPercent = z.output<typeof MaxRefundPercent>;
+
 export const Booking = z.object({
   "id": Id,
   "userId": Id,
@@ -213,18 +219,19 @@ export const Booking = z.object({
   "amountRefunded": z.number().min(0).openapi({ "description": "The amount refunded so far." }),
   "refundAmount": z.number().min(0).openapi({
     "description":
-      "The whole refund, decided when the booking was cancelled. `amountRefunded` is lower until the payment\nprovider accepts the refund.\n",
+      "The whole refund that was decided, by the cancellation and by admins after it. `amountRefunded` is lower\nuntil the payment provider accepts the refund.\n",
   }),
   "holdExpiresAt": z.iso.datetime({ offset: true }).nullable().openapi({
     "description":
-      "The end of the hold of a booking that waits for its payment. Then the booking is cancelled. Null if it waits\nfor none, or payments are made elsewhere.\n",
+      "The end of the hold of a booking that waits for its payment, at most the start of the timeslot. Then the\nbooking is cancelled. Null if it waits for none, or payments are made elsewhere.\n",
   }),
   "cancellationTiers": z.array(CancellationTier).openapi({
     "description": "The cancellation policy in force when the booking was created.",
   }),
-  "cancellationReason": z.enum(["user_request", "admin_request", "hold_expired"]).nullable().openapi({
+  "maxRefundPercent": MaxRefundPercent,
+  "cancellationReason": z.enum(["user_request", "admin_request", "hold_expired", "not_confirmed"]).nullable().openapi({
     "description":
-      "The user or admin who cancelled it, or `hold_expired` if it was not paid in time. Null unless cancelled.\n",
+      "The user or admin who cancelled it. `hold_expired` if it was not paid in time, `not_confirmed` if it was still\npending at its start. Null unless cancelled.\n",
   }),
   "cancelledAt": z.iso.datetime({ offset: true }).nullable(),
   "createdAt": z.iso.datetime({ offset: true }),
@@ -239,16 +246,19 @@ export const Cancellation = z.object({
   "refundAmount": z.number().min(0).openapi({ "description": "The refund of a cancellation now." }),
   "currency": z.string().openapi({ "description": "ISO 4217 code." }),
   "refundPercent": z.number().min(0).max(100).openapi({
-    "description": "The refunded part of the paid amount; 0 if no tier applies.",
+    "description":
+      "The refunded part of the paid amount: the percentage of the tier, at most `maxRefundPercent`. 0 if no tier\napplies.\n",
   }),
+  "maxRefundPercent": MaxRefundPercent,
   "tierHours": z.number().min(0).nullable().openapi({
     "description": "The `hours` of the tier in `cancellationTiers` that applies now. Null if none applies.",
   }),
   "nextTierAt": z.iso.datetime({ offset: true }).nullable().openapi({
-    "description": "The last moment of this tier. Null if the refund does not change until the start.",
+    "description": "The last moment of this refund. Null if it does not change until the start.",
   }),
   "nextRefundPercent": z.number().min(0).max(100).nullable().openapi({
-    "description": "The part of the paid amount that the next tier refunds. Null if this is the last tier.",
+    "description":
+      "The part of the paid amount that is refunded after `nextTierAt`. Null if the refund does not change.",
   }),
 }).openapi("Cancellation");
 export type Cancellation = z.output<typeof Cancellation>;
@@ -295,6 +305,13 @@ export const BookingCancelled = z.object({
   "message": z.string(),
 }).openapi("BookingCancelled");
 export type BookingCancelled = z.output<typeof BookingCancelled>;
+
+export const RefundBooking = z.strictObject({
+  "amount": z.number().min(0.01).max(9999999999.99).multipleOf(0.01).openapi({
+    "description": "The amount to refund, in the booking's currency.",
+  }),
+}).openapi("RefundBooking");
+export type RefundBooking = z.output<typeof RefundBooking>;
 
 export const RescheduleBooking = z.strictObject({ "newTimeslotId": Id }).openapi("RescheduleBooking");
 export type RescheduleBooking = z.output<typeof RescheduleBooking>;
@@ -364,7 +381,7 @@ export const BookingStats = z.object({
   "occupancy": Occupancy,
   "cancellationRate": z.number().min(0).max(1).nullable().openapi({
     "description":
-      "The cancelled part of the bookings created, to four places. Bookings with an expired hold do not count. Null\nif there are no bookings.\n",
+      "The cancelled part of the bookings created, to four places. Bookings that were not paid or confirmed in time\ndo not count. Null if there are no bookings.\n",
   }),
   "noShowRate": z.number().min(0).max(1).nullable().openapi({
     "description":
@@ -711,6 +728,8 @@ export const ProblemCode = z.enum([
   "too_many_timeslots",
   "timeslot_has_bookings",
   "no_failed_refund",
+  "booking_not_refundable",
+  "refund_exceeds_payment",
   "webhook_invalid",
   "payment_provider_not_found",
   "clock_goes_forward",
@@ -1160,6 +1179,30 @@ const examples = {
       "error": "No refund of booking 42 has failed: its payment is refund_pending.",
     },
   },
+  "booking_not_refundable": {
+    "summary": "Booking cannot be refunded",
+    "value": {
+      "type": "urn:slotkeeper:problem:booking_not_refundable",
+      "title": "Booking cannot be refunded",
+      "status": 400,
+      "detail": "Everything paid for booking 42 is refunded already.",
+      "code": "booking_not_refundable",
+      "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      "error": "Everything paid for booking 42 is refunded already.",
+    },
+  },
+  "refund_exceeds_payment": {
+    "summary": "Refund exceeds the payment",
+    "value": {
+      "type": "urn:slotkeeper:problem:refund_exceeds_payment",
+      "title": "Refund exceeds the payment",
+      "status": 400,
+      "detail": "EUR 11.25 of the payment is left. Refund at most this amount.",
+      "code": "refund_exceeds_payment",
+      "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      "error": "EUR 11.25 of the payment is left. Refund at most this amount.",
+    },
+  },
   "webhook_invalid": {
     "summary": "Webhook is not valid",
     "value": {
@@ -1377,6 +1420,7 @@ const responses = {
           "refundAmount": 0,
           "holdExpiresAt": null,
           "cancellationTiers": [{ "hours": 24, "percent": 100 }, { "hours": 12, "percent": 50 }],
+          "maxRefundPercent": null,
           "cancellationReason": null,
           "cancelledAt": null,
           "createdAt": "2026-03-02T10:00:00.000Z",
@@ -1421,6 +1465,7 @@ const responses = {
             "refundAmount": 0,
             "holdExpiresAt": "2026-03-02T10:15:00.000Z",
             "cancellationTiers": [{ "hours": 24, "percent": 100 }, { "hours": 12, "percent": 50 }],
+            "maxRefundPercent": null,
             "cancellationReason": null,
             "cancelledAt": null,
             "createdAt": "2026-03-02T10:00:00.000Z",
@@ -2064,7 +2109,7 @@ const routes = {
       "tags": ["Bookings"],
       "summary": "Book a timeslot",
       "description":
-        "Books a free timeslot for the caller. Of several simultaneous requests exactly one gets it. The others are\nanswered `timeslot_unavailable`, with up to three free timeslots in `alternatives`.\n\nThe price is the room's hourly rate for the length of the timeslot, rounded half up to two places. A room\nwithout a rate costs nothing. The booking starts `pending`. It becomes `confirmed` when it is paid or an admin\nconfirms it. A free booking is confirmed at once if the room has `autoConfirm`. The cancellation tiers in force\nnow stay with the booking.\n\nSend the person to `checkoutUrl` to pay. The timeslot is held until `holdExpiresAt`. If it is unpaid by then,\nthe booking is cancelled (`hold_expired`) and the timeslot is free again. If the payment provider cannot be\nreached, the booking is still created, and `checkoutUrl` is null. Get a new one with\n`POST /api/v1/bookings/{bookingId}/checkout`.\n",
+        "Books a free timeslot for the caller. Of several simultaneous requests exactly one gets it. The others are\nanswered `timeslot_unavailable`, with up to three free timeslots in `alternatives`.\n\nThe price is the room's hourly rate for the length of the timeslot, rounded half up to two places. A room\nwithout a rate costs nothing. The booking starts `pending`. It becomes `confirmed` when it is paid or an admin\nconfirms it. A free booking is confirmed at once if the room has `autoConfirm`. The cancellation tiers in force\nnow stay with the booking. A booking that is still `pending` when its timeslot starts is cancelled\n(`not_confirmed`).\n\nSend the person to `checkoutUrl` to pay. The timeslot is held until `holdExpiresAt`, which is at most its start.\nIf it is unpaid by then, the booking is cancelled (`hold_expired`) and the timeslot is free again. If the\npayment provider cannot be\nreached, the booking is still created, and `checkoutUrl` is null. Get a new one with\n`POST /api/v1/bookings/{bookingId}/checkout`.\n",
       "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:write"] }],
       "x-rate-limit": "booking_write",
     },
@@ -2125,6 +2170,7 @@ const routes = {
                 "refundAmount": 0,
                 "holdExpiresAt": "2026-03-02T10:15:00.000Z",
                 "cancellationTiers": [{ "hours": 24, "percent": 100 }, { "hours": 12, "percent": 50 }],
+                "maxRefundPercent": null,
                 "cancellationReason": null,
                 "cancelledAt": null,
                 "createdAt": "2026-03-02T10:00:00.000Z",
@@ -2279,7 +2325,7 @@ const routes = {
       "tags": ["Bookings"],
       "summary": "Cancel a booking",
       "description":
-        "Cancels the caller's own `pending` or `confirmed` booking before its timeslot starts. The timeslot is free again\nat once. The refund follows the first of the booking's `cancellationTiers` whose hours are still left, in\nelapsed hours. With the default tiers it is everything 24 hours or more before the start. It is half 12 hours or\nmore before, and nothing later. `GET /api/v1/bookings/{bookingId}/cancellation` shows the refund in advance.\n\nAn online payment is refunded through the payment provider. `paymentStatus` is `refund_pending` until the\nprovider accepts the refund. Then it is `refunded` or `partially_refunded`, and an event `refunded` is sent.\n\nThe body is not needed and not read. An admin cancels the bookings of others with\n`PUT /api/v1/admin/bookings/{bookingId}/status`.\n",
+        "Cancels the caller's own `pending` or `confirmed` booking before its timeslot starts. The timeslot is free again\nat once. The refund follows the first of the booking's `cancellationTiers` whose hours are still left, in\nelapsed hours. With the default tiers it is everything 24 hours or more before the start. It is half 12 hours or\nmore before, and nothing later. After a move the refund is at most `maxRefundPercent`.\n`GET /api/v1/bookings/{bookingId}/cancellation` shows the refund in advance.\n\nAn online payment is refunded through the payment provider. `paymentStatus` is `refund_pending` until the\nprovider accepts the refund. Then it is `refunded` or `partially_refunded`, and an event `refunded` is sent.\n\nThe body is not needed and not read. An admin cancels the bookings of others with\n`PUT /api/v1/admin/bookings/{bookingId}/status`.\n",
       "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:write"] }],
       "x-rate-limit": "booking_write",
     },
@@ -2346,6 +2392,7 @@ const routes = {
                 "refundAmount": 22.5,
                 "holdExpiresAt": null,
                 "cancellationTiers": [{ "hours": 24, "percent": 100 }, { "hours": 12, "percent": 50 }],
+                "maxRefundPercent": null,
                 "cancellationReason": "user_request",
                 "cancelledAt": "2026-03-02T11:00:00.000Z",
                 "createdAt": "2026-03-02T10:00:00.000Z",
@@ -2395,7 +2442,7 @@ const routes = {
       "tags": ["Bookings"],
       "summary": "Move a booking to another timeslot",
       "description":
-        "Moves the caller's own `pending` or `confirmed` booking to a free timeslot of the same room, before its timeslot\nstarts. The old timeslot is free again at once. If the new one is not available, the booking stays unchanged.\nThen `timeslot_unavailable` lists up to three `alternatives` in the room. A `pending` booking gets a new price,\nand its open checkout is closed: get a new one. Its hold keeps its end. A `confirmed` one needs a timeslot of\nthe same price.\n",
+        "Moves the caller's own `pending` or `confirmed` booking to a free timeslot of the same room, before its timeslot\nstarts. The operator may ask for more notice (`RESCHEDULE_NOTICE_HOURS`). The old timeslot is free again at once.\nIf the new one is not available, the booking stays unchanged. Then `timeslot_unavailable` lists up to three\n`alternatives` in the room.\n\nA `pending` booking becomes what a new booking of the timeslot would be. Its price, payment and confirmation\nfollow the present rules of the room. Its open checkout is closed: get a new one. Its hold keeps its end, at most\nthe new start. If the hold has expired, the booking cannot be moved.\n\nA `confirmed` booking needs a timeslot of the same price. The move never raises its refund: the percentage of\nits cancellation tier now is its `maxRefundPercent` from then on.\n",
       "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:write"] }],
       "x-rate-limit": "booking_write",
     },
@@ -2466,6 +2513,7 @@ const routes = {
                 "refundAmount": 0,
                 "holdExpiresAt": "2026-03-02T10:15:00.000Z",
                 "cancellationTiers": [{ "hours": 24, "percent": 100 }, { "hours": 12, "percent": 50 }],
+                "maxRefundPercent": null,
                 "cancellationReason": null,
                 "cancelledAt": null,
                 "createdAt": "2026-03-02T10:00:00.000Z",
@@ -2524,7 +2572,7 @@ const routes = {
       "tags": ["Bookings"],
       "summary": "See what a cancellation would refund",
       "description":
-        "The refund that `PUT /api/v1/bookings/{bookingId}/cancel` would give now, and when it changes. A cancellation in\nthe same tier refunds exactly this amount. The caller must own the booking. An admin may read it for\nany booking, as the refund of its user.\n",
+        "The refund that `PUT /api/v1/bookings/{bookingId}/cancel` would give now, and when it changes. A cancellation\nuntil `nextTierAt` refunds exactly this amount. If the booking was moved, `maxRefundPercent` limits the refund.\nThe caller must own the booking. An admin may read it for any booking, as the refund of its user.\n",
       "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:read"] }],
       "x-rate-limit": "user",
     },
@@ -2552,6 +2600,7 @@ const routes = {
               "refundAmount": 22.5,
               "currency": "EUR",
               "refundPercent": 100,
+              "maxRefundPercent": null,
               "tierHours": 24,
               "nextTierAt": "2026-03-08T08:00:00.000Z",
               "nextRefundPercent": 50,
@@ -2647,6 +2696,7 @@ const routes = {
                 "refundAmount": 0,
                 "holdExpiresAt": "2026-03-02T10:15:00.000Z",
                 "cancellationTiers": [{ "hours": 24, "percent": 100 }, { "hours": 12, "percent": 50 }],
+                "maxRefundPercent": null,
                 "cancellationReason": null,
                 "cancelledAt": null,
                 "createdAt": "2026-03-02T10:00:00.000Z",
@@ -2846,6 +2896,7 @@ const routes = {
                     "refundAmount": 0,
                     "holdExpiresAt": "2026-03-02T10:15:00.000Z",
                     "cancellationTiers": [{ "hours": 24, "percent": 100 }, { "hours": 12, "percent": 50 }],
+                    "maxRefundPercent": null,
                     "cancellationReason": null,
                     "cancelledAt": null,
                     "createdAt": "2026-03-02T10:00:00.000Z",
@@ -3461,7 +3512,7 @@ const routes = {
       "tags": ["Admin bookings"],
       "summary": "Change the status of a booking",
       "description":
-        "- `confirmed`, from `pending`: paid or approved outside of Slotkeeper. A price counts as paid in full.\n- `completed` and `no_show`, from `confirmed`, after the timeslot has started.\n- `cancelled`, from `pending` or `confirmed`, also after the start: everything paid is refunded and the timeslot\n  is free again at once. An online payment is refunded through the payment provider.\n\nOther changes are rejected with `invalid_status_transition`.\n",
+        "- `confirmed`, from `pending`, before the start: paid or approved outside of Slotkeeper. A price counts as paid in\n  full. From `completed` or `no_show`: takes back a mistake.\n- `completed` and `no_show`, from `confirmed` after the timeslot has started, or from each other.\n- `cancelled`, from `pending` or `confirmed`, also after the start: everything paid is refunded and the timeslot\n  is free again at once. An online payment is refunded through the payment provider.\n\nOther changes are rejected with `invalid_status_transition`.\n",
       "security": [{ "bearer": ["admin"] }, { "apiKey": ["bookings:write"] }],
       "x-rate-limit": "admin",
     },
@@ -3598,6 +3649,7 @@ const routes = {
                 "refundAmount": 22.5,
                 "holdExpiresAt": null,
                 "cancellationTiers": [{ "hours": 24, "percent": 100 }, { "hours": 12, "percent": 50 }],
+                "maxRefundPercent": null,
                 "cancellationReason": "user_request",
                 "cancelledAt": "2026-03-02T11:00:00.000Z",
                 "createdAt": "2026-03-02T10:00:00.000Z",
@@ -3632,6 +3684,233 @@ const routes = {
       403: responses.AdminRequired,
       404: responses.BookingNotFound,
       409: responses.IdempotencyInProgress,
+      422: responses.IdempotencyKeyReused,
+      429: responses.AdminLimit,
+      500: responses.InternalError,
+      503: responses.ServiceUnavailable,
+    },
+  }),
+  settleRefund: createRoute({
+    method: "put",
+    path: "/api/v1/admin/bookings/{bookingId}/refund",
+    operationId: "settleRefund",
+    ...{
+      "tags": ["Admin bookings"],
+      "summary": "Record a failed refund as made elsewhere",
+      "description":
+        "For a booking with the `paymentStatus` `refund_failed` whose refund the payment provider will never accept. Give\nthe money back in another way first. The refund then counts as made, with the event `refunded`, and is not\nrequested again. The body is not needed and not read.\n",
+      "security": [{ "bearer": ["admin"] }, { "apiKey": ["bookings:write"] }],
+      "x-rate-limit": "admin",
+    },
+    request: {
+      params: z.strictObject({
+        "bookingId": integerParameter(z.int().min(1).max(9007199254740991)).openapi(
+          {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 9007199254740991,
+            "description": "A whole number, assigned by the server.",
+          } as const,
+        ).openapi({ param: { "description": "The booking's id.", "example": 42 } }),
+      }),
+      query: z.strictObject({}),
+      headers: z.object({
+        "idempotency-key": z.string().min(1).max(255).regex(
+          new RegExp("^[\\x21-\\x7e]+$"),
+          "must be: ASCII letters, digits and signs, without spaces",
+        ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
+          param: {
+            "description":
+              "A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and\ndoes not repeat the change. See **Idempotency** above.\n",
+            "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
+          },
+        }),
+      }),
+    },
+    responses: {
+      200: {
+        description: "The booking, and the amount that was refunded elsewhere.",
+        headers: {
+          "Idempotency-Replayed": {
+            "description":
+              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
+            "schema": { "type": "string" },
+            "example": "true",
+          },
+        } as const,
+        content: {
+          "application/json": {
+            schema: BookingCancelled,
+            example: {
+              "booking": {
+                "id": 42,
+                "userId": 7,
+                "roomId": 1,
+                "timeslotId": 17,
+                "status": "cancelled",
+                "bookingType": "workshop",
+                "notes": "Two guests arrive later.",
+                "price": 22.5,
+                "currency": "EUR",
+                "paymentStatus": "refunded",
+                "amountPaid": 22.5,
+                "amountRefunded": 22.5,
+                "refundAmount": 22.5,
+                "holdExpiresAt": null,
+                "cancellationTiers": [{ "hours": 24, "percent": 100 }, { "hours": 12, "percent": 50 }],
+                "maxRefundPercent": null,
+                "cancellationReason": "user_request",
+                "cancelledAt": "2026-03-02T11:00:00.000Z",
+                "createdAt": "2026-03-02T10:00:00.000Z",
+                "updatedAt": "2026-03-02T10:00:00.000Z",
+                "room": { "id": 1, "name": "Sky Lounge", "roomType": "meeting", "timeZone": "Europe/Berlin" },
+                "timeslot": {
+                  "id": 17,
+                  "roomId": 1,
+                  "startTime": "2026-03-09T08:00:00.000Z",
+                  "endTime": "2026-03-09T08:30:00.000Z",
+                },
+              },
+              "refundAmount": 22.5,
+              "message": "The refund is recorded.",
+            },
+          },
+        },
+      },
+      400: {
+        description: "The request is invalid, or no refund of the booking has failed.",
+        content: {
+          "application/problem+json": {
+            schema: Problem,
+            examples: {
+              "validation_failed": examples.validation_failed,
+              "no_failed_refund": examples.no_failed_refund,
+            },
+          },
+        },
+      },
+      401: responses.Unauthorized,
+      403: responses.AdminRequired,
+      404: responses.BookingNotFound,
+      409: responses.IdempotencyInProgress,
+      422: responses.IdempotencyKeyReused,
+      429: responses.AdminLimit,
+      500: responses.InternalError,
+      503: responses.ServiceUnavailable,
+    },
+  }),
+  refundBooking: createRoute({
+    method: "post",
+    path: "/api/v1/admin/bookings/{bookingId}/refunds",
+    operationId: "refundBooking",
+    ...{
+      "tags": ["Admin bookings"],
+      "summary": "Refund a cancelled booking as goodwill",
+      "description":
+        "Refunds a part of the payment beyond the cancellation tiers, up to all that was paid. The booking must be\n`cancelled`, and its earlier refund finished. An online payment is refunded through its payment provider, and\n`paymentStatus` is `refund_pending` until the provider accepts it. Any other payment counts as refunded at once:\ngive the money back yourself. The event `refunded` follows in both cases.\n",
+      "security": [{ "bearer": ["admin"] }, { "apiKey": ["bookings:write"] }],
+      "x-rate-limit": "admin",
+    },
+    request: {
+      params: z.strictObject({
+        "bookingId": integerParameter(z.int().min(1).max(9007199254740991)).openapi(
+          {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 9007199254740991,
+            "description": "A whole number, assigned by the server.",
+          } as const,
+        ).openapi({ param: { "description": "The booking's id.", "example": 42 } }),
+      }),
+      query: z.strictObject({}),
+      headers: z.object({
+        "idempotency-key": z.string().min(1).max(255).regex(
+          new RegExp("^[\\x21-\\x7e]+$"),
+          "must be: ASCII letters, digits and signs, without spaces",
+        ).openapi({ "description": "ASCII letters, digits and signs, without spaces." }).optional().openapi({
+          param: {
+            "description":
+              "A text of your own for this request, such as a UUID. A retry with the same key returns the stored answer and\ndoes not repeat the change. See **Idempotency** above.\n",
+            "example": "3f0c2a52-6c8e-4d3c-9a55-2f6f1d9f2b11",
+          },
+        }),
+      }),
+      body: {
+        required: true,
+        content: { "application/json": { schema: RefundBooking, example: { "amount": 11.25 } } },
+      },
+    },
+    responses: {
+      200: {
+        description: "The booking, and the amount of this refund.",
+        headers: {
+          "Idempotency-Replayed": {
+            "description":
+              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
+            "schema": { "type": "string" },
+            "example": "true",
+          },
+        } as const,
+        content: {
+          "application/json": {
+            schema: BookingCancelled,
+            example: {
+              "booking": {
+                "id": 42,
+                "userId": 7,
+                "roomId": 1,
+                "timeslotId": 17,
+                "status": "cancelled",
+                "bookingType": "workshop",
+                "notes": "Two guests arrive later.",
+                "price": 22.5,
+                "currency": "EUR",
+                "paymentStatus": "refund_pending",
+                "amountPaid": 22.5,
+                "amountRefunded": 0,
+                "refundAmount": 22.5,
+                "holdExpiresAt": null,
+                "cancellationTiers": [{ "hours": 24, "percent": 100 }, { "hours": 12, "percent": 50 }],
+                "maxRefundPercent": null,
+                "cancellationReason": "user_request",
+                "cancelledAt": "2026-03-02T11:00:00.000Z",
+                "createdAt": "2026-03-02T10:00:00.000Z",
+                "updatedAt": "2026-03-02T10:00:00.000Z",
+                "room": { "id": 1, "name": "Sky Lounge", "roomType": "meeting", "timeZone": "Europe/Berlin" },
+                "timeslot": {
+                  "id": 17,
+                  "roomId": 1,
+                  "startTime": "2026-03-09T08:00:00.000Z",
+                  "endTime": "2026-03-09T08:30:00.000Z",
+                },
+              },
+              "refundAmount": 11.25,
+              "message": "The refund is requested.",
+            },
+          },
+        },
+      },
+      400: {
+        description: "The request is invalid, or the booking cannot be refunded by this amount.",
+        content: {
+          "application/problem+json": {
+            schema: Problem,
+            examples: {
+              "validation_failed": examples.validation_failed,
+              "malformed_json": examples.malformed_json,
+              "booking_not_refundable": examples.booking_not_refundable,
+              "refund_exceeds_payment": examples.refund_exceeds_payment,
+            },
+          },
+        },
+      },
+      401: responses.Unauthorized,
+      403: responses.AdminRequired,
+      404: responses.BookingNotFound,
+      408: responses.RequestTimeout,
+      409: responses.IdempotencyInProgress,
+      413: responses.BodyTooLarge,
+      415: responses.UnsupportedMediaType,
       422: responses.IdempotencyKeyReused,
       429: responses.AdminLimit,
       500: responses.InternalError,
@@ -4931,6 +5210,75 @@ export const operations = {
     answers: { 200: BookingCancelled },
     route: routes.retryRefund,
   },
+  settleRefund: {
+    id: "settleRefund",
+    access: "admin",
+    scope: "bookings:write",
+    takesTicket: false,
+    rateLimit: "admin",
+    concurrencyLimit: "none",
+    takesIdempotencyKey: true,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
+    bodyKind: "none",
+    upgrades: false,
+    isSandboxOnly: false,
+    problems: [
+      "validation_failed",
+      "no_failed_refund",
+      "token_missing",
+      "token_invalid",
+      "token_expired",
+      "admin_required",
+      "scope_missing",
+      "booking_not_found",
+      "idempotency_in_progress",
+      "idempotency_key_reused",
+      "rate_limited",
+      "internal_error",
+      "service_unavailable",
+    ],
+    answers: { 200: BookingCancelled },
+    route: routes.settleRefund,
+  },
+  refundBooking: {
+    id: "refundBooking",
+    access: "admin",
+    scope: "bookings:write",
+    takesTicket: false,
+    rateLimit: "admin",
+    concurrencyLimit: "none",
+    takesIdempotencyKey: true,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
+    bodyKind: "json",
+    upgrades: false,
+    isSandboxOnly: false,
+    problems: [
+      "validation_failed",
+      "malformed_json",
+      "booking_not_refundable",
+      "refund_exceeds_payment",
+      "token_missing",
+      "token_invalid",
+      "token_expired",
+      "admin_required",
+      "scope_missing",
+      "booking_not_found",
+      "request_timeout",
+      "idempotency_in_progress",
+      "body_too_large",
+      "unsupported_media_type",
+      "idempotency_key_reused",
+      "rate_limited",
+      "internal_error",
+      "service_unavailable",
+    ],
+    answers: { 200: BookingCancelled },
+    route: routes.refundBooking,
+  },
   getBookingStats: {
     id: "getBookingStats",
     access: "admin",
@@ -5441,6 +5789,26 @@ export type Operations = {
     headers: z.output<typeof routes.retryRefund.request.headers>;
     body: undefined;
     bodyKind: "none";
+    isSandboxOnly: false;
+    answer: { status: 200; body: z.input<typeof BookingCancelled> };
+  };
+  settleRefund: {
+    access: "admin";
+    params: z.output<typeof routes.settleRefund.request.params>;
+    query: z.output<typeof routes.settleRefund.request.query>;
+    headers: z.output<typeof routes.settleRefund.request.headers>;
+    body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
+    answer: { status: 200; body: z.input<typeof BookingCancelled> };
+  };
+  refundBooking: {
+    access: "admin";
+    params: z.output<typeof routes.refundBooking.request.params>;
+    query: z.output<typeof routes.refundBooking.request.query>;
+    headers: z.output<typeof routes.refundBooking.request.headers>;
+    body: z.output<typeof routes.refundBooking.request.body.content["application/json"]["schema"]>;
+    bodyKind: "json";
     isSandboxOnly: false;
     answer: { status: 200; body: z.input<typeof BookingCancelled> };
   };

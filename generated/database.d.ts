@@ -19,7 +19,7 @@ export type StoredEventType =
   | "payment_failed"
   | "refunded";
 export type BookingStatus = "pending" | "confirmed" | "cancelled" | "completed" | "no_show";
-export type CancellationReason = "user_request" | "admin_request" | "hold_expired";
+export type CancellationReason = "user_request" | "admin_request" | "hold_expired" | "not_confirmed";
 export type PaymentEventKind = "paid" | "failed" | "expired" | "refunded";
 export type PaymentStatus =
   | "not_required"
@@ -99,6 +99,7 @@ export interface Bookings {
   hold_expires_at: ColumnType<string, Date, Date> | null;
   refund_amount: ColumnType<string, string | number | undefined, string | number>;
   payment_id: number | null;
+  max_refund_percent: ColumnType<string, string | number, string | number> | null;
 }
 
 export interface Checkouts {

@@ -143,6 +143,10 @@ function copyCancellationTier(value: unknown): unknown {
   return parts.isNumber(copy.hours, 0, Number.MAX_VALUE) && parts.isNumber(copy.percent, 0, 100) ? copy : parts.refused;
 }
 
+function isMaxRefundPercent(value: unknown): boolean {
+  return (value === null || parts.isNumber(value, 0, 100));
+}
+
 function copyBooking(value: unknown): unknown {
   if (!parts.isObject(value)) return parts.refused;
   const copy = {
@@ -161,6 +165,7 @@ function copyBooking(value: unknown): unknown {
     refundAmount: value.refundAmount,
     holdExpiresAt: value.holdExpiresAt,
     cancellationTiers: parts.copyArray(value.cancellationTiers, copyCancellationTier, 0, Infinity),
+    maxRefundPercent: value.maxRefundPercent,
     cancellationReason: value.cancellationReason,
     cancelledAt: value.cancelledAt,
     createdAt: value.createdAt,
@@ -176,10 +181,10 @@ function copyBooking(value: unknown): unknown {
       parts.isNumber(copy.amountRefunded, 0, Number.MAX_VALUE) &&
       parts.isNumber(copy.refundAmount, 0, Number.MAX_VALUE) &&
       (copy.holdExpiresAt === null || parts.matches(copy.holdExpiresAt, parts.dateTime)) &&
-      copy.cancellationTiers !== parts.refused &&
+      copy.cancellationTiers !== parts.refused && isMaxRefundPercent(copy.maxRefundPercent) &&
       (copy.cancellationReason === null ||
         (copy.cancellationReason === "user_request" || copy.cancellationReason === "admin_request" ||
-          copy.cancellationReason === "hold_expired")) &&
+          copy.cancellationReason === "hold_expired" || copy.cancellationReason === "not_confirmed")) &&
       (copy.cancelledAt === null || parts.matches(copy.cancelledAt, parts.dateTime)) &&
       parts.matches(copy.createdAt, parts.dateTime) && parts.matches(copy.updatedAt, parts.dateTime) &&
       copy.room !== parts.refused && copy.timeslot !== parts.refused
@@ -194,12 +199,14 @@ function copyCancellation(value: unknown): unknown {
     refundAmount: value.refundAmount,
     currency: value.currency,
     refundPercent: value.refundPercent,
+    maxRefundPercent: value.maxRefundPercent,
     tierHours: value.tierHours,
     nextTierAt: value.nextTierAt,
     nextRefundPercent: value.nextRefundPercent,
   };
   return isId(copy.bookingId) && parts.isNumber(copy.refundAmount, 0, Number.MAX_VALUE) &&
       typeof copy.currency === "string" && parts.isNumber(copy.refundPercent, 0, 100) &&
+      isMaxRefundPercent(copy.maxRefundPercent) &&
       (copy.tierHours === null || parts.isNumber(copy.tierHours, 0, Number.MAX_VALUE)) &&
       (copy.nextTierAt === null || parts.matches(copy.nextTierAt, parts.dateTime)) &&
       (copy.nextRefundPercent === null || parts.isNumber(copy.nextRefundPercent, 0, 100))
@@ -675,11 +682,12 @@ function isProblemCode(value: unknown): boolean {
     value === "booking_not_cancellable" || value === "booking_not_reschedulable" || value === "booking_not_payable" ||
     value === "price_differs" || value === "invalid_status_transition" || value === "invalid_date_range" ||
     value === "too_many_timeslots" || value === "timeslot_has_bookings" || value === "no_failed_refund" ||
-    value === "webhook_invalid" || value === "payment_provider_not_found" || value === "clock_goes_forward" ||
-    value === "scope_missing" || value === "api_key_not_found" || value === "request_timeout" ||
-    value === "idempotency_in_progress" || value === "precondition_failed" || value === "idempotency_key_reused" ||
-    value === "rate_limited" || value === "too_many_pending_bookings" || value === "internal_error" ||
-    value === "service_unavailable" || value === "payment_provider_unavailable");
+    value === "booking_not_refundable" || value === "refund_exceeds_payment" || value === "webhook_invalid" ||
+    value === "payment_provider_not_found" || value === "clock_goes_forward" || value === "scope_missing" ||
+    value === "api_key_not_found" || value === "request_timeout" || value === "idempotency_in_progress" ||
+    value === "precondition_failed" || value === "idempotency_key_reused" || value === "rate_limited" ||
+    value === "too_many_pending_bookings" || value === "internal_error" || value === "service_unavailable" ||
+    value === "payment_provider_unavailable");
 }
 
 function copyFieldError(value: unknown): unknown {
@@ -801,6 +809,8 @@ export const answerSerializers = {
   listAllBookings: { 200: serializeBookingPage },
   updateBookingStatus: { 200: serializeBooking },
   retryRefund: { 200: serializeBookingCancelled },
+  settleRefund: { 200: serializeBookingCancelled },
+  refundBooking: { 200: serializeBookingCancelled },
   getBookingStats: { 200: serializeBookingStats },
   listApiKeys: { 200: serializeApiKeyPage },
   createApiKey: { 201: serializeApiKeyCreated },

@@ -42,6 +42,8 @@ export interface Config {
   checkoutReturnUrl: string | undefined;
   /** How long an unpaid booking holds its timeslot. */
   holdMinutes: number;
+  /** How long before its start a booking can be rescheduled, in elapsed hours. 0 means until the start. */
+  rescheduleNoticeHours: number;
   /** Base of links to this server. Undefined means the address that we listen on. */
   publicUrl: string | undefined;
   /** Other origins (`https://app.example`) whose pages may call this server. */
@@ -137,6 +139,7 @@ const variables = z.object({
   PAYMENT_PROVIDER: z.enum(["none", ...providerNames], `must be none, ${providerNames.join(" or ")}`).optional(),
   CHECKOUT_RETURN_URL: url.optional(),
   HOLD_MINUTES: wholeNumber(1, 10_080).prefault("15"),
+  RESCHEDULE_NOTICE_HOURS: wholeNumber(0, 87_600).prefault("0"),
   PUBLIC_URL: plainUrl.optional(),
   CORS_ORIGINS: origins.optional(),
   REMINDER_LEAD_MINUTES: wholeNumber(0, 525_600).prefault("60"),
@@ -210,6 +213,7 @@ export function parseConfig(
     paymentSettings: settings.data,
     checkoutReturnUrl: data.CHECKOUT_RETURN_URL,
     holdMinutes: data.HOLD_MINUTES,
+    rescheduleNoticeHours: data.RESCHEDULE_NOTICE_HOURS,
     corsOrigins: data.CORS_ORIGINS ?? [],
     reminderLeadMinutes: data.REMINDER_LEAD_MINUTES,
     eventRetentionDays: data.EVENT_RETENTION_DAYS,

@@ -65,7 +65,8 @@ export function bookings(program: AdminCommand, shell: Shell): void {
   const changeTo = (status: BookingStatus) => (bookingIds: number[], { json = false }: JsonOption) =>
     decide(shell, bookingIds, { status, json });
 
-  decision("confirm", "Confirm pending bookings; their price counts as paid", ["42", "42 43 --json"])
+  const confirmation = "Confirm pending bookings (their price counts as paid), or take back completed and no-show";
+  decision("confirm", confirmation, ["42", "42 43 --json"])
     .action(changeTo("confirmed"));
   decision("cancel", "Cancel bookings and refund everything paid", ["42", "42 43 --yes"])
     .option("--yes", "Do not ask")

@@ -20,6 +20,13 @@ export function amount(text: string): number | "none" {
   return Number(text);
 }
 
+/** An amount of money that is paid or refunded. */
+export function paidAmount(text: string): number {
+  const value = amount(text);
+  if (value === "none" || value === 0) throw new InvalidArgumentError("must be an amount such as 12.50");
+  return value;
+}
+
 /** A calendar date. */
 export function date(text: string): Temporal.PlainDate {
   try {

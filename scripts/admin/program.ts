@@ -5,6 +5,7 @@ import { AdminCommand } from "./command.ts";
 import { events } from "./events.ts";
 import { UsageError } from "./failures.ts";
 import { keys } from "./keys.ts";
+import { refunds } from "./refunds.ts";
 import { report } from "./report.ts";
 import { rooms } from "./rooms.ts";
 import { type Shell, styled } from "./shell.ts";
@@ -38,7 +39,7 @@ export async function runProgram(args: readonly string[], shell: Shell): Promise
     .configureHelp({ styleTitle: (title) => styled("bold", title) })
     .hook("preSubcommand", enter)
     .hook("preAction", enter);
-  for (const addCommands of [rooms, timeslots, bookings, stats, events, keys]) addCommands(program, shell);
+  for (const addCommands of [rooms, timeslots, bookings, refunds, stats, events, keys]) addCommands(program, shell);
   try {
     await program.parseAsync(args, { from: "user" });
     return 0;

@@ -23,7 +23,10 @@ export interface BookingOptions {
   log: Log;
   /** Undefined when payments happen elsewhere. */
   payments: PaymentProvider | undefined;
-  config: Pick<Config, "cancellationTiers" | "defaultTimeZone" | "holdMinutes" | "maxPendingBookings">;
+  config: Pick<
+    Config,
+    "cancellationTiers" | "defaultTimeZone" | "holdMinutes" | "maxPendingBookings" | "rescheduleNoticeHours"
+  >;
 }
 
 export type BookingRules = BookingOptions & Scope;
@@ -104,7 +107,7 @@ export function onTimeslotLost(db: Kysely<Database>, failure: unknown): undefine
   return undefined;
 }
 
-/** The end of a hold that starts `now`. */
+/** The end of a hold that starts `now`, if the timeslot does not start earlier. */
 export function holdEnd(now: Date, { holdMinutes }: Pick<Config, "holdMinutes">): Date {
   return new Date(now.getTime() + holdMinutes * 60_000);
 }
@@ -112,7 +115,8 @@ export function holdEnd(now: Date, { holdMinutes }: Pick<Config, "holdMinutes">)
 /** A booking as an event or a key has stored it: a `BookingRow` as JSON. Old ones lack newer columns. */
 export function bookingFromJson(json: Record<string, unknown>): Booking {
   // It was written from a row. The event or answer made of it is checked against the contract.
-  return toBooking({ refund_amount: 0, hold_expires_at: null, ...json } as unknown as BookingRow);
+  const added = { refund_amount: 0, hold_expires_at: null, max_refund_percent: null };
+  return toBooking({ ...added, ...json } as unknown as BookingRow);
 }
 
 export function toBooking(row: BookingRow): Booking {
@@ -133,6 +137,7 @@ export function toBooking(row: BookingRow): Booking {
     refundAmount: Math.max(Number(row.refund_amount), Number(row.amount_refunded)),
     holdExpiresAt: row.hold_expires_at && isoOf(row.hold_expires_at),
     cancellationTiers: row.cancellation_tiers,
+    maxRefundPercent: row.max_refund_percent === null ? null : Number(row.max_refund_percent),
     cancellationReason: row.cancellation_reason,
     cancelledAt: row.cancelled_at && isoOf(row.cancelled_at),
     createdAt: isoOf(row.created_at),

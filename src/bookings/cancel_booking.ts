@@ -47,15 +47,16 @@ export async function getCancellation(
   if (caller.role !== "admin") assertOwner(row, caller);
   const problem = notLiveRefusal(row, now, notCancellable);
   if (problem !== undefined) throw problem;
-  const tierHours = row.hours === null ? null : Number(row.hours);
-  const changes = tierHours !== null && tierHours > 0;
+  // A change at the start itself is none, because a booking that has started cannot be cancelled.
+  const nextHours = row.nextHours === null || Number(row.nextHours) === 0 ? null : Number(row.nextHours);
   return {
     bookingId: id,
     refundAmount: Number(row.refund),
     currency: row.currency,
     refundPercent: Number(row.percent ?? 0),
-    tierHours,
-    nextTierAt: changes ? new Date(Date.parse(row.starts_at) - tierHours * 3_600_000).toISOString() : null,
-    nextRefundPercent: changes ? Number(row.nextPercent ?? 0) : null,
+    maxRefundPercent: row.max_refund_percent === null ? null : Number(row.max_refund_percent),
+    tierHours: row.hours === null ? null : Number(row.hours),
+    nextTierAt: nextHours === null ? null : new Date(Date.parse(row.starts_at) - nextHours * 3_600_000).toISOString(),
+    nextRefundPercent: nextHours === null ? null : Number(row.nextPercent),
   };
 }

@@ -12,6 +12,7 @@ import { roundMoney } from "../money.ts";
 import { newRefund, paidStatus, unlessRefunding } from "../payments/checkout_writes.ts";
 import { placeColumns, returningResult, timeslotFreedEvent } from "./changes.ts";
 import { type BookingRow, bookingsWithRelations, selectColumns } from "./queries.ts";
+import { currentPercent, currentTier, nextChange } from "./refund_tiers.ts";
 
 /** The role of the canceller decides whether it is allowed and how much is refunded. */
 export type Cancellation = { by: "user"; userId: number } | { by: "admin" };
@@ -123,21 +124,9 @@ function cancel(
   return returningResult<{ refund: number }>(changes, events, { columns, key });
 }
 
-/**
- * The first tier of a booking `b` in timeslot `t` whose hours still lie ahead, in elapsed hours. A relation with
- * `hours` and `percent`, empty when no tier applies.
- */
-const currentTier = (now: Date) =>
-  sql`(
-    select tier.hours, tier.percent from jsonb_to_recordset(b.cancellation_tiers) as tier(hours numeric, percent numeric)
-    where extract(epoch from t.starts_at - ${now}::timestamptz) >= tier.hours * 3600
-    order by tier.hours desc limit 1
-  )`;
-
 /** Paid amount x percentage of the tier, rounded half up; no tier means 0. */
 function tierRefund(now: Date): RawBuilder<string> {
-  const percent = sql`coalesce((select tier.percent from ${currentTier(now)} tier), 0)`;
-  return roundMoney(sql`b.amount_paid * ${percent} / 100`, sql`b.currency`);
+  return roundMoney(sql`b.amount_paid * ${currentPercent(sql`t.starts_at`, now)} / 100`, sql`b.currency`);
 }
 
 /** A booking, and the refund of a cancellation by its user. */
@@ -147,7 +136,8 @@ export type RefundQuote = BookingRow & {
   hours: string | null;
   /** Percentage of the current tier; null when no tier applies. */
   percent: string | null;
-  /** Percentage of the next tier; null when there is none. */
+  /** Hours before the start at which the refund changes, and the percentage after it. Null when it does not change. */
+  nextHours: string | null;
   nextPercent: string | null;
 };
 
@@ -160,15 +150,15 @@ export async function findRefundQuote(
 }
 
 const refundQuoteStatement = prepared((db, { id, now }: { id: number; now: Date }) => {
-  const tier = sql<{ hours: string | null; percent: string | null }>`${currentTier(now)}`.as<"tier">(sql`tier`);
-  return selectColumns(bookingsWithRelations(db)).leftJoinLateral(tier, (join) => join.onTrue())
-    .select(["tier.hours", "tier.percent"])
-    .select([
-      sql<string>`greatest(${tierRefund(now)} - b.amount_refunded, 0)`.as("refund"),
-      sql<string | null>`(
-        select next.percent from jsonb_to_recordset(b.cancellation_tiers) as next(hours numeric, percent numeric)
-        where next.hours < tier.hours order by next.hours desc limit 1
-      )`.as("nextPercent"),
-    ])
+  const startsAt = sql`t.starts_at`;
+  const tier = sql<{ hours: string | null; percent: string | null }>`${currentTier(startsAt, now)}`.as<"tier">(
+    sql`tier`,
+  );
+  const next = sql<{ hours: string | null; percent: string | null }>`${nextChange}`.as<"next">(sql`next`);
+  return selectColumns(bookingsWithRelations(db))
+    .leftJoinLateral(tier, (join) => join.onTrue())
+    .leftJoinLateral(next, (join) => join.onTrue())
+    .select(["tier.hours", "tier.percent", "next.hours as nextHours", "next.percent as nextPercent"])
+    .select(sql<string>`greatest(${tierRefund(now)} - b.amount_refunded, 0)`.as("refund"))
     .where("b.id", "=", id);
 });

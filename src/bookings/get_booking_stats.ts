@@ -48,7 +48,7 @@ function toStats(days: Temporal.PlainDate[], { bookings, minutes, rooms }: Count
     countOf(({ status }) => status === "no_show"),
     countOf(({ status }) => status === "completed"),
   ];
-  const notExpired = all.filter((each) => each.hold_expired === false);
+  const notExpired = all.filter((each) => each.has_expired === false);
   const [byDay, byRoom] = [sharesBy("day", { bookings, minutes }), sharesBy("room_id", { bookings, minutes })];
   return {
     ...shareOf(all, allMinutes),

@@ -38,6 +38,7 @@ const columns = [
   "b.refund_amount",
   "b.hold_expires_at",
   "b.cancellation_tiers",
+  "b.max_refund_percent",
   "b.cancellation_reason",
   "b.cancelled_at",
   "b.created_at",
@@ -66,7 +67,10 @@ type SelectedRow = Awaited<ReturnType<Selected["executeTakeFirstOrThrow"]>>;
 type Amount = "price" | "amount_paid" | "amount_refunded" | "refund_amount";
 
 /** A row of {@link selectColumns}, or of JSON, in which decimals are numbers. */
-export type BookingRow = Omit<SelectedRow, Amount> & Record<Amount, string | number>;
+export type BookingRow =
+  & Omit<SelectedRow, Amount | "max_refund_percent">
+  & Record<Amount, string | number>
+  & { max_refund_percent: string | number | null };
 
 /** Bookings `b` with their rooms `r` and timeslots `t`. */
 export function bookingsWithRelations(db: Kysely<Database>): WithRelations {
@@ -110,13 +114,28 @@ export async function countPending(db: Kysely<Database>, filter: PendingFilter):
 
 const countPendingStatement = prepared(pendingCount);
 
-/** Ids of bookings whose hold has expired by `now`, the longest expired first. */
-export async function listExpiredHolds(
+/**
+ * Ids of pending bookings whose wait is over by `now`: their hold has expired, or their timeslot has started. The first
+ * that ended come first.
+ */
+export async function listEndedWaits(
   db: Kysely<Database>,
   { now, limit }: { now: Date; limit: number },
 ): Promise<number[]> {
-  const rows = await db.selectFrom("bookings").select("id").where("hold_expires_at", "<=", instant(now))
-    .orderBy("hold_expires_at").limit(limit).execute();
+  const expired = db.selectFrom("bookings as b").select(["b.id", "b.hold_expires_at as ended_at"])
+    .where("b.hold_expires_at", "<=", instant(now));
+  const started = db.selectFrom("bookings as b")
+    .innerJoinLateral(
+      // Without the limit, Postgres would read all timeslots.
+      (eb) => eb.selectFrom("timeslots").select("starts_at").whereRef("id", "=", "b.timeslot_id").limit(1).as("t"),
+      (join) => join.onTrue(),
+    )
+    .select(["b.id", "t.starts_at as ended_at"])
+    // The condition of `bookings_pending_idx`. Few bookings are pending, so all of them are read.
+    .where(sql<boolean>`(b.status = 'pending') is true`)
+    .where("t.starts_at", "<=", instant(now));
+  const rows = await db.selectFrom(expired.union(started).as("ended"))
+    .select("ended.id").groupBy("ended.id").orderBy((eb) => eb.fn.min("ended.ended_at")).limit(limit).execute();
   return rows.map(({ id }) => id);
 }
 

@@ -26,6 +26,9 @@ export function timeslotUnavailable(detail: string, alternatives: Timeslot[]): P
   return new Problem("timeslot_unavailable", detail, { alternatives });
 }
 
+/** Of a booking that was not paid in time. The sweep that cancels it may be a moment late. */
+export const holdExpired = "The hold of the booking has expired. Book the timeslot again.";
+
 export function assertOwner(row: BookingRow, caller: Caller): void {
   if (row.user_id === caller.userId) return;
   throw new Problem("not_booking_owner", "Access denied: the booking belongs to another user.");

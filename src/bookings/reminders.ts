@@ -5,7 +5,7 @@ import type { Database } from "../database/connect.ts";
 import { sweepInChunks } from "../database/sweep.ts";
 import { retryConflicts } from "../database/transactions.ts";
 import type { Clock } from "../time/clock.ts";
-import { insertReminders } from "./writes.ts";
+import { insertReminders } from "./sweep_writes.ts";
 
 export interface BookingReminderRules {
   db: Kysely<Database>;

@@ -21,7 +21,8 @@ export interface BookingCount extends Group {
   status: BookingStatus;
   /** Null unless the group is all bookings. */
   currency: string | null;
-  hold_expired: boolean | null;
+  /** Whether it was cancelled because it was not paid or confirmed in time. */
+  has_expired: boolean | null;
   count: number;
   /** Amounts paid minus amounts refunded. */
   revenue: number;
@@ -58,14 +59,14 @@ export function countBookings(
   const inRoom = (column: string) => roomId === undefined ? sql`true` : sql`${sql.ref(column)} = ${roomId}`;
   return db.with("counts", () =>
     sql<BookingCount>`(
-      select b.room_id, b.day, b.status, b.currency, b.hold_expired, count(*) as count,
+      select b.room_id, b.day, b.status, b.currency, b.has_expired, count(*) as count,
         sum(b.amount_paid - b.amount_refunded) as revenue
       from (
         select b.*, width_bucket(b.created_at, ${days}) as day,
-          coalesce(b.cancellation_reason = 'hold_expired', false) as hold_expired
+          coalesce(b.cancellation_reason in ('hold_expired', 'not_confirmed'), false) as has_expired
         from bookings b where ${within("b.created_at")} and ${inRoom("b.room_id")}
       ) b
-      group by grouping sets ((b.status, b.currency, b.hold_expired), (b.status, b.day), (b.status, b.room_id))
+      group by grouping sets ((b.status, b.currency, b.has_expired), (b.status, b.day), (b.status, b.room_id))
     )`)
     .with("slots", () =>
       // Room by room, in the order of the index on timeslots.

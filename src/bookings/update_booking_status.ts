@@ -10,7 +10,7 @@ import { type BookingRules, changeBooking, toBooking } from "./booking.ts";
 import { markCancelled } from "./cancellation_writes.ts";
 import { type BookingRow, findBooking, lockBooking } from "./queries.ts";
 import { bookingNotFound } from "./refusals.ts";
-import { markClosed, markConfirmed } from "./writes.ts";
+import { type ClosedStatus, markClosed, markConfirmed, markReopened } from "./status_writes.ts";
 
 /**
  * Sets the status in a transaction, together with the entry in the audit log.
@@ -25,9 +25,8 @@ export async function updateBookingStatus(
   const now = clock.now();
   const before = toBooking(await findLockedBooking(db, id));
   assertMatches(ifMatch, serializeBooking, before);
-  const transition = transitions.get(status);
   const row = await changeBooking(rules, id, {
-    attempt: async () => await transition?.attempt(db, id, now),
+    attempt: async () => await findTransition(before.status, status)?.attempt(db, id, now),
     refusal: (row) => transitionRefusal(row, status, now),
   });
   const after = toBooking(row);
@@ -49,37 +48,46 @@ async function findLockedBooking(db: Kysely<Database>, id: number): Promise<Book
 
 interface Transition {
   from: BookingStatus[];
-  /** Whether the timeslot must have started. */
-  afterStart: boolean;
+  to: BookingStatus;
+  /** When it is allowed: before or after the start of the timeslot, or always. */
+  when: "before" | "after" | "always";
   attempt(db: Kysely<Database>, id: number, now: Date): Promise<BookingRow | undefined>;
 }
 
-const transitions = new Map<string, Transition>([
-  ["confirmed", { from: ["pending"], afterStart: false, attempt: (db, id, now) => markConfirmed(db, { id, now }) }],
-  ["completed", {
-    from: ["confirmed"],
-    afterStart: true,
-    attempt: (db, id, now) => markClosed(db, { id, status: "completed", now }),
-  }],
-  ["no_show", {
-    from: ["confirmed"],
-    afterStart: true,
-    attempt: (db, id, now) => markClosed(db, { id, status: "no_show", now }),
-  }],
-  ["cancelled", {
+const close = (status: ClosedStatus): Transition["attempt"] => (db, id, now) => markClosed(db, { id, status, now });
+
+const transitions: Transition[] = [
+  { from: ["pending"], to: "confirmed", when: "before", attempt: (db, id, now) => markConfirmed(db, { id, now }) },
+  { from: ["confirmed"], to: "completed", when: "after", attempt: close("completed") },
+  { from: ["confirmed"], to: "no_show", when: "after", attempt: close("no_show") },
+  {
     from: ["pending", "confirmed"],
-    afterStart: false,
+    to: "cancelled",
+    when: "always",
     attempt: (db, id, now) => markCancelled(db, { id, cancellation: { by: "admin" }, now }),
-  }],
-]);
+  },
+  // These correct a mistake.
+  {
+    from: ["completed", "no_show"],
+    to: "confirmed",
+    when: "always",
+    attempt: (db, id, now) => markReopened(db, { id, now }),
+  },
+  { from: ["no_show"], to: "completed", when: "always", attempt: close("completed") },
+  { from: ["completed"], to: "no_show", when: "always", attempt: close("no_show") },
+];
+
+function findTransition(from: BookingStatus, to: string): Transition | undefined {
+  return transitions.find((each) => each.to === to && each.from.includes(from));
+}
 
 function transitionRefusal(row: BookingRow, status: string, now: Date): Problem | undefined {
-  const transition = transitions.get(status);
-  const isAllowedFrom = transition?.from.includes(row.status) ?? false;
-  const hasStarted = !isAfter(row.starts_at, now);
-  if (transition !== undefined && isAllowedFrom && (hasStarted || !transition.afterStart)) return undefined;
-  const notStarted = isAllowedFrom ? " and has not started" : "";
-  const choice = transition === undefined ? ` An admin sets ${[...transitions.keys()].join(", ")}.` : "";
-  const detail = `Invalid status transition to: ${status}. The booking is ${row.status}${notStarted}.${choice}`;
+  const transition = findTransition(row.status, status);
+  const time = isAfter(row.starts_at, now) ? "before" : "after";
+  if (transition !== undefined && (transition.when === "always" || transition.when === time)) return undefined;
+  const start = transition === undefined ? "" : ` and has ${time === "before" ? "not started" : "started"}`;
+  const known = new Set<string>(transitions.map(({ to }) => to));
+  const choice = known.has(status) ? "" : ` An admin sets ${[...known].join(", ")}.`;
+  const detail = `Invalid status transition to: ${status}. The booking is ${row.status}${start}.${choice}`;
   return new Problem("invalid_status_transition", detail);
 }

@@ -1,5 +1,5 @@
 /**
- * Statements that change bookings. Each one makes a change that is allowed and writes its events, or does nothing.
+ * Statements that create and reschedule bookings. Each one makes a change that is allowed and writes its events, or does nothing.
  *
  * Each one first locks the booking, and its timeslots when one is taken or freed. So a change waits for another one
  * before it has a transaction id. The ids order the feed of events, so the feed follows the order of the changes. An
@@ -18,15 +18,13 @@ import { bookingEvent } from "../events/record.ts";
 import { keyIsNew } from "../idempotency/queries.ts";
 import { closeCheckouts, unlessRefunding } from "../payments/checkout_writes.ts";
 import { isTaken } from "../timeslots/taken.ts";
-import {
-  placeColumns,
-  returningBooking,
-  returningResult,
-  timeslotFreedEvent,
-  timeslotTakenEvent,
-  withEvents,
-} from "./changes.ts";
+import { placeColumns, returningBooking, returningResult, timeslotFreedEvent, timeslotTakenEvent } from "./changes.ts";
 import { type BookingRow, priceOf } from "./queries.ts";
+import { percentAfterMove } from "./refund_tiers.ts";
+
+/** The status of a new booking: free ones are confirmed at once if the room has `auto_confirm`. */
+const firstStatusOf = (price: RawBuilder<string>, autoConfirm: RawBuilder<boolean>) =>
+  sql<BookingStatus>`case when ${price} = 0 and ${autoConfirm} then 'confirmed' else 'pending' end::booking_status`;
 
 const paymentStatusOf = (price: RawBuilder<string>) =>
   sql<PaymentStatus>`case when ${price} = 0 then 'not_required' else 'unpaid' end::payment_status`;
@@ -40,7 +38,10 @@ export interface NewBooking {
   cancellationTiers: CancellationTier[];
   /** Pending bookings that the user may have, this one included; 0 means no limit. */
   maxPendingBookings: number;
-  /** The checkout and the end of the hold, if the booking costs something. Null when payments happen elsewhere. */
+  /**
+   * The checkout and the end of the hold, if the booking costs something. The start of the timeslot may end the hold
+   * earlier. Null when payments happen elsewhere.
+   */
   checkout: { id: string; provider: string; holdExpiresAt: Date } | null;
   now: Date;
 }
@@ -82,7 +83,8 @@ type OnlineTerms = Terms & { checkoutId: string; provider: string; holdExpiresAt
 
 const insertWithCheckoutStatement = prepared((db, terms: OnlineTerms) => {
   const { checkoutId, provider, now } = terms;
-  const holdExpiresAt = sql<Date | null>`case when place.price > 0 then ${terms.holdExpiresAt}::timestamptz end`;
+  const holdExpiresAt = sql<Date | null>`case
+    when place.price > 0 then least(${terms.holdExpiresAt}::timestamptz, place.starts_at) end`;
   const changes = withNewBooking(db, terms, { holdExpiresAt })
     .with("checkout", () =>
       sql<{ id: string }>`(
@@ -151,10 +153,7 @@ function withNewBooking(
               sql<number>`${userId}::bigint`.as("user_id"),
               "place.room_id",
               "place.id",
-              sql<
-                BookingStatus
-              >`case when ${price} = 0 and place.auto_confirm then 'confirmed' else 'pending' end::booking_status`
-                .as("status"),
+              firstStatusOf(price, sql`place.auto_confirm`).as("status"),
               sql<string | null>`${bookingType}::text`.as("booking_type"),
               sql<string | null>`${notes}::text`.as("notes"),
               price.as("price"),
@@ -180,15 +179,19 @@ export interface Reschedule {
   id: number;
   userId: number;
   newTimeslotId: number;
-  /** The end of the hold, if the booking cost nothing before and now costs something. */
+  /** Earliest start of a timeslot that a booking may still leave. */
+  leavesFrom: Date;
+  /** The end of the hold, if the booking has none and now costs something. Null when payments happen elsewhere. */
   holdExpiresAt: Date | null;
   now: Date;
 }
 
 /**
  * Reschedules a user's live booking, before its start, to a free timeslot of the same room. Returns undefined when that
- * is not allowed. A pending booking is priced again, a confirmed one must cost the same. The reminder becomes due
- * again.
+ * is not allowed. The reminder becomes due again.
+ *
+ * A pending booking becomes what a new booking of the timeslot would be. Only its hold keeps its end. A confirmed one
+ * must cost the same, and the percentage of its tier now limits its refund from then on.
  *
  * Checks for a taken timeslot before the index does. Otherwise two users who swap timeslots would wait for each other
  * until Postgres ends the deadlock. The index `bookings_live_timeslot_key` still refuses a rival in the same instant.
@@ -197,8 +200,13 @@ export async function markRescheduled(db: Kysely<Database>, reschedule: Reschedu
   return (await rescheduleStatement(db, reschedule))[0];
 }
 
-const rescheduleStatement = prepared((db, { id, userId, newTimeslotId, holdExpiresAt, now }: Reschedule) => {
+const rescheduleStatement = prepared((db, reschedule: Reschedule) => {
+  const { id, userId, newTimeslotId, leavesFrom, holdExpiresAt, now } = reschedule;
   const price = priceOf("n");
+  const isPending = sql<boolean>`b.status = 'pending'`;
+  const isLive = sql<boolean>`(
+    b.status = 'confirmed' or b.status = 'pending' and (b.hold_expires_at is null or b.hold_expires_at > ${now})
+  )`;
   const changes = db.with(
     "locked",
     (cte) =>
@@ -206,17 +214,21 @@ const rescheduleStatement = prepared((db, { id, userId, newTimeslotId, holdExpir
         .innerJoin("timeslots as n", "n.room_id", "b.room_id").innerJoin("rooms as r", "r.id", "b.room_id")
         .select([
           "b.id",
+          "b.status",
           "t.id as timeslot_id",
           "t.room_id",
           "t.starts_at",
           "t.ends_at",
+          "n.starts_at as new_starts_at",
           price.as("price"),
           "r.currency",
+          "r.auto_confirm",
         ])
         .where("b.id", "=", id)
         .where("b.user_id", "=", userId)
-        .where("b.status", "in", ["pending", "confirmed"])
+        .where(isLive)
         .where("t.starts_at", ">", instant(now))
+        .where("t.starts_at", ">=", instant(leavesFrom))
         .where("n.id", "=", newTimeslotId)
         .where("n.starts_at", ">", instant(now))
         .where("r.is_active", "=", true)
@@ -235,17 +247,18 @@ const rescheduleStatement = prepared((db, { id, userId, newTimeslotId, holdExpir
         .whereRef("b.id", "=", "locked.id")
         .set({
           timeslot_id: newTimeslotId,
-          price: sql<string>`case when b.status = 'pending' then locked.price else b.price end`,
-          currency: sql<string>`case when b.status = 'pending' then locked.currency else b.currency end`,
+          status: sql<BookingStatus>`case
+            when ${isPending} then ${firstStatusOf(sql`locked.price`, sql`locked.auto_confirm`)} else b.status end`,
+          price: sql<string>`case when ${isPending} then locked.price else b.price end`,
+          currency: sql<string>`case when ${isPending} then locked.currency else b.currency end`,
           payment_status: sql<PaymentStatus>`case
-            when b.status = 'pending' then ${unlessRefunding(paymentStatusOf(sql`locked.price`))}
-            else b.payment_status end`,
+            when ${isPending} then ${unlessRefunding(paymentStatusOf(sql`locked.price`))} else b.payment_status end`,
+          // `least` ignores null. Without a provider or a price there is no hold.
           hold_expires_at: sql<Date | null>`case
-            when b.status <> 'pending' or locked.price = 0 then null
-            -- A hold for a payment keeps its end.
-            when b.price > 0 then b.hold_expires_at
-            else ${holdExpiresAt}::timestamptz
-            end`,
+            when ${isPending} and locked.price > 0 and ${holdExpiresAt}::timestamptz is not null
+            then least(coalesce(b.hold_expires_at, ${holdExpiresAt}::timestamptz), locked.new_starts_at) end`,
+          max_refund_percent: sql<string | null>`case
+            when ${isPending} then b.max_refund_percent else ${percentAfterMove(sql`locked.starts_at`, now)} end`,
           reminded_at: null,
           updated_at: now,
         })
@@ -254,6 +267,8 @@ const rescheduleStatement = prepared((db, { id, userId, newTimeslotId, holdExpir
     .with("closed", () => closeCheckouts(sql`booking_id in (select id from b)`, now));
   return returningBooking(changes, [
     bookingEvent("rescheduled", "booking", now),
+    sql`${bookingEvent("confirmed", "booking", now)}, locked
+      where booking.status = 'confirmed' and locked.status = 'pending'`,
     timeslotFreedEvent(
       sql`select locked.timeslot_id, locked.room_id, locked.starts_at, locked.ends_at, true as is_active
         from locked join booking on booking.id = locked.id`,
@@ -262,134 +277,3 @@ const rescheduleStatement = prepared((db, { id, userId, newTimeslotId, holdExpir
     timeslotTakenEvent(now),
   ]);
 });
-
-/** Confirms a pending booking; its price counts as paid. Undefined when it is not pending. */
-export async function markConfirmed(
-  db: Kysely<Database>,
-  values: { id: number; now: Date },
-): Promise<BookingRow | undefined> {
-  return (await confirmStatement(db, values))[0];
-}
-
-const confirmStatement = prepared((db, { id, now }: { id: number; now: Date }) => {
-  const changes = db.with(
-    "locked",
-    (cte) =>
-      cte.selectFrom("bookings as b").select("b.id").where("b.id", "=", id).where("b.status", "=", "pending")
-        .forNoKeyUpdate(),
-  )
-    .with("b", (cte) =>
-      cte.updateTable("bookings as b").from("locked")
-        .whereRef("b.id", "=", "locked.id")
-        .set({
-          status: "confirmed",
-          amount_paid: sql<string>`b.price`,
-          payment_status: unlessRefunding(
-            sql`case when b.price = 0 then 'not_required' else 'paid' end::payment_status`,
-          ),
-          hold_expires_at: null,
-          updated_at: now,
-        })
-        .returningAll("b"));
-  return returningBooking(changes, [bookingEvent("confirmed", "booking", now)]);
-});
-
-/** Closes a confirmed booking whose timeslot has started. Undefined for any other booking. */
-export async function markClosed(
-  db: Kysely<Database>,
-  { status, ...values }: { id: number; status: "completed" | "no_show"; now: Date },
-): Promise<BookingRow | undefined> {
-  return (await closeStatements[status](db, values))[0];
-}
-
-const closeStatements = { completed: closeStatement("completed"), no_show: closeStatement("no_show") };
-
-function closeStatement(status: "completed" | "no_show") {
-  return prepared((db, { id, now }: { id: number; now: Date }) => {
-    const changes = db.with(
-      "locked",
-      (cte) =>
-        cte.selectFrom("bookings as b").innerJoin("timeslots as t", "t.id", "b.timeslot_id").select("b.id")
-          .where("b.id", "=", id)
-          .where("b.status", "=", "confirmed")
-          .where("t.starts_at", "<=", instant(now))
-          .forNoKeyUpdate("b"),
-    )
-      .with("b", (cte) =>
-        cte.updateTable("bookings as b").from("locked")
-          .whereRef("b.id", "=", "locked.id")
-          .set({ status, updated_at: now })
-          .returningAll("b"));
-    return returningBooking(changes, [bookingEvent(status, "booking", now)]);
-  });
-}
-
-/**
- * Writes reminders of confirmed bookings that start after `now` and until `until`: one per booking, at most `limit`.
- * Returns their number. Skips bookings that another server has locked.
- */
-export async function insertReminders(
-  db: Kysely<Database>,
-  { now, until, limit }: { now: Date; until: Date; limit: number },
-): Promise<number> {
-  const changes = db.with(
-    "locked",
-    (cte) =>
-      cte.selectFrom("timeslots as t").innerJoin("bookings as b", "b.timeslot_id", "t.id").select("b.id")
-        .where("t.starts_at", ">", instant(now))
-        .where("t.starts_at", "<=", instant(until))
-        .where("b.status", "=", "confirmed")
-        .where("b.reminded_at", "is", null)
-        .orderBy("t.starts_at")
-        .limit(limit)
-        .forNoKeyUpdate("b")
-        .skipLocked(),
-  )
-    .with("b", (cte) =>
-      cte.updateTable("bookings as b").from("locked")
-        .whereRef("b.id", "=", "locked.id")
-        .set({ reminded_at: now })
-        .returningAll("b"));
-  const { count } = await withEvents(changes, [bookingEvent("reminder", "booking", now)])
-    .selectFrom("booking").select((eb) => eb.fn.countAll<number>().as("count")).executeTakeFirstOrThrow();
-  return count;
-}
-
-/**
- * Cancels the bookings of `ids` whose hold has expired by `now`, and frees their timeslots. Returns their number. Skips
- * bookings that another server has locked.
- */
-export async function markHoldsExpired(
-  db: Kysely<Database>,
-  { ids, now }: { ids: number[]; now: Date },
-): Promise<number> {
-  const changes = db.with(
-    "locked",
-    (cte) =>
-      cte.selectFrom("bookings as b").innerJoin("timeslots as t", "t.id", "b.timeslot_id").select("b.id")
-        .where(sql<boolean>`b.id = any(${`{${ids.join(",")}}`}::text::bigint[])`)
-        .where("b.hold_expires_at", "<=", instant(now))
-        .forNoKeyUpdate()
-        .skipLocked(),
-  )
-    .with("b", (cte) =>
-      cte.updateTable("bookings as b").from("locked")
-        .whereRef("b.id", "=", "locked.id")
-        .set({
-          status: "cancelled",
-          cancelled_at: now,
-          cancellation_reason: "hold_expired",
-          hold_expires_at: null,
-          updated_at: now,
-        })
-        .returningAll("b"));
-  const { count } = await withEvents(changes, [
-    bookingEvent("cancelled", "booking", now),
-    timeslotFreedEvent(
-      sql`select booking.timeslot_id, booking.room_id, booking.starts_at, booking.ends_at, r.is_active
-        from booking join rooms r on r.id = booking.room_id`,
-      now,
-    ),
-  ]).selectFrom("booking").select((eb) => eb.fn.countAll<number>().as("count")).executeTakeFirstOrThrow();
-  return count;
-}

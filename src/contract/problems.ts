@@ -39,6 +39,8 @@ export const catalogue: Record<ProblemCode, { status: number; title: string }> =
   too_many_timeslots: { status: 400, title: "Too many timeslots" },
   timeslot_has_bookings: { status: 400, title: "Timeslot has bookings" },
   no_failed_refund: { status: 400, title: "No refund has failed" },
+  booking_not_refundable: { status: 400, title: "Booking cannot be refunded" },
+  refund_exceeds_payment: { status: 400, title: "Refund exceeds the payment" },
   webhook_invalid: { status: 400, title: "Webhook is not valid" },
   payment_provider_not_found: { status: 404, title: "Payment provider not found" },
   clock_goes_forward: { status: 400, title: "The clock goes forward only" },

@@ -3,10 +3,11 @@ import type { Kysely } from "kysely";
 import type { Booking } from "../../generated/contract.ts";
 import { toBooking } from "../bookings/booking.ts";
 import { type BookingRow, findBooking, lockBooking } from "../bookings/queries.ts";
-import { assertOwner, bookingNotFound } from "../bookings/refusals.ts";
+import { assertOwner, bookingNotFound, holdExpired } from "../bookings/refusals.ts";
 import type { Caller } from "../contract/caller.ts";
 import { Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
+import { isAfter } from "../database/instants.ts";
 import { inTransaction } from "../database/transactions.ts";
 import { openCheckout } from "../payments/checkouts.ts";
 import type { PaymentProvider } from "../payments/provider.ts";
@@ -52,18 +53,26 @@ export async function createCheckout(
   };
 }
 
-async function paymentRefusal({ db, payments }: SettlementRules, caller: Caller, bookingId: number): Promise<Problem> {
+async function paymentRefusal(
+  { db, clock, payments }: SettlementRules,
+  caller: Caller,
+  bookingId: number,
+): Promise<Problem> {
   const row = await findBooking(db, bookingId);
   if (row === undefined) return bookingNotFound(bookingId);
   assertOwner(row, caller);
-  return new Problem("booking_not_payable", whyNotPayable(row, payments));
+  return new Problem("booking_not_payable", whyNotPayable(row, { now: clock.now(), payments }));
 }
 
-function whyNotPayable({ status, price }: BookingRow, payments: PaymentProvider | undefined): string {
+function whyNotPayable(
+  { status, price, starts_at: startsAt }: BookingRow,
+  { now, payments }: { now: Date; payments: PaymentProvider | undefined },
+): string {
   if (status !== "pending") return `The booking is ${status}, so no payment is due.`;
   if (Number(price) === 0) return "The booking costs nothing.";
   if (payments === undefined) return "Payments happen elsewhere. An admin confirms the booking when it is paid.";
-  return "The hold of the booking has expired. Book the timeslot again.";
+  if (!isAfter(startsAt, now)) return "The timeslot has started, so the booking can no longer be paid.";
+  return holdExpired;
 }
 
 /** A checkout with its booking, for the sandbox's own checkout page. */

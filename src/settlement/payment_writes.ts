@@ -37,13 +37,17 @@ export async function insertCheckout(
 }
 
 const insertCheckoutStatement = prepared((db, { id, bookingId, userId, provider, now }: NewCheckout) => {
-  const changes = db.with("b", (cte) =>
-    cte.selectFrom("bookings").selectAll()
-      .where("id", "=", bookingId)
-      .where("user_id", "=", userId)
-      .where("status", "=", "pending")
-      .where("price", ">", "0")
-      .where((eb) => eb.or([eb("hold_expires_at", "is", null), eb("hold_expires_at", ">", instant(now))])))
+  const changes = db.with(
+    "b",
+    (cte) =>
+      cte.selectFrom("bookings as b").innerJoin("timeslots as t", "t.id", "b.timeslot_id").selectAll("b")
+        .where("b.id", "=", bookingId)
+        .where("b.user_id", "=", userId)
+        .where("b.status", "=", "pending")
+        .where("b.price", ">", "0")
+        .where("t.starts_at", ">", instant(now))
+        .where((eb) => eb.or([eb("b.hold_expires_at", "is", null), eb("b.hold_expires_at", ">", instant(now))])),
+  )
     .with("closed", () => closeCheckouts(sql`booking_id in (select id from b)`, now))
     .with("checkout", () =>
       sql<{ id: string }>`(
@@ -66,11 +70,15 @@ export function lockBookingOfCheckout(
     .where("c.id", "=", checkoutId).where("c.provider", "=", provider).forNoKeyUpdate("b").executeTakeFirst();
 }
 
-/** Locks the timeslot of a locked booking. It follows the lock of the booking, which may be rescheduled until then. */
-export async function lockTimeslotOf(trx: Transaction<Database>, bookingId: number): Promise<void> {
-  await trx.selectFrom("timeslots").select("id")
+/**
+ * Locks the timeslot of a locked booking and returns its start. It follows the lock of the booking, which may be
+ * rescheduled until then.
+ */
+export async function lockTimeslotOf(trx: Transaction<Database>, bookingId: number): Promise<string> {
+  const { starts_at: startsAt } = await trx.selectFrom("timeslots").select("starts_at")
     .where("id", "=", (eb) => eb.selectFrom("bookings").select("timeslot_id").where("id", "=", bookingId))
-    .forNoKeyUpdate().execute();
+    .forNoKeyUpdate().executeTakeFirstOrThrow();
+  return startsAt;
 }
 
 /**

@@ -1,6 +1,8 @@
 /** Receives the webhooks of a payment provider, and stores them with their consequences. */
+import { markExpired } from "../bookings/sweep_writes.ts";
 import { Problem } from "../contract/problems.ts";
 import { Conflict } from "../database/failures.ts";
+import { isAfter } from "../database/instants.ts";
 import { retryConflicts } from "../database/transactions.ts";
 import type { PaymentNotice, Webhook } from "../payments/provider.ts";
 import { lockBookingOfCheckout, lockTimeslotOf, recordFailure, recordPayment, wasOvertaken } from "./payment_writes.ts";
@@ -39,7 +41,9 @@ function storeOnce({ db, clock, log }: SettlementRules, provider: string, notice
     const message = { ...notice, bookingId, provider, now };
     switch (message.kind) {
       case "paid": {
-        await lockTimeslotOf(trx, bookingId);
+        const startsAt = await lockTimeslotOf(trx, bookingId);
+        // The sweep may be a moment late. The payment of a timeslot that has started goes back.
+        if (booking.status === "pending" && !isAfter(startsAt, now)) await markExpired(trx, { ids: [bookingId], now });
         // Only a cancelled booking may take its timeslot again.
         if (booking.status === "cancelled" && await wasOvertaken(trx, bookingId)) {
           throw new Conflict("the timeslot was changed by a younger transaction");

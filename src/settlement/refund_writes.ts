@@ -1,13 +1,13 @@
 /** Statements about refunds. See `payment_writes.ts` for how they run. */
 import { type RawBuilder, type Selectable, sql, type Transaction } from "kysely";
 import type { Bookings, PaymentStatus } from "../../generated/database.d.ts";
-import { returningBooking, withBooking } from "../bookings/changes.ts";
+import { returningBooking, withBooking, withEvents } from "../bookings/changes.ts";
 import type { BookingRow } from "../bookings/queries.ts";
 import type { Database } from "../database/connect.ts";
 import { prepared } from "../database/prepared.ts";
 import { bookingEvent } from "../events/record.ts";
 import { enqueue } from "../jobs/enqueue.ts";
-import { paidStatus } from "../payments/checkout_writes.ts";
+import { newRefund, paidStatus } from "../payments/checkout_writes.ts";
 import { newPaymentEvent, type PaymentMessage } from "./payment_writes.ts";
 
 type Booking = Selectable<Bookings>;
@@ -140,7 +140,7 @@ export async function markRefundFailed(
   `.execute(trx);
 }
 
-/** A booking with failed refunds, and the amount that is requested again. */
+/** A booking whose refunds had failed, and their amount. */
 export type RetriedRow = BookingRow & { refund: string };
 
 /** Queues the failed refunds of a booking again. Undefined when there is none. The booking must be locked. */
@@ -169,3 +169,83 @@ const retryStatement = prepared((db, { bookingId, now }: { bookingId: number; no
     sql<string>`(select sum(amount) from refund)`.as("refund"),
   );
 });
+
+/**
+ * Records the failed refunds of a booking as made elsewhere. Undefined when there is none. The booking must be locked.
+ */
+export async function settleFailedRefunds(
+  trx: Transaction<Database>,
+  values: { bookingId: number; now: Date },
+): Promise<RetriedRow | undefined> {
+  return (await settleStatement(trx, values))[0];
+}
+
+const settleStatement = prepared((db, { bookingId, now }: { bookingId: number; now: Date }) => {
+  const refunded = sql`greatest(
+    b.amount_refunded,
+    (select max(least(refund.target, b.amount_paid)) from refund where refund.payment_id = b.payment_id)
+  )`;
+  const changes = db.with("refund", () =>
+    sql<{ amount: string }>`(
+      update refunds set status = 'succeeded', settled_at = ${now}
+      where booking_id = ${bookingId} and status = 'failed'
+      returning id, payment_id, amount, target
+    )`)
+    .with("b", () =>
+      sql<Booking>`(
+        update bookings b set
+          amount_refunded = ${refunded},
+          refund_amount = greatest(b.refund_amount, ${refunded}),
+          payment_status = ${statusAfter(sql`select id from refund`, refunded)},
+          updated_at = ${now}
+        where b.id = ${bookingId} and exists (select from refund)
+        returning b.*
+      )`);
+  return withEvents(changes, [bookingEvent("refunded", "booking", now)]).selectFrom("booking").selectAll().select(
+    sql<string>`(select sum(amount) from refund)`.as("refund"),
+  );
+});
+
+/**
+ * Refunds more of a cancelled booking whose earlier refunds are finished. A job refunds an online payment. The operator
+ * refunds any other payment, so that one counts as refunded. Undefined when that is not allowed, or when less than
+ * `cents` is left of the payment. The booking must be locked.
+ */
+export async function insertGoodwillRefund(
+  trx: Transaction<Database>,
+  refund: { bookingId: number; cents: number; now: Date },
+): Promise<BookingRow | undefined> {
+  return (await goodwillStatement(trx, refund))[0];
+}
+
+const goodwillStatement = prepared(
+  (db, { bookingId, cents, now }: { bookingId: number; cents: number; now: Date }) => {
+    const changes = db.with("b", () =>
+      sql<Booking>`(
+        update bookings b set
+          refund_amount = refunded,
+          amount_refunded = case when b.payment_id is null then refunded else b.amount_refunded end,
+          payment_status = case
+            when b.payment_id is not null then 'refund_pending'
+            else ${paidStatus(sql`b.amount_paid`, sql`refunded`)} end,
+          updated_at = ${now}
+        from (
+          -- A server of the previous version does not write refund_amount.
+          select id, greatest(refund_amount, amount_refunded) + ${cents}::numeric / 100 as refunded
+          from bookings where id = ${bookingId}
+        ) decided
+        where b.id = decided.id and b.status = 'cancelled' and b.payment_status in ('paid', 'partially_refunded')
+          and refunded <= b.amount_paid
+        returning b.*
+      )`)
+      .with("refund", () =>
+        newRefund(
+          sql`select b.payment_id, b.id as booking_id, ${cents}::numeric / 100 as amount, b.refund_amount as target
+            from b where b.payment_id is not null`,
+          now,
+        ));
+    return returningBooking(changes, [
+      sql`${bookingEvent("refunded", "booking", now)} where booking.payment_status <> 'refund_pending'`,
+    ]);
+  },
+);

@@ -17,6 +17,7 @@ Deno.test("admin --help: every group and command -> help on standard output in 8
     rooms: ["list", "create", "update", "deactivate"],
     timeslots: ["generate"],
     bookings: ["list", "show", "confirm", "cancel", "complete", "no-show"],
+    refunds: ["create", "retry", "settle"],
     stats: [],
     events: ["tail"],
     keys: ["list", "create", "revoke"],

@@ -43,6 +43,7 @@ Deno.test("createBooking: free timeslot -> 201, pending, with its room and times
     refundAmount: 0,
     holdExpiresAt: null,
     cancellationTiers: [{ hours: 24, percent: 100 }, { hours: 12, percent: 50 }],
+    maxRefundPercent: null,
     cancellationReason: null,
     cancelledAt: null,
     createdAt: "2026-03-02T10:00:00.000Z",

@@ -60,17 +60,22 @@ Deno.test("getCancellation: any price, tiers and moment -> equals the refund of 
     moveClock(server, slot, left);
     const quoted = await quote(server, booking);
     const index = tiers.findIndex((tier) => holdsUntil(tier) <= left);
-    const [tier, next] = index === -1 ? [] : tiers.slice(index);
+    const [tier, ...later] = index === -1 ? [] : tiers.slice(index);
+    // Tiers with the same percentage change nothing.
+    const other = later.findIndex(({ percent }) => percent !== tier?.percent);
+    const same = [tier, ...other === -1 ? later : later.slice(0, other)].at(-1);
+    const nextPercent = later[other]?.percent ?? 0;
     const due = (BigInt(cents) * BigInt(Math.round((tier?.percent ?? 0) * 10)) + 500n) / 1_000n - BigInt(refundedCents);
-    const isLast = tier === undefined || tier.hours === 0;
+    const isLast = same === undefined || same.hours === 0 || nextPercent === same.percent;
     assert.deepEqual(quoted, {
       bookingId: booking.id,
       refundAmount: due > 0n ? Number(due) / 100 : 0,
       currency: "EUR",
       refundPercent: tier?.percent ?? 0,
+      maxRefundPercent: null,
       tierHours: tier?.hours ?? null,
-      nextTierAt: isLast ? null : before(slot, holdsUntil(tier)),
-      nextRefundPercent: isLast ? null : next?.percent ?? 0,
+      nextTierAt: isLast ? null : before(slot, holdsUntil(same)),
+      nextRefundPercent: isLast ? null : nextPercent,
     });
     if (quoted.nextTierAt !== null) {
       const last = Date.parse(quoted.nextTierAt);

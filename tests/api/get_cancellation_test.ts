@@ -10,7 +10,7 @@ Deno.test("getCancellation: any time before the start -> the tier of that millis
   await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server, { hourlyRate: 59.99 });
   const booking = await confirm(server, await newBooking(server, "alice", timeslot));
-  const rest = { bookingId: booking.id, currency: "EUR" };
+  const rest = { bookingId: booking.id, currency: "EUR", maxRefundPercent: null };
   const all = { refundPercent: 100, tierHours: 24, nextTierAt: before(timeslot, 24 * hour), nextRefundPercent: 50 };
   const half = { refundPercent: 50, tierHours: 12, nextTierAt: before(timeslot, 12 * hour), nextRefundPercent: 0 };
   const none = { refundPercent: 0, tierHours: null, nextTierAt: null, nextRefundPercent: null };
@@ -38,7 +38,7 @@ Deno.test("getCancellation: tier of 0 hours -> applies until the start, no next 
   await using server = await sharedServer({ env: { CANCELLATION_TIERS: "2:80,0:25" } });
   const { timeslot } = await newRoomWithTimeslot(server);
   const booking = await confirm(server, await newBooking(server, "alice", timeslot));
-  const rest = { bookingId: booking.id, currency: "EUR" };
+  const rest = { bookingId: booking.id, currency: "EUR", maxRefundPercent: null };
   moveClock(server, timeslot, 2 * hour);
   assert.deepEqual(await quote(server, booking), {
     ...rest,
@@ -93,6 +93,7 @@ Deno.test("getCancellation: nothing paid -> refundAmount 0, with the tier", asyn
       refundAmount: 0,
       currency: booking.currency,
       refundPercent: 100,
+      maxRefundPercent: null,
       tierHours: 24,
       nextTierAt: before(booking.timeslot, 24 * hour),
       nextRefundPercent: 50,
@@ -127,7 +128,7 @@ Deno.test("getCancellation: refunded at the provider before -> only the rest", a
   }
 });
 
-Deno.test("getCancellation: rescheduled booking -> tiers of its creation, times of the new timeslot", async () => {
+Deno.test("getCancellation: rescheduled booking -> tiers of its creation, at most the percentage at the move", async () => {
   await using server = await sharedServer();
   const room = await newRoom(server);
   const [first] = await newTimeslots(server, room, { date: "2026-03-09" });
@@ -143,8 +144,8 @@ Deno.test("getCancellation: rescheduled booking -> tiers of its creation, times 
   const params = { bookingId: booking.id };
   assert.equal((await other.ok("getCancellation", { token, params })).refundPercent, 50);
   await other.ok("rescheduleBooking", { token, params, body: { newTimeslotId: later.id } });
-  const { refundPercent, nextTierAt } = await other.ok("getCancellation", { token, params });
-  assert.deepEqual([refundPercent, nextTierAt], [100, before(later, 24 * hour)]);
+  const { refundPercent, maxRefundPercent, nextTierAt } = await other.ok("getCancellation", { token, params });
+  assert.deepEqual([refundPercent, maxRefundPercent, nextTierAt], [50, 50, before(later, 12 * hour)]);
 });
 
 Deno.test("getCancellation: cancelled, completed, no_show or started -> 400 booking_not_cancellable", async (t) => {

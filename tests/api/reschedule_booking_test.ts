@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { Booking, BookingStatus, ProblemCode, Room, Timeslot } from "../../generated/contract.ts";
 import { confirm, missingId, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
+import { eventTypes } from "../support/sandbox_payments.ts";
 import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 
 /** A room with hourly timeslots on 2026-03-09 from 09:00, and alice's pending booking of the first. */
@@ -23,8 +24,9 @@ async function newScene(server: TestServer, fields: Record<string, unknown> = {}
 async function reschedule(
   { server, booking }: Scene,
   newTimeslotId: number,
+  subject = "alice",
 ): Promise<{ booking: Booking; message: string }> {
-  const token = await server.token("alice");
+  const token = await server.token(subject);
   return await server.ok("rescheduleBooking", { token, params: { bookingId: booking.id }, body: { newTimeslotId } });
 }
 
@@ -103,6 +105,84 @@ Deno.test("rescheduleBooking: free booking to a timeslot with a price -> unpaid"
   await changeRoom(scene, { hourlyRate: 0.01 });
   const { price, paymentStatus } = (await reschedule(scene, scene.next.id)).booking;
   assert.deepEqual({ price, paymentStatus }, { price: 0.01, paymentStatus: "unpaid" });
+});
+
+Deno.test("rescheduleBooking: pending booking to a free timeslot of a room with autoConfirm -> confirmed", async () => {
+  await using server = await sharedServer({ env: { PAYMENT_PROVIDER: "sandbox" } });
+  const scene = await newScene(server, { autoConfirm: true });
+  await changeRoom(scene, { hourlyRate: 0 });
+  const { booking } = await reschedule(scene, scene.next.id);
+  const { status, price, paymentStatus, amountPaid, holdExpiresAt } = booking;
+  assert.deepEqual({ status, price, paymentStatus, amountPaid, holdExpiresAt }, {
+    status: "confirmed",
+    price: 0,
+    paymentStatus: "not_required",
+    amountPaid: 0,
+    holdExpiresAt: null,
+  });
+  assert.deepEqual(await eventTypes(server, booking), ["created", "rescheduled", "confirmed"]);
+  // A confirmed booking stays confirmed.
+  await changeRoom(scene, { autoConfirm: false });
+  assert.equal((await reschedule(scene, scene.afterNext.id)).booking.status, "confirmed");
+  assert.deepEqual(await eventTypes(server, booking), ["created", "rescheduled", "confirmed", "rescheduled"]);
+});
+
+Deno.test("rescheduleBooking: held booking -> the hold keeps its end, at most the new start", async () => {
+  await using server = await sharedServer({ env: { PAYMENT_PROVIDER: "sandbox", HOLD_MINUTES: "90" } });
+  server.clock.set("2026-03-09T07:50:00.000Z");
+  const scene = await newScene(server);
+  // The first timeslot starts before the hold of 90 minutes ends.
+  assert.equal(scene.booking.holdExpiresAt, "2026-03-09T09:00:00.000Z");
+  const later = await reschedule(scene, scene.next.id);
+  assert.equal(later.booking.holdExpiresAt, "2026-03-09T09:00:00.000Z");
+  const bobs = await newBooking(server, "bob", scene.afterNext);
+  assert.equal(bobs.holdExpiresAt, "2026-03-09T09:20:00.000Z");
+  const earlier = await reschedule({ ...scene, booking: bobs }, scene.booking.timeslotId, "bob");
+  assert.equal(earlier.booking.holdExpiresAt, "2026-03-09T09:00:00.000Z");
+});
+
+Deno.test("rescheduleBooking: hold has expired and the sweep is late -> 400 booking_not_reschedulable", async () => {
+  await using server = await sharedServer({ env: { PAYMENT_PROVIDER: "sandbox" } });
+  const { booking, next } = await newScene(server);
+  const request = { token: await server.token("alice"), params: { bookingId: booking.id } };
+  server.clock.set(booking.holdExpiresAt ?? assert.fail());
+  const move = { ...request, body: { newTimeslotId: next.id } };
+  const { detail } = await server.refused("booking_not_reschedulable", "rescheduleBooking", move);
+  assert.equal(detail, "The hold of the booking has expired. Book the timeslot again.");
+  assert.deepEqual(await server.ok("getBooking", request), booking);
+});
+
+Deno.test("rescheduleBooking: payments end elsewhere after the booking -> no hold, as a new booking has none", async () => {
+  await using before = await sharedServer({ env: { PAYMENT_PROVIDER: "sandbox" } });
+  const scene = await newScene(before);
+  assert(scene.booking.holdExpiresAt !== null);
+  await using server = await startServer({ database: { url: before.databaseUrl }, env: { PAYMENT_PROVIDER: "none" } });
+  const token = await before.token("alice");
+  const move = { token, params: { bookingId: scene.booking.id }, body: { newTimeslotId: scene.next.id } };
+  const { status, holdExpiresAt } = (await server.ok("rescheduleBooking", move)).booking;
+  assert.deepEqual([status, holdExpiresAt], ["pending", null]);
+});
+
+Deno.test("rescheduleBooking: RESCHEDULE_NOTICE_HOURS -> moved until then, refused a millisecond later", async (t) => {
+  await using server = await sharedServer({ env: { RESCHEDULE_NOTICE_HOURS: "24" } });
+  for (const isConfirmed of [false, true]) {
+    await t.step(isConfirmed ? "confirmed" : "pending", async () => {
+      server.clock.set("2026-03-02T10:00:00.000Z");
+      const scene = await newScene(server);
+      if (isConfirmed) await confirm(server, scene.booking);
+      // 24 elapsed hours before 09:00.
+      server.clock.set("2026-03-08T09:00:00.000Z");
+      const { booking } = await reschedule(scene, scene.next.id);
+      await reschedule(scene, scene.booking.timeslotId);
+      server.clock.set("2026-03-08T09:00:00.001Z");
+      const request = { token: await server.token("alice"), params: { bookingId: booking.id } };
+      const move = { ...request, body: { newTimeslotId: scene.afterNext.id } };
+      const { detail } = await server.refused("booking_not_reschedulable", "rescheduleBooking", move);
+      assert.equal(detail, "A booking can be rescheduled until 24 hours before its start. You may still cancel it.");
+      assert.equal((await server.ok("getBooking", request)).timeslotId, scene.booking.timeslotId);
+      await server.ok("cancelBooking", request);
+    });
+  }
 });
 
 Deno.test("rescheduleBooking: confirmed booking, same price -> moved, still paid", async () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { Booking, BookingStatus } from "../../generated/contract.ts";
 import { confirm, missingId, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
+import { eventTypes } from "../support/sandbox_payments.ts";
 import { sharedServer, type TestServer } from "../support/server.ts";
 
 const statuses: BookingStatus[] = ["pending", "confirmed", "cancelled", "completed", "no_show"];
@@ -16,13 +17,17 @@ const otherWords = [
 ];
 
 const afterStart: Record<BookingStatus, BookingStatus[]> = {
-  pending: ["confirmed", "cancelled"],
+  pending: ["cancelled"],
   confirmed: ["completed", "no_show", "cancelled"],
   cancelled: [],
-  completed: [],
-  no_show: [],
+  completed: ["confirmed", "no_show"],
+  no_show: ["confirmed", "completed"],
 };
-const beforeStart: Record<BookingStatus, BookingStatus[]> = { ...afterStart, confirmed: ["cancelled"] };
+const beforeStart: Record<BookingStatus, BookingStatus[]> = {
+  ...afterStart,
+  pending: ["confirmed", "cancelled"],
+  confirmed: ["cancelled"],
+};
 
 async function decide(server: TestServer, { id: bookingId }: Booking, status: string): Promise<Booking> {
   const token = await server.token("admin", "admin");
@@ -99,6 +104,32 @@ for (const status of ["completed", "no_show"]) {
     assert.deepEqual(closed, { ...booking, status, updatedAt: "2026-03-09T09:00:00.000Z" });
   });
 }
+
+Deno.test("updateBookingStatus: completed or no_show taken back -> confirmed, nothing about the payment changes", async (t) => {
+  await using server = await sharedServer();
+  const corrections: BookingStatus[][] = [["completed", "confirmed"], ["no_show", "confirmed"], [
+    "completed",
+    "no_show",
+  ]];
+  for (const [wrong = "completed", right = "confirmed"] of corrections) {
+    await t.step(`${wrong} to ${right}`, async () => {
+      server.clock.set("2026-03-02T10:00:00.000Z");
+      const { timeslot } = await newRoomWithTimeslot(server);
+      const booking = await confirm(server, await newBooking(server, "alice", timeslot));
+      server.clock.set("2026-03-09T09:10:00.000Z");
+      await decide(server, booking, wrong);
+      // The room may cost something else since then.
+      const room = { token: await server.token("admin", "admin"), params: { roomId: booking.roomId } };
+      await server.ok("updateRoom", { ...room, body: { hourlyRate: 90 } });
+      server.clock.set("2026-03-09T09:20:00.000Z");
+      const corrected = await decide(server, booking, right);
+      assert.deepEqual(corrected, { ...booking, status: right, updatedAt: "2026-03-09T09:20:00.000Z" });
+      assert.deepEqual(await eventTypes(server, booking), ["created", "confirmed", wrong, right]);
+      await server.sweep();
+      assert.equal((await server.ok("getBooking", { ...room, params: { bookingId: booking.id } })).status, right);
+    });
+  }
+});
 
 Deno.test("updateBookingStatus: confirmed -> the price counts as paid", async () => {
   await using server = await sharedServer();

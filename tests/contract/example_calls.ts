@@ -16,7 +16,8 @@ export type Ids = Record<string, number>;
 
 /**
  * Makes a room, a pending booking of alice, a free timeslot at the same price, and an API key. The booking has a second
- * payment with a failed refund. With `operation` it makes only the rows that the example of the operation names.
+ * payment with a failed refund. With `operation` it makes only the rows that the example of the operation names,
+ * in the state that it needs.
  */
 export async function newExampleRows(server: TestServer, operation?: ContractOperation): Promise<Ids> {
   const admin = await server.token("admin", "admin");
@@ -45,7 +46,19 @@ export async function newExampleRows(server: TestServer, operation?: ContractOpe
     const body = { name: "Door displays", scopes: ["events:read"] };
     ids.apiKeyId = (await server.ok("createApiKey", { token: admin, body })).apiKey.id;
   }
+  if (operation !== undefined) await prepareFor(server, operation.operationId, ids);
   return ids;
+}
+
+/** Brings the example rows into the state that an operation needs: refundBooking needs a cancelled booking. */
+export async function prepareFor({ db }: TestServer, operationId: string, { bookingId }: Ids): Promise<void> {
+  if (operationId !== "refundBooking") return;
+  // As after a cancellation shortly before the start.
+  await sql`
+    update bookings set status = 'cancelled', cancellation_reason = 'user_request', cancelled_at = '2026-03-02Z',
+      amount_paid = price, payment_status = 'paid', hold_expires_at = null
+    where id = ${bookingId}
+  `.execute(db);
 }
 
 /** Returns the names of the parameters and of the fields of the example. */

@@ -8,7 +8,7 @@ import { codeSamples } from "../../generated/code_samples.ts";
 import { ClientFrame, operations, ServerFrame } from "../../generated/contract.ts";
 import { catalogue } from "../../src/contract/problems.ts";
 import type { Database } from "../../src/database/connect.ts";
-import { newExampleRows } from "../contract/example_calls.ts";
+import { newExampleRows, prepareFor } from "../contract/example_calls.ts";
 import { newBooking, newRoom, newTimeslots } from "../support/builders.ts";
 import { type OperationId, sharedServer, type TestServer } from "../support/server.ts";
 import { parse } from "yaml";
@@ -55,9 +55,11 @@ async function surroundingsOf(server: TestServer): Promise<Surroundings> {
 }
 
 /** Creates the rows of the examples, under their ids. */
-async function newSampleRows(server: TestServer): Promise<void> {
+async function newSampleRows(server: TestServer, name: string): Promise<void> {
   await startOver(server.db);
-  const { roomId, bookingId, timeslotId, apiKeyId } = await newExampleRows(server);
+  const ids = await newExampleRows(server);
+  await prepareFor(server, name, ids);
+  const { roomId, bookingId, timeslotId, apiKeyId } = ids;
   assert.deepEqual({ roomId, bookingId, timeslotId, apiKeyId }, {
     roomId: 1,
     bookingId: 42,
@@ -74,7 +76,7 @@ Deno.test("samples: the one of each operation, except the webhook -> succeeds", 
   await using server = await startSamples();
   for (const { name, code } of ofOperations) {
     await t.step(name, async () => {
-      await newSampleRows(server);
+      await newSampleRows(server, name);
       const sample = run(fillIn(code, await surroundingsOf(server)));
       if (name === "openSocket") await bookDuringSample(server, () => sample.printed(/booking_update/));
       sample.timeOut();
@@ -134,7 +136,7 @@ Deno.test("samples: each one of the reference and the guides -> prints what its 
         await newTimeslots(server, await newRoom(server), {
           date: Temporal.Now.plainDateISO("UTC").add({ days: 2 }).toString(),
         });
-      } else await newSampleRows(server);
+      } else await newSampleRows(server, sample.name);
       const running = run(fillIn(sample.code, await surroundingsOf(server)));
       const pattern = printed[sample.name] ?? assert.fail(sample.name);
       if (sample.code.includes("client.subscribe(")) await bookDuringSample(server, () => running.printed(pattern));

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { operations } from "../../generated/contract.ts";
 import { contractOperations, exampleOperations, type JsonObject } from "../contract/document.ts";
-import { exampleCall, type Ids, newExampleRows } from "../contract/example_calls.ts";
+import { exampleCall, type Ids, newExampleRows, prepareFor } from "../contract/example_calls.ts";
 import { newApiKey } from "../support/api_keys.ts";
 import { missingId, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
 import { type Call, type OperationId, sharedServer, startServer, type TestServer } from "../support/server.ts";
@@ -37,6 +37,7 @@ const otherBodies: Partial<Record<OperationId, JsonObject>> = {
   updateRoom: { name: "Another room" },
   generateTimeslots: { slotDuration: 45 },
   updateBookingStatus: { status: "cancelled" },
+  refundBooking: { amount: 2 },
   createApiKey: { name: "Another key" },
   setSandboxClock: { now: "2028-03-09T08:00:00Z" },
 };
@@ -70,6 +71,7 @@ Deno.test("keyed operations: key used again -> same answer for the same request,
     const id = operation.operationId;
     await t.step(id, async () => {
       const ids = await newExampleRows(server);
+      await prepareFor(server, id, ids);
       const call = await exampleOf(server, operation, ids);
       const key = newKey();
       const first = await sendWithKey(server, id, call, key);

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { type Kysely, sql } from "kysely";
 import { markCancelled } from "../../src/bookings/cancellation_writes.ts";
-import { insertBooking, markConfirmed } from "../../src/bookings/writes.ts";
+import { markConfirmed } from "../../src/bookings/status_writes.ts";
+import { insertBooking } from "../../src/bookings/writes.ts";
 import { connect, type Database } from "../../src/database/connect.ts";
 import { newRoom, newTimeslots } from "../support/builders.ts";
 import { eventually } from "../support/process.ts";

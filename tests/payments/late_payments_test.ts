@@ -116,6 +116,58 @@ Deno.test("receivePaymentEvent: paid after the hold expired and the timeslot is 
   }
 });
 
+Deno.test("createBooking: shortly before the start -> the hold ends at the start, and no later checkout or payment counts", async (t) => {
+  const world = await sharedWorld();
+  const { server } = world;
+  const token = await server.token("alice");
+  const ends: Record<string, { hold?: string | null; reason: string }> = {
+    "hold until the start": { reason: "hold_expired" },
+    // A server of the previous version does not limit the hold.
+    "later hold": { hold: "2026-03-09T09:14:00.000Z", reason: "hold_expired" },
+    "no hold": { hold: null, reason: "not_confirmed" },
+  };
+  for (const [name, { hold, reason }] of Object.entries(ends)) {
+    for (const isSwept of [false, true]) {
+      await t.step(`${name}, ${isSwept ? "after" : "before"} a sweep`, async () => {
+        reset(world);
+        server.clock.set("2026-03-09T08:59:00.000Z");
+        const held = await newHeldBooking(world);
+        const params = { bookingId: held.booking.id };
+        assert.equal(held.booking.holdExpiresAt, held.timeslot.startTime);
+        if (hold !== undefined) {
+          await server.db.updateTable("bookings").set({ hold_expires_at: hold === null ? null : new Date(hold) }).where(
+            "id",
+            "=",
+            held.booking.id,
+          )
+            .execute();
+        }
+        server.clock.set("2026-03-09T08:59:59.999Z");
+        await freshCheckout(world, held);
+        await server.sweep();
+        assert.equal((await read(world, held)).status, "pending");
+        server.clock.set(held.timeslot.startTime);
+        if (isSwept) await server.sweep();
+        const { detail } = await server.refused("booking_not_payable", "createCheckout", { token, params });
+        assert.match(detail, isSwept ? /is cancelled/ : /has started/);
+        const admin = { token: await server.token("admin", "admin"), params };
+        await server.refused("invalid_status_transition", "updateBookingStatus", {
+          ...admin,
+          body: { status: "confirmed" },
+        });
+        const payment = await pay(world, held.session);
+        const { status, cancellationReason, holdExpiresAt } = await read(world, held);
+        assert.deepEqual([status, cancellationReason, holdExpiresAt], ["cancelled", reason, null]);
+        await server.sweep();
+        await server.work();
+        assert.deepEqual(await moneyOf(world, held), refundedInFull);
+        assert.equal(refundedCents(world, payment), 6_000);
+        assert.deepEqual(await eventsOf(world, held), ["cancelled", "timeslot freed", "refunded"]);
+      });
+    }
+  }
+});
+
 Deno.test("receivePaymentEvent: paid after the booking was cancelled -> refunded in full", async (t) => {
   const world = await sharedWorld();
   const { server } = world;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { sql } from "kysely";
 import { type AuditEntry, type AuditResource, operations, type ProblemCode } from "../../generated/contract.ts";
 import { type ContractOperation, exampleOperations } from "../contract/document.ts";
-import { allRows, exampleCall, type Ids, newExampleRows } from "../contract/example_calls.ts";
+import { allRows, exampleCall, type Ids, newExampleRows, prepareFor } from "../contract/example_calls.ts";
 import { findApiKey, newApiKey, revoke } from "../support/api_keys.ts";
 import { missingId, newBooking, newRoomWithTimeslot } from "../support/builders.ts";
 import { type Call, type OperationId, sharedServer, type TestServer } from "../support/server.ts";
@@ -16,8 +16,9 @@ const audited = changes.filter(isAdmins);
 const startPaid = () => sharedServer({ env: { PAYMENT_PROVIDER: "sandbox" }, group: "audit log" });
 
 /** The rows of the examples, an API key, and a clock that was set. */
-async function newRows(server: TestServer): Promise<Ids> {
+async function newRows(server: TestServer, id?: OperationId): Promise<Ids> {
   const ids = await newExampleRows(server);
+  if (id !== undefined) await prepareFor(server, id, ids);
   const { apiKey } = await newApiKey(server);
   // One minute, so that the hold of the booking does not expire.
   await server.ok("setSandboxClock", { token: await olga(server), body: { now: "2026-03-02T10:01:00Z" } });
@@ -56,6 +57,8 @@ const changedResources: Partial<Record<OperationId, Audited>> = {
   deleteTimeslot: { resource: "timeslot", id: "timeslotId" },
   updateBookingStatus: { resource: "booking", id: "bookingId" },
   retryRefund: { resource: "booking", id: "bookingId" },
+  settleRefund: { resource: "booking", id: "bookingId" },
+  refundBooking: { resource: "booking", id: "bookingId" },
   createApiKey: { resource: "api_key", made: ({ apiKey }) => apiKey },
   revokeApiKey: { resource: "api_key", id: "apiKeyId" },
   setSandboxClock: { resource: "clock", id: null },
@@ -92,7 +95,7 @@ for (const operation of audited) {
 
   Deno.test(`${id}: as an admin -> one audit entry with the actor, the resource before and after, and the request id`, async () => {
     await using server = await startPaid();
-    const ids = await newRows(server);
+    const ids = await newRows(server, id);
     const { resource, id: name, made } = changedResources[id] ?? assert.fail(`no resource of ${id}`);
     const { items: [last] } = await server.ok("listAuditLog", { token: await olga(server) });
     const { id: userId } = await server.ok("getMe", { token: await olga(server) });
@@ -122,7 +125,7 @@ for (const operation of audited) {
 
   Deno.test(`${id}: its audit entry cannot be written -> 500, no change, no job, and a retry succeeds`, async () => {
     await using server = await startPaid();
-    const ids = await newRows(server);
+    const ids = await newRows(server, id);
     const call = { ...exampleCall(operation, ids), token: await olga(server) };
     const jobs = () => sql`select * from graphile_worker._private_jobs order by id`.execute(server.db);
     const state = async () => ({
@@ -173,6 +176,8 @@ Deno.test("audit log: refusals, also stored ones of an Idempotency-Key -> no ent
     ["booking_not_found", "updateBookingStatus", { params: absent, body: { status: "cancelled" } }],
     ["invalid_status_transition", "updateBookingStatus", { params: { bookingId }, body: { status: "completed" } }],
     ["no_failed_refund", "retryRefund", { params: { bookingId: unpaid.id } }],
+    ["no_failed_refund", "settleRefund", { params: { bookingId: unpaid.id } }],
+    ["booking_not_refundable", "refundBooking", { params: { bookingId: unpaid.id }, body: { amount: 1 } }],
     ["api_key_not_found", "revokeApiKey", { params: absent }],
     ["validation_failed", "createApiKey", { body: { name: "x", scopes: ["rooms:write"], expiresAt: past } }],
     ["clock_goes_forward", "setSandboxClock", { body: { now: past } }],

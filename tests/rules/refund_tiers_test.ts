@@ -4,6 +4,7 @@ import type { Booking, BookingCancelled, Timeslot } from "../../generated/contra
 import { startBeside } from "../support/app.ts";
 import { confirm, newBooking, newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
 import { send, sharedServer, type TestServer } from "../support/server.ts";
+import { quote } from "../api/cancellations.ts";
 
 const hour = 3_600_000;
 
@@ -182,4 +183,92 @@ Deno.test("cancelBooking: clocks change between the cancellation and the start -
       assert.deepEqual(refunds, [60, 30, 30, 0]);
     });
   }
+});
+
+/** A room at 100.00 an hour with a timeslot on 2026-03-09 and on 2026-03-18, and alice's booking of the first. */
+async function newMovable(server: TestServer): Promise<{ booking: Booking; first: Timeslot; later: Timeslot }> {
+  const room = await newRoom(server, { hourlyRate: 100 });
+  const [first] = await newTimeslots(server, room, { date: "2026-03-09" });
+  const [later] = await newTimeslots(server, room, { date: "2026-03-18" });
+  assert(first && later);
+  return { booking: await newBooking(server, "alice", first), first, later };
+}
+
+async function move(server: TestServer, { id: bookingId }: Booking, { id: newTimeslotId }: Timeslot): Promise<Booking> {
+  const request = { token: await server.token("alice"), params: { bookingId }, body: { newTimeslotId } };
+  return (await server.ok("rescheduleBooking", request)).booking;
+}
+
+Deno.test("rescheduleBooking: confirmed booking -> its refund is never higher than at the move", async (t) => {
+  const cases = [
+    { ahead: 24 * hour, percent: 100, maxRefundPercent: null },
+    { ahead: 24 * hour - 1, percent: 50, maxRefundPercent: 50 },
+    { ahead: 12 * hour, percent: 50, maxRefundPercent: 50 },
+    { ahead: 2 * hour, percent: 0, maxRefundPercent: 0 },
+    { ahead: 1, percent: 0, maxRefundPercent: 0 },
+  ];
+  await using server = await sharedServer();
+  for (const { ahead, percent, maxRefundPercent } of cases) {
+    await t.step(`moved ${ahead / hour} hours before -> at most ${percent} %`, async () => {
+      server.clock.set("2026-03-02T10:00:00.000Z");
+      const { booking, first, later } = await newMovable(server);
+      await confirm(server, booking);
+      server.clock.set(new Date(Date.parse(first.startTime) - ahead).toISOString());
+      const atMove = await quote(server, booking);
+      assert.equal(atMove.refundAmount, percent);
+      assert.equal((await move(server, booking, later)).maxRefundPercent, maxRefundPercent);
+      const moved = await quote(server, booking);
+      assert.deepEqual([moved.refundAmount, moved.refundPercent, moved.maxRefundPercent], [
+        percent,
+        percent,
+        maxRefundPercent,
+      ]);
+      assert.equal(moved.tierHours, 24);
+      const changesAt: Record<number, number | null> = { 100: 24, 50: 12, 0: null };
+      const changeHours = changesAt[percent] ?? null;
+      assert.equal(
+        moved.nextTierAt,
+        changeHours === null ? null : new Date(Date.parse(later.startTime) - changeHours * hour).toISOString(),
+      );
+      const { refundAmount } = await server.ok("cancelBooking", {
+        token: await server.token("alice"),
+        params: { bookingId: booking.id },
+      });
+      assert.equal(refundAmount, percent);
+    });
+  }
+});
+
+Deno.test("rescheduleBooking: moved again and back -> the lowest percentage stays", async () => {
+  await using server = await sharedServer();
+  const { booking, first, later } = await newMovable(server);
+  await confirm(server, booking);
+  server.clock.set(new Date(Date.parse(first.startTime) - 15 * hour).toISOString());
+  assert.equal((await move(server, booking, later)).maxRefundPercent, 50);
+  assert.equal((await move(server, booking, first)).maxRefundPercent, 50);
+  server.clock.set(new Date(Date.parse(first.startTime) - hour).toISOString());
+  assert.equal((await move(server, booking, later)).maxRefundPercent, 0);
+  server.clock.set("2026-03-10T10:00:00.000Z");
+  assert.equal((await quote(server, booking)).refundAmount, 0);
+});
+
+Deno.test("rescheduleBooking: pending booking -> nothing was paid, so no limit", async () => {
+  await using server = await sharedServer();
+  const { booking, first, later } = await newMovable(server);
+  server.clock.set(new Date(Date.parse(first.startTime) - hour).toISOString());
+  await move(server, booking, later);
+  await confirm(server, booking);
+  const { refundAmount, maxRefundPercent } = await quote(server, booking);
+  assert.deepEqual([refundAmount, maxRefundPercent], [100, null]);
+});
+
+Deno.test("updateBookingStatus: cancelled by an admin after a move -> refunded in full", async () => {
+  await using server = await sharedServer();
+  const { booking, first, later } = await newMovable(server);
+  await confirm(server, booking);
+  server.clock.set(new Date(Date.parse(first.startTime) - hour).toISOString());
+  await move(server, booking, later);
+  const request = { token: await server.token("admin", "admin"), params: { bookingId: booking.id } };
+  const cancelled = await server.ok("updateBookingStatus", { ...request, body: { status: "cancelled" } });
+  assert.equal(cancelled.refundAmount, 100);
 });

@@ -24,6 +24,7 @@ const defaults: Config = {
   paymentSettings: {},
   checkoutReturnUrl: undefined,
   holdMinutes: 15,
+  rescheduleNoticeHours: 0,
   publicUrl: undefined,
   corsOrigins: [],
   reminderLeadMinutes: 60,

@@ -45,14 +45,17 @@ Deno.test("query plans: operations, payment events, jobs and sweeps -> no sequen
       '2026-01-01Z'::timestamptz + ${slotsPerRoom - 1} * interval '4 hours', '4 hours') t
     order by r.id, t
   `.execute(db);
-  // The last slot of each room stays free.
+  // The last slot of each room stays free. As usual, few bookings are pending: those of user 7 and a hundredth.
   await sql`
     insert into bookings (user_id, room_id, timeslot_id, status, price, currency, payment_status, amount_paid,
       amount_refunded, refund_amount, hold_expires_at, cancellation_tiers, created_at, updated_at)
-    select 1 + t.id % 997, t.room_id, t.id, 'pending', 60, 'EUR', 'unpaid', 0, 0, 0,
+    select 1 + t.id % 997, t.room_id, t.id,
+      case when is_pending then 'pending' else 'confirmed' end::booking_status, 60, 'EUR',
+      case when is_pending then 'unpaid' else 'paid' end::payment_status, case when is_pending then 0 else 60 end, 0, 0,
       case when t.id % 100 = 0 then timestamptz '2026-03-02T10:15:00Z' end, '[]',
       t.starts_at - interval '30 days', t.starts_at - interval '30 days'
-    from timeslots t where t.id % ${slotsPerRoom} <> 0
+    from timeslots t, lateral (select t.id % 997 = 6 or t.id % 100 = 0 as is_pending) s
+    where t.id % ${slotsPerRoom} <> 0
   `.execute(db);
   await sql`
     insert into checkouts (id, booking_id, provider, reference, created_at, closed_at)
@@ -134,8 +137,14 @@ Deno.test("query plans: operations, payment events, jobs and sweeps -> no sequen
       { token: admin, query: { userId: 5 } },
       { token: admin, query: { fromDate: "2026-02-01", toDate: "2026-02-02" } },
     ],
-    updateBookingStatus: [{ token: admin, params: { bookingId: 20 }, body: { status: "confirmed" } }],
+    updateBookingStatus: [
+      { token: admin, params: { bookingId: 400 }, body: { status: "confirmed" } },
+      { token: admin, params: { bookingId: 20 }, body: { status: "completed" } },
+      { token: admin, params: { bookingId: 20 }, body: { status: "confirmed" } },
+    ],
     retryRefund: [{ token: admin, params: { bookingId: 20 } }],
+    settleRefund: [{ token: admin, params: { bookingId: 20 } }],
+    refundBooking: [{ token: admin, params: { bookingId: 20 }, body: { amount: 1 } }],
     listApiKeys: [{ token: admin, query: { page: 2 } }],
     createApiKey: [{ token: admin, body: { name: "Displays", scopes: ["events:read"] } }],
     revokeApiKey: [{ token: admin, params: { apiKeyId: 1 } }],
