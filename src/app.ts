@@ -7,6 +7,7 @@ import { createAuthenticator } from "./auth/callers.ts";
 import { authHandlers } from "./auth/handlers.ts";
 import type { VerifyToken } from "./auth/tokens.ts";
 import { bookingHandlers, keyedBookingChanges } from "./bookings/handlers.ts";
+import { addResultPage } from "./checkout/result_page.ts";
 import type { Config } from "./config.ts";
 import type { Handlers } from "./contract/handlers.ts";
 import type { Database } from "./database/connect.ts";
@@ -111,6 +112,9 @@ export function createApp(options: AppOptions): App {
     corsOrigins: config.corsOrigins,
   });
   addDocs(app, { token: docsToken, publicUrl, limiter });
+  if (payments !== undefined) {
+    addResultPage(app, { ...rules, limiter, payPage: isSandboxPayments(payments) ? payments.payPage : undefined });
+  }
   if (isSandboxPayments(payments)) {
     addCheckoutPage(app, { ...rules, payments, links, limiter, deadlines, deliver: (request) => app.fetch(request) });
   }

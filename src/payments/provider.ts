@@ -97,8 +97,13 @@ export class ProviderRefusal extends Error {
 export interface PaymentLinks {
   /** Returns the public URL of `path` on this server. */
   page(path: string): string;
-  /** Returns the page after a checkout of this booking. */
-  afterCheckout(bookingId: number, outcome: "paid" | "declined" | "cancelled"): string;
+  /** Returns the page after a checkout. */
+  afterCheckout(
+    checkout: { checkoutId: string; bookingId: number },
+    outcome: "paid" | "declined" | "cancelled",
+  ): string;
+  /** Whether the operator has a page of their own for this. */
+  returnsElsewhere: boolean;
 }
 
 export type PaymentSettings = Record<string, string | undefined>;

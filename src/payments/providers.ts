@@ -20,12 +20,13 @@ export function openPaymentProvider(
   return paymentProvider === "none" ? undefined : providerTypes[paymentProvider].open(paymentSettings, links);
 }
 
-/** Returns the links of a server with the public URL `publicUrl`. A checkout leads to `returnUrl`, or to that URL. */
+/** Returns the links of a server at `publicUrl`. A checkout leads to `returnUrl`, or to a page of this server. */
 export function paymentLinks(publicUrl: () => string, returnUrl: string | undefined): PaymentLinks {
   return {
     page: (path) => `${publicUrl()}${path}`,
-    afterCheckout(bookingId, outcome) {
-      const url = new URL(returnUrl ?? publicUrl());
+    returnsElsewhere: returnUrl !== undefined,
+    afterCheckout({ checkoutId, bookingId }, outcome) {
+      const url = new URL(returnUrl ?? `${publicUrl()}/checkout/${checkoutId}`);
       url.searchParams.set("bookingId", String(bookingId));
       url.searchParams.set("checkout", outcome);
       return url.href;

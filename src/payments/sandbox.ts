@@ -24,6 +24,8 @@ export type SandboxEvent = z.infer<typeof sandboxEvent>;
 type OpenArguments = Parameters<PaymentProviderType["open"]>;
 
 export interface SandboxPayments extends PaymentProvider {
+  /** Returns the page where the checkout `id` is paid. */
+  payPage(id: string): string;
   /** Returns an event as a signed message for the webhook. `signedAt` is in milliseconds since 1970. */
   sign(event: SandboxEvent, options?: { signedAt?: number }): Promise<Webhook>;
 }
@@ -36,11 +38,13 @@ export const sandboxPayments: SandboxPaymentsType = {
   open(_settings, links) {
     // The same process signs and verifies, so the key stays in memory.
     const key = crypto.subtle.generateKey({ name: "HMAC", hash: "SHA-256" }, false, ["sign", "verify"]);
+    const payPage = (id: string) => links.page(`/sandbox/checkout/${id}`);
     const signedPart = (time: string, body: string) => new TextEncoder().encode(`${time}.${body}`);
 
     return {
       name,
-      openCheckoutPage: ({ id }) => Promise.resolve({ reference: id, url: links.page(`/sandbox/checkout/${id}`) }),
+      payPage,
+      openCheckoutPage: ({ id }) => Promise.resolve({ reference: id, url: payPage(id) }),
       // The page reads the booking each time.
       closeCheckout: () => Promise.resolve(undefined),
       refund: ({ id }) => Promise.resolve(`sandbox_refund_${id}`),

@@ -218,8 +218,8 @@ export function openStripe(settings: PaymentSettings, links: PaymentLinks): Paym
       }],
       metadata,
       payment_intent_data: { metadata },
-      success_url: links.afterCheckout(booking.id, "paid"),
-      cancel_url: links.afterCheckout(booking.id, "cancelled"),
+      success_url: links.afterCheckout({ checkoutId: id, bookingId: booking.id }, "paid"),
+      cancel_url: links.afterCheckout({ checkoutId: id, bookingId: booking.id }, "cancelled"),
       expires_at: sessionExpiry(heldForMs, Date.now()),
     };
     const session = await stripe.checkout.sessions.create(params, { idempotencyKey: id }).catch((error: unknown) => {

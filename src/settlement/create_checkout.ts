@@ -75,7 +75,7 @@ function whyNotPayable(
   return holdExpired;
 }
 
-/** A checkout with its booking, for the sandbox's own checkout page. */
+/** A checkout with its booking, for the pages about it. */
 export async function findCheckoutPage(
   { db, payments }: SettlementRules,
   id: string,

@@ -107,7 +107,7 @@ Deno.test("receivePaymentEvent: sandbox signature missing, wrong or older than 5
   const good = await sign(paid);
   const signature = good.headers.get("Sandbox-Signature") ?? "";
   const another = (value: string) => newSignature(good, "Sandbox-Signature", value);
-  const stranger = sandboxPayments.open({}, { page: (path) => path, afterCheckout: () => "" });
+  const stranger = sandboxPayments.open({}, { page: (path) => path, afterCheckout: () => "", returnsElsewhere: false });
   assert(isSandboxPayments(stranger));
   const seconds = Number(/t=(\d+)/.exec(signature)?.[1]);
   await assertRefused(sandbox, "sandbox", {

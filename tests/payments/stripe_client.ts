@@ -13,7 +13,8 @@ import { startStripe, type StripeFault, type StripeSession, type StripeStandIn }
 
 const links = {
   page: (path: string) => `https://booking.example${path}`,
-  afterCheckout: (bookingId: number, outcome: string) =>
+  returnsElsewhere: true,
+  afterCheckout: ({ bookingId }: { bookingId: number }, outcome: string) =>
     `https://shop.example/bookings/${bookingId}?checkout=${outcome}`,
 };
 export const minuteMs = 60_000;
