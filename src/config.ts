@@ -4,7 +4,7 @@ import type { LogLevel } from "./log.ts";
 import { isCurrency } from "./money.ts";
 import type { PaymentSettings } from "./payments/provider.ts";
 import { type PaymentProviderName, providerTypes } from "./payments/providers.ts";
-import { isTimeZone } from "./time/calendar.ts";
+import { ianaName } from "./time_zones.ts";
 
 /** A cancellation `hours` or more before the start (elapsed hours) refunds `percent` of what was paid. */
 export interface CancellationTier {
@@ -109,6 +109,13 @@ const tiers = z.string().transform((value, context): CancellationTier[] => {
   return found.sort((a, b) => b.hours - a.hours);
 });
 
+const timeZone = z.string().transform((value, context): string => {
+  const name = ianaName(value);
+  if (name !== undefined) return name;
+  context.addIssue("must be an IANA time zone such as Europe/Berlin");
+  return z.NEVER;
+});
+
 // The keys of the record are those of its type.
 const providerNames = Object.keys(providerTypes) as PaymentProviderName[];
 
@@ -133,7 +140,7 @@ const variables = z.object({
   AUTH_JWKS_URL: url.optional(),
   AUTH_ISSUER: z.string().optional(),
   AUTH_AUDIENCE: z.string().optional(),
-  DEFAULT_TIME_ZONE: z.string().refine(isTimeZone, "must be an IANA time zone such as Europe/Berlin").default("UTC"),
+  DEFAULT_TIME_ZONE: timeZone.default("UTC"),
   DEFAULT_CURRENCY: z.string().refine(isCurrency, "must be an ISO 4217 code such as EUR").default("EUR"),
   CANCELLATION_TIERS: tiers.prefault("24:100,12:50"),
   PAYMENT_PROVIDER: z.enum(["none", ...providerNames], `must be none, ${providerNames.join(" or ")}`).optional(),

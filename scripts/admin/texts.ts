@@ -1,4 +1,5 @@
 /** Texts for people: money, times and counts. */
+import { isRepeated } from "../../src/time/repeated_times.ts";
 
 /** Characters that move the cursor, color the terminal or change the direction of a line. */
 const unsafe = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
@@ -15,14 +16,20 @@ export function money(amount: number, currency: string): string {
   return `${amount.toFixed(Math.min(2, maximumFractionDigits))} ${currency}`;
 }
 
-/** The local time to the minute: `2026-03-09 09:00`. */
+/** The local time to the minute: `2026-03-09 09:00`. In an hour that comes twice it has its offset, too. */
 export function localTime(instant: string, timeZone: string): string {
-  return inZone(instant, timeZone).toPlainDateTime().toString({ smallestUnit: "minute" }).replace("T", " ");
+  const at = inZone(instant, timeZone);
+  return isRepeated(at) ? `${wallTime(at)} ${at.offset}` : wallTime(at);
 }
 
-/** `2026-03-09 09:00 +01:00 Europe/Berlin`. The offset is needed in the hour that a change of clocks repeats. */
+/** `2026-03-09 09:00 +01:00 Europe/Berlin`. */
 export function exactTime(instant: string, timeZone: string): string {
-  return `${localTime(instant, timeZone)} ${inZone(instant, timeZone).offset} ${timeZone}`;
+  const at = inZone(instant, timeZone);
+  return `${wallTime(at)} ${at.offset} ${timeZone}`;
+}
+
+function wallTime(at: Temporal.ZonedDateTime): string {
+  return at.toPlainDateTime().toString({ smallestUnit: "minute" }).replace("T", " ");
 }
 
 function inZone(instant: string, timeZone: string): Temporal.ZonedDateTime {

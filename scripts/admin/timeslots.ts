@@ -95,7 +95,9 @@ async function generate(shell: Shell, options: GenerateOptions): Promise<void> {
   progress.finish(`${from} to ${to}`);
   printResults(true);
   const { made, skipped } = totals(results);
-  if (!json) print(shell, `${count(made, "timeslot")} made, ${skipped} skipped because they overlap others.`);
+  if (!json) {
+    print(shell, `${count(made, "timeslot")} made, ${skipped} skipped because they overlap others or do not fit.`);
+  }
 }
 
 interface MonthOptions {

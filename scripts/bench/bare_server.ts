@@ -57,6 +57,7 @@ function toBooking(row: Row) {
     refundAmount: Number(row.refund_amount),
     holdExpiresAt: row.hold_expires_at,
     cancellationTiers: row.cancellation_tiers,
+    maxRefundPercent: row.max_refund_percent,
     cancellationReason: row.cancellation_reason,
     cancelledAt: row.cancelled_at,
     createdAt: row.created_at,
@@ -93,7 +94,7 @@ async function answer(request: Request): Promise<Response> {
       startTime: new Date(slot.starts_at),
       endTime: new Date(slot.ends_at),
     }));
-    return Response.json({ room: toRoom(row), date, timeslots });
+    return Response.json({ room: toRoom(row), date, minimumDuration: duration, timeslots });
   }
 
   const user = users.get(request.headers.get("authorization") ?? "");

@@ -1,5 +1,6 @@
 /** Counts bookings, their revenue, and the booked time. */
 import type { BookingStats } from "../../generated/contract.ts";
+import { Problem } from "../contract/problems.ts";
 import { toCents } from "../money.ts";
 import { type Bound, instantIn } from "../time/calendar.ts";
 import { type Range, rangeIn } from "../time/ranges.ts";
@@ -12,6 +13,8 @@ const maxDays = 366;
 /**
  * Counts the bookings made in `range`. Without an end, it ends now. Without a start, it starts on the first day of the
  * month in which it ends.
+ *
+ * @throws {Problem} `invalid_date_range` when it ends before it starts.
  */
 export async function getBookingStats(
   { db, clock, config }: Pick<BookingRules, "db" | "clock" | "config">,
@@ -19,6 +22,9 @@ export async function getBookingStats(
 ): Promise<BookingStats> {
   const zone = config.defaultTimeZone;
   const { from: start, to = { operator: "<=", at: clock.now().toTemporalInstant() } } = rangeIn(zone, range);
+  if (start !== undefined && Temporal.Instant.compare(start.at, to.at) > 0) {
+    throw new Problem("invalid_date_range", "fromDate is in the future. Give a toDate after it, too.");
+  }
   const lastDay = dayOf(zone, to.operator === "<" ? to.at.subtract({ nanoseconds: 1 }) : to.at);
   const from: Bound<Temporal.Instant> = start ?? { operator: ">=", at: instantIn(zone, lastDay.with({ day: 1 })) };
   const days = daysBetween(dayOf(zone, from.at), lastDay);

@@ -37,6 +37,7 @@ export const catalogue: Record<ProblemCode, { status: number; title: string }> =
   invalid_status_transition: { status: 400, title: "Invalid status transition" },
   invalid_date_range: { status: 400, title: "Date range is not valid" },
   too_many_timeslots: { status: 400, title: "Too many timeslots" },
+  timeslot_does_not_fit: { status: 400, title: "Timeslot does not fit" },
   timeslot_has_bookings: { status: 400, title: "Timeslot has bookings" },
   no_failed_refund: { status: 400, title: "No refund has failed" },
   booking_not_refundable: { status: 400, title: "Booking cannot be refunded" },

@@ -14,6 +14,7 @@ import * as m0008 from "./migrations/0008_drop_timeslots_index.ts";
 import * as m0009 from "./migrations/0009_drop_waiting_index.ts";
 import * as m0010 from "./migrations/0010_keyed_results.ts";
 import * as m0011 from "./migrations/0011_end_of_waiting.ts";
+import * as m0012 from "./migrations/0012_names.ts";
 
 /** By name. Never edit the SQL of a migration that has landed. Add a new one. */
 export const migrations: Record<string, Migration> = {
@@ -28,6 +29,7 @@ export const migrations: Record<string, Migration> = {
   "0009_drop_waiting_index": m0009,
   "0010_keyed_results": m0010,
   "0011_end_of_waiting": m0011,
+  "0012_names": m0012,
 };
 
 /**

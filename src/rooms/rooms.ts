@@ -8,8 +8,8 @@ import type { Scope } from "../contract/handlers.ts";
 import { invalidFields, Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
 import { isCurrency } from "../money.ts";
-import { isTimeZone } from "../time/calendar.ts";
 import type { Clock } from "../time/clock.ts";
+import { ianaName } from "../time_zones.ts";
 import { insertRoom, lockRoom, markInactive, type RoomRow, updateRoomRow } from "./queries.ts";
 
 export type { RoomRow };
@@ -42,8 +42,8 @@ export async function addRoom(
   room: CreateRoom,
 ): Promise<Room> {
   const now = clock.now();
-  const { currency = config.defaultCurrency, timeZone = config.defaultTimeZone } = room;
-  assertKnown({ currency, timeZone });
+  const { currency = config.defaultCurrency } = room;
+  const { timeZone = config.defaultTimeZone } = known({ currency, timeZone: room.timeZone });
   const row = await insertRoom(db, {
     name: room.name,
     description: room.description,
@@ -81,7 +81,7 @@ export async function updateRoom(
   id: number,
   { change, ifMatch }: { change: UpdateRoom; ifMatch: string | undefined },
 ): Promise<Room> {
-  assertKnown(change);
+  const { timeZone } = known(change);
   const before = await lockMatchingRoom(db, id, ifMatch);
   const columns = {
     name: change.name,
@@ -90,7 +90,7 @@ export async function updateRoom(
     room_type: change.roomType,
     hourly_rate: change.hourlyRate,
     currency: change.currency,
-    time_zone: change.timeZone,
+    time_zone: timeZone,
     auto_confirm: change.autoConfirm,
     is_active: change.isActive,
     metadata: change.metadata,
@@ -133,16 +133,25 @@ export async function timeZoneForTimeslots(db: Kysely<Database>, id: number): Pr
   return room.time_zone;
 }
 
-function assertKnown({ currency, timeZone }: { currency?: string | undefined; timeZone?: string | undefined }): void {
+/**
+ * Returns the IANA name of the time zone, if there is one.
+ *
+ * @throws {Problem} `validation_failed` for an unknown currency or time zone.
+ */
+function known(
+  { currency, timeZone }: { currency?: string | undefined; timeZone?: string | undefined },
+): { timeZone: string | undefined } {
+  const name = timeZone === undefined ? undefined : ianaName(timeZone);
   const errors: FieldError[] = [];
   if (currency !== undefined && !isCurrency(currency)) {
     errors.push({ in: "body", path: "currency", message: "must be an ISO 4217 code such as EUR" });
   }
-  if (timeZone !== undefined && !isTimeZone(timeZone)) {
+  if (timeZone !== undefined && name === undefined) {
     errors.push({ in: "body", path: "timeZone", message: "must be an IANA time zone such as Europe/Berlin" });
   }
   const [first, ...others] = errors;
   if (first !== undefined) throw invalidFields([first, ...others]);
+  return { timeZone: name };
 }
 
 export function toRoom(row: RoomRow): Room {

@@ -5,6 +5,7 @@
  * as an abbreviation without daylight saving.
  */
 import { invalidFields } from "../contract/problems.ts";
+import { isRepeated } from "./repeated_times.ts";
 
 /** The field of a text, for the error if it is not a date. */
 export interface Field {
@@ -39,17 +40,6 @@ export function parseMoment(text: string, field: Field, last = lastBookableYear)
       ...field,
       message: `must be a date or a date-time that exists, from ${firstYear} to ${last}`,
     }]);
-  }
-}
-
-/** Returns whether `zone` names an IANA time zone. An offset such as `+02:00` does not. */
-export function isTimeZone(zone: string): boolean {
-  if (!/^[A-Za-z]/.test(zone)) return false;
-  try {
-    Temporal.Instant.fromEpochMilliseconds(0).toZonedDateTimeISO(zone);
-    return true;
-  } catch {
-    return false;
   }
 }
 
@@ -91,10 +81,47 @@ export function dayBounds(zone: string, day: Temporal.PlainDate): DayBounds {
   return bounds;
 }
 
+/** Minutes of a day on which the clocks do not change. */
+const minutesPerDay = 1_440;
+
+/**
+ * Returns the shortest length in minutes of a timeslot that fits `minimumMinutes`. A whole day fits 1440 minutes, also if it
+ * has 23 hours. `first` and `last` are the days on which the timeslot may start.
+ */
+export function shortestLength(
+  zone: string,
+  { minimumMinutes, first, last }: { minimumMinutes: number; first: Temporal.PlainDate; last: Temporal.PlainDate },
+): number {
+  if (minimumMinutes < minutesPerDay) return minimumMinutes;
+  let shortest = minimumMinutes;
+  // A timeslot may end on the next day.
+  for (let day = first; Temporal.PlainDate.compare(day, last.add({ days: 1 })) <= 0; day = day.add({ days: 1 })) {
+    shortest = Math.min(shortest, day.toZonedDateTime(zone).hoursInDay * 60);
+  }
+  return shortest;
+}
+
 /** One end of a range: times `>=`, `<=` or `<` a wall-clock time or an instant. */
 export interface Bound<Time = Temporal.PlainDateTime | Temporal.Instant> {
   operator: ">=" | "<=" | "<";
   at: Time;
+}
+
+/**
+ * Returns the instant at which a range begins or ends in `zone`. The range holds exactly the times whose wall clock is
+ * within it. A repeated wall-clock time counts from the first until the second. In the gap of a change to summer time, the
+ * range begins or ends at the change.
+ */
+export function boundIn(zone: string, { operator, at }: Bound): Temporal.Instant {
+  if (at instanceof Temporal.Instant) return at;
+  const earlier = at.toZonedDateTime(zone, { disambiguation: "earlier" });
+  const later = at.toZonedDateTime(zone, { disambiguation: "later" });
+  if (earlier.equals(later)) return earlier.toInstant();
+  const isRepeated = earlier.toPlainDateTime().equals(at);
+  if (isRepeated) return (operator === "<=" ? later : earlier).toInstant();
+  const change = earlier.getTimeZoneTransition("next")?.toInstant() ?? later.toInstant();
+  // The change itself is later than a wall-clock time in the gap. Postgres counts microseconds.
+  return operator === "<=" ? change.subtract({ microseconds: 1 }) : change;
 }
 
 /** Returns the lower end of a range, inclusive. A day counts from its start. Throws like {@link parseMoment}. */
@@ -115,7 +142,10 @@ export function toPostgres(time: Temporal.Instant): string {
   return time.toString().replace(/^\+0*/, "");
 }
 
-/** Formats a range for people, for example `Monday, 9 March 2026 at 10:00 to 11:00 (Europe/Berlin)`. */
+/**
+ * Formats a range for people, for example `Monday, 9 March 2026 at 10:00 to 11:00 (Europe/Berlin)`. It has the offsets if
+ * the clocks change in it, or if one of its times comes twice: `at 02:30 +02:00 to 02:30 +01:00`.
+ */
 export function describeTimes(zone: string, { startTime, endTime }: { startTime: string; endTime: string }): string {
   const day: Intl.DateTimeFormatOptions = { weekday: "long", day: "numeric", month: "long", year: "numeric" };
   const time: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit", hour12: false };
@@ -123,5 +153,7 @@ export function describeTimes(zone: string, { startTime, endTime }: { startTime:
   const to = Temporal.Instant.from(endTime).toZonedDateTimeISO(zone);
   const isSameDay = from.toPlainDate().equals(to.toPlainDate());
   const until = to.toLocaleString("en-GB", isSameDay ? time : { ...day, ...time });
-  return `${from.toLocaleString("en-GB", { ...day, ...time })} to ${until} (${zone})`;
+  const needsOffsets = from.offset !== to.offset || isRepeated(from) || isRepeated(to);
+  const offset = (at: Temporal.ZonedDateTime) => needsOffsets ? ` ${at.offset}` : "";
+  return `${from.toLocaleString("en-GB", { ...day, ...time })}${offset(from)} to ${until}${offset(to)} (${zone})`;
 }

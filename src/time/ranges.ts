@@ -1,7 +1,7 @@
 /** Time ranges of lists and stats. */
 import { type RawBuilder, sql, type SqlBool } from "kysely";
 import { Problem } from "../contract/problems.ts";
-import { type Bound, instantIn, lowerBound, toPostgres, upperBound } from "./calendar.ts";
+import { type Bound, boundIn, lowerBound, toPostgres, upperBound } from "./calendar.ts";
 
 /** A range, by default of instants. An undefined end is open. */
 export interface Range<Time = Temporal.Instant> {
@@ -81,7 +81,7 @@ export function parseRange(from: EndParameter, to: EndParameter): Range<Bound["a
  * @throws {Problem} `invalid_date_range` if it ends before it starts in `zone`.
  */
 export function rangeIn(zone: string, { from, to }: Range<Bound["at"]>): Range {
-  const fixed = (bound: Bound | undefined) => bound && { ...bound, at: instantIn(zone, bound.at) };
+  const fixed = (bound: Bound | undefined) => bound && { ...bound, at: boundIn(zone, bound) };
   const range = { from: fixed(from), to: fixed(to) };
   if (range.from !== undefined && range.to !== undefined) {
     const order = Temporal.Instant.compare(range.from.at, range.to.at);
@@ -100,11 +100,11 @@ export function rangeByZone(
   zones: string[],
   { from, to }: Range<Bound["at"]>,
 ): Range<Temporal.Instant | InstantByZone> {
-  const byZone = ({ operator, at }: Bound) => ({
-    operator,
-    at: at instanceof Temporal.Instant
-      ? at
-      : Object.fromEntries(zones.map((zone) => [zone, toPostgres(instantIn(zone, at))])),
+  const byZone = (bound: Bound) => ({
+    operator: bound.operator,
+    at: bound.at instanceof Temporal.Instant
+      ? bound.at
+      : Object.fromEntries(zones.map((zone) => [zone, toPostgres(boundIn(zone, bound))])),
   });
   return { from: from && byZone(from), to: to && byZone(to) };
 }

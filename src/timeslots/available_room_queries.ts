@@ -5,12 +5,18 @@ import type { RoomRow } from "../rooms/rooms.ts";
 import { packedTimeslots } from "./packed_timeslots.ts";
 import { isTaken } from "./taken.ts";
 
+/** The range of the timeslots' starts, without `to`, as texts for Postgres, and their shortest length. */
+export interface ZoneBounds {
+  from: string;
+  to: string;
+  minutes: number;
+}
+
 export interface RoomSearch {
-  /** By time zone, the range of the timeslots' starts, without `to`. Texts of instants for Postgres. */
-  zones: Record<string, { from: string; to: string }>;
+  /** By time zone. */
+  zones: Record<string, ZoneBounds>;
   /** Whether timeslots must also end by `to`. */
   endsWithin: boolean;
-  minimumMinutes: number;
   type: RoomType | null;
   /** Smallest capacity of a room, in people. */
   capacity: number;
@@ -34,7 +40,7 @@ export type AvailableRoomRow =
  * room, and for all of them only on the page. The guide on decisions explains its form.
  */
 export const findAvailableRooms = prepared<RoomSearch, AvailableRoomRow>((db, search) => {
-  const { zones, endsWithin, minimumMinutes, type, capacity, now, limit, offset } = search;
+  const { zones, endsWithin, type, capacity, now, limit, offset } = search;
   // Holds for a timeslot `t` that fits the search in a room `r`, free or not.
   const fits = sql<boolean>`t.room_id = r.id and t.starts_at >= r.from_at and t.starts_at < r.to_at
     and t.ends_at <= r.ends_by and t.starts_at > ${now}::timestamptz and t.ends_at >= t.starts_at + r.shortest`;
@@ -43,8 +49,9 @@ export const findAvailableRooms = prepared<RoomSearch, AvailableRoomRow>((db, se
     (cte) =>
       cte.selectFrom("rooms as r")
         .leftJoin(
-          sql<{ name: string; from_at: Date; to_at: Date }>`(
-            select key as name, (value ->> 'from')::timestamptz as from_at, (value ->> 'to')::timestamptz as to_at
+          sql<{ name: string; from_at: Date; to_at: Date; minutes: number }>`(
+            select key as name, (value ->> 'from')::timestamptz as from_at, (value ->> 'to')::timestamptz as to_at,
+              (value ->> 'minutes')::float as minutes
             from jsonb_each(${zones}::jsonb)
           )`.as<"zone">(sql`zone`),
           "zone.name",
@@ -57,7 +64,7 @@ export const findAvailableRooms = prepared<RoomSearch, AvailableRoomRow>((db, se
           "zone.from_at",
           "zone.to_at",
           sql<Date>`case when ${endsWithin}::boolean then zone.to_at else 'infinity' end`.as("ends_by"),
-          sql<string>`make_interval(mins => ${minimumMinutes}::integer)`.as("shortest"),
+          sql<string>`make_interval(secs => zone.minutes * 60)`.as("shortest"),
         ])
         .where("r.is_active", "=", true)
         .where("r.capacity", ">=", capacity)

@@ -4,9 +4,9 @@ import type { AvailableRoom, RoomType } from "../../generated/contract.ts";
 import { Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
 import { toRoom } from "../rooms/rooms.ts";
-import { instantIn, type Moment, parseMoment } from "../time/calendar.ts";
+import { boundIn, dayIn, instantIn, type Moment, parseMoment, shortestLength } from "../time/calendar.ts";
 import type { Clock } from "../time/clock.ts";
-import { type AvailableRoomRow, findAvailableRooms } from "./available_room_queries.ts";
+import { type AvailableRoomRow, findAvailableRooms, type ZoneBounds } from "./available_room_queries.ts";
 import { unpackTimeslots } from "./packed_timeslots.ts";
 
 export interface SearchRules {
@@ -27,9 +27,31 @@ const maxDays = 7;
 /** Largest offset of a time zone from UTC, in hours. */
 const maxOffsetHours = 14;
 
+function startIn(zone: string, from: Moment): Temporal.Instant {
+  return from instanceof Temporal.PlainDate ? instantIn(zone, from) : boundIn(zone, { operator: ">=", at: from });
+}
+
 /** The end of `to`, which for a day is the end of that day. */
 function endIn(zone: string, to: Moment): Temporal.Instant {
-  return instantIn(zone, to instanceof Temporal.PlainDate ? to.add({ days: 1 }) : to);
+  if (to instanceof Temporal.PlainDate) return instantIn(zone, to.add({ days: 1 }));
+  // The second time if it comes twice. The change itself if the clocks skip it, because a timeslot may end there.
+  const [first, last] = [boundIn(zone, { operator: ">=", at: to }), boundIn(zone, { operator: "<=", at: to })];
+  return Temporal.Instant.compare(first, last) > 0 ? first : last;
+}
+
+/** The time on the wall clock of the caller, without the offset that they wrote. */
+function wallTime(text: string, moment: Moment): Temporal.PlainDateTime {
+  if (moment instanceof Temporal.Instant) return Temporal.PlainDateTime.from(text.replace(/(Z|[+-]\d{2}:\d{2})$/, ""));
+  return moment instanceof Temporal.PlainDate ? moment.toPlainDateTime() : moment;
+}
+
+/** Whether the range is longer than {@link maxDays}, in elapsed time and on the caller's wall clock. */
+function isTooLong(range: SearchRange, { from, to }: { from: string; to: string }): boolean {
+  const elapsed = instantIn("UTC", range.from).until(endIn("UTC", range.to)).total("hours");
+  const last = wallTime(to, range.to).add({ days: range.to instanceof Temporal.PlainDate ? 1 : 0 });
+  // Seven days are 169 hours when the clocks are set back in them.
+  const onWallClock = wallTime(from, range.from).until(last).total("hours");
+  return Math.min(elapsed, onWallClock) > maxDays * 24;
 }
 
 /**
@@ -50,20 +72,22 @@ export function parseSearchRange(from: string, to: string): SearchRange {
   if (hours < minHours || range.to instanceof Temporal.PlainDate && hours === minHours) {
     throw new Problem("invalid_date_range", "The range ends before it starts.");
   }
-  if (hours > maxDays * 24) {
+  if (isTooLong(range, { from, to })) {
     throw new Problem("invalid_date_range", `Ask for at most ${maxDays} days at once.`);
   }
   return range;
 }
 
 /** Both ends as texts of instants for Postgres, where wall clocks are those of `zone`. */
-function boundsIn(zone: string, { from, to }: SearchRange): { from: string; to: string } {
+function boundsIn(zone: string, { from, to }: SearchRange, minimumMinutes: number): ZoneBounds {
   try {
-    return { from: `${instantIn(zone, from)}`, to: `${endIn(zone, to)}` };
+    const [first, last] = [dayIn(zone, from), dayIn(zone, to)];
+    const minutes = shortestLength(zone, { minimumMinutes, first, last });
+    return { from: `${startIn(zone, from)}`, to: `${endIn(zone, to)}`, minutes };
   } catch (failure) {
     if (!(failure instanceof RangeError)) throw failure;
     // This server does not know the zone. A server with newer data has created a room in it.
-    return { from: "infinity", to: "-infinity" };
+    return { from: "infinity", to: "-infinity", minutes: minimumMinutes };
   }
 }
 
@@ -80,12 +104,14 @@ export interface AvailableRoomQuery {
 /** One page of active rooms with timeslots to book now, and the number of such rooms on all pages. */
 export async function listAvailableRooms(
   { db, clock, timeZones }: SearchRules,
-  { range: { from, to }, ...query }: AvailableRoomQuery,
+  { range: { from, to }, minimumMinutes, ...query }: AvailableRoomQuery,
 ): Promise<{ items: AvailableRoom[]; total: number }> {
   for (;;) {
     // Computes the instants for all known zones, so one statement is enough. Only a new zone needs a second one. See
     // the guide on decisions.
-    const zones = Object.fromEntries([...timeZones].map((zone) => [zone, boundsIn(zone, { from, to })]));
+    const zones = Object.fromEntries(
+      [...timeZones].map((zone) => [zone, boundsIn(zone, { from, to }, minimumMinutes)]),
+    );
     const endsWithin = !(to instanceof Temporal.PlainDate);
     const rows = await findAvailableRooms(db, { ...query, zones, endsWithin, now: clock.now() });
     const [summary] = rows;

@@ -15,7 +15,10 @@ export function timeslotHandlers({ clock }: { clock: Clock }): Pick<Handlers, Ti
       const range = parseSearchRange(from, to);
       const query = { range, minimumMinutes: duration, type, capacity, limit, offset: (page - 1) * limit };
       const { items, total } = await listAvailableRooms({ db, clock, timeZones }, query);
-      return { status: 200, body: { items, total, page, limit, pages: Math.ceil(total / limit) } };
+      return {
+        status: 200,
+        body: { items, minimumDuration: duration, total, page, limit, pages: Math.ceil(total / limit) },
+      };
     },
 
     async listFreeTimeslots({ params: { roomId }, query: { date, duration } }, { db }) {

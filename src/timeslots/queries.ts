@@ -5,6 +5,7 @@ import { instant } from "../database/instants.ts";
 import { prepared } from "../database/prepared.ts";
 import { insertEvents, timeslotEvent } from "../events/record.ts";
 import type { RoomRow } from "../rooms/rooms.ts";
+import type { Interval } from "./generation.ts";
 import { packedTimeslots } from "./packed_timeslots.ts";
 import { isTaken } from "./taken.ts";
 
@@ -58,18 +59,18 @@ const freeTimeslotsStatement = prepared(
 /** Inserts the timeslots of a room that overlap no existing one. Returns their number. */
 export async function insertTimeslots(
   db: Kysely<Database>,
-  { roomId, starts, minutes }: { roomId: number; starts: Date[]; minutes: number },
+  { roomId, timeslots }: { roomId: number; timeslots: Interval[] },
 ): Promise<number> {
-  const list = `{${starts.map((start) => start.toISOString()).join(",")}}`;
+  const list = (end: keyof Interval) => `{${timeslots.map((slot) => new Date(slot[end]).toISOString()).join(",")}}`;
   const { numInsertedOrUpdatedRows } = await db.insertInto("timeslots")
     .columns(["room_id", "starts_at", "ends_at"])
     .expression(
-      db.selectFrom(sql<{ starts_at: Date }>`unnest(${list}::text::timestamptz[])`.as<"slot">(sql`slot(starts_at)`))
-        .select([
-          sql<number>`${roomId}::bigint`.as("room_id"),
-          "slot.starts_at",
-          sql<Date>`slot.starts_at + make_interval(mins => ${minutes}::integer)`.as("ends_at"),
-        ]),
+      db.selectFrom(
+        sql<{ starts_at: Date; ends_at: Date }>`unnest(
+          ${list("from")}::text::timestamptz[], ${list("to")}::text::timestamptz[]
+        )`.as<"slot">(sql`slot(starts_at, ends_at)`),
+      )
+        .select([sql<number>`${roomId}::bigint`.as("room_id"), "slot.starts_at", "slot.ends_at"]),
     )
     .onConflict((conflict) => conflict.doNothing())
     .executeTakeFirstOrThrow();

@@ -8,9 +8,9 @@ import { bookingTimeslotForeignKey } from "../database/constraints.ts";
 import { violates } from "../database/failures.ts";
 import { isoOf } from "../database/instants.ts";
 import { roomNotFound, timeZoneForTimeslots, toRoom } from "../rooms/rooms.ts";
-import { dayBounds, dayIn, type Moment, parseMoment } from "../time/calendar.ts";
+import { dayBounds, dayIn, type Moment, parseMoment, shortestLength } from "../time/calendar.ts";
 import type { Clock } from "../time/clock.ts";
-import { timeslotStarts } from "./generation.ts";
+import { computeTimeslots } from "./generation.ts";
 import {
   deleteTimeslotRow,
   findRoomWithFreeTimeslots,
@@ -46,12 +46,15 @@ export async function listFreeTimeslots(
 ): Promise<FreeTimeslots> {
   let timeZone = timeZones.get(roomId);
   for (;;) {
-    const { date, from, to } = dayBounds(timeZone, dayIn(timeZone, moment));
-    const room = await findRoomWithFreeTimeslots(db, { roomId, from, to, minimumMinutes, now: clock.now() });
+    const day = dayIn(timeZone, moment);
+    const { date, from, to } = dayBounds(timeZone, day);
+    const shortest = shortestLength(timeZone, { minimumMinutes, first: day, last: day });
+    const filter = { roomId, from, to, minimumMinutes: shortest, now: clock.now() };
+    const room = await findRoomWithFreeTimeslots(db, filter);
     if (room === undefined) throw roomNotFound(roomId);
     if (room.time_zone === timeZone) {
       const timeslots = unpackTimeslots(room.packed_timeslots ?? "", roomId);
-      return { room: toRoom(room), date, timeslots };
+      return { room: toRoom(room), date, minimumDuration: minimumMinutes, timeslots };
     }
     timeZone = timeZones.learn(room);
   }
@@ -61,10 +64,10 @@ export async function listFreeTimeslots(
 const chunkSize = 10_000;
 
 /**
- * Creates the timeslots of `request`, all or none. See {@link timeslotStarts} for the rules of time. Skips and counts
+ * Creates the timeslots of `request`, all or none. See {@link computeTimeslots} for the rules of time. Skips and counts
  * those that overlap an existing one.
  *
- * @throws {Problem} `unknown_room`, `invalid_date_range` or `too_many_timeslots`. `validation_failed` for a date that
+ * @throws {Problem} `unknown_room`, `invalid_date_range`, `timeslot_does_not_fit` or `too_many_timeslots`. `validation_failed` for a date that
  * does not exist, or a break of no length.
  */
 export async function generateTimeslots(
@@ -98,7 +101,7 @@ export async function addTimeslots(
   const timeZone = await timeZoneForTimeslots(db, roomId);
   const startDate = dayIn(timeZone, from);
   const endDate = dayIn(timeZone, to);
-  const starts = timeslotStarts({
+  const { timeslots, leftOut } = computeTimeslots({
     timeZone,
     startDate,
     endDate,
@@ -109,19 +112,21 @@ export async function addTimeslots(
     excludedDates: excluded.map((each) => dayIn(timeZone, each)),
   });
   let count = 0;
-  for (let index = 0; index < starts.length; index += chunkSize) {
-    const chunk = starts.slice(index, index + chunkSize);
-    count += await insertTimeslots(db, { roomId, starts: chunk, minutes: slotDuration });
+  for (let index = 0; index < timeslots.length; index += chunkSize) {
+    count += await insertTimeslots(db, { roomId, timeslots: timeslots.slice(index, index + chunkSize) });
   }
   if (count > 0) {
-    const times = starts.map((start) => start.getTime());
-    const to = new Date(times.reduce((a, b) => Math.max(a, b)) + slotDuration * 60_000);
-    await recordGeneration(db, { roomId, from: new Date(times.reduce((a, b) => Math.min(a, b))), to, now });
+    const from = new Date(timeslots.reduce((earliest, slot) => Math.min(earliest, slot.from), Infinity));
+    const to = new Date(timeslots.reduce((latest, slot) => Math.max(latest, slot.to), -Infinity));
+    await recordGeneration(db, { roomId, from, to, now });
   }
+  const notFitting = leftOut === 0
+    ? ""
+    : `. ${leftOut} ${leftOut === 1 ? "does" : "do"} not fit on days when the clocks change`;
   return {
-    message: `Generated ${count} timeslots`,
+    message: `Generated ${count} timeslots${notFitting}`,
     count,
-    skipped: starts.length - count,
+    skipped: timeslots.length - count + leftOut,
     dateRange: { start: startDate.toString(), end: endDate.toString() },
   };
 }

@@ -19,7 +19,7 @@ Deno.test("admin timeslots generate: all options -> timeslots by month, existing
     `timeslots generate --room ${room.id} --from 2027-02-24 --to 2027-04-06 --exclude 2027-03-10,2027-04-05 ${rules}`;
   assert.deepEqual(await admin(server, command), {
     code: 0,
-    stdout: lines("75 timeslots made, 5 skipped because they overlap others."),
+    stdout: lines("75 timeslots made, 5 skipped because they overlap others or do not fit."),
     stderr: lines(
       "2027-02: 5 made, 0 skipped (1 of 3)",
       "2027-03: 65 made, 5 skipped (2 of 3)",

@@ -54,6 +54,7 @@ Deno.test("deleteRoom: isActive true afterwards -> the same timeslots are free a
   assert.deepEqual(await server.ok("listFreeTimeslots", { params, query }), {
     room,
     date: query.date,
+    minimumDuration: 30,
     timeslots: [timeslot],
   });
   assert.equal((await newBooking(server, "alice", timeslot)).status, "pending");

@@ -39,7 +39,6 @@ const layouts: [rule: string, rules: Record<string, unknown>, starts: string[]][
   ["a timeslot has 30 minutes", { workingHours: { start: "16:00" } }, on9("16:00", "16:30")],
   ["only the end is said", { workingHours: { end: "10:00" } }, on9("09:00", "09:30")],
   ["a remainder stays unused", { ...hourly, workingHours: { end: "11:59" } }, on9("09:00", "10:00")],
-  ["hours shorter than a timeslot have none", { ...hourly, workingHours: { end: "09:59" } }, []],
   ["24:00 is the end of the day", { ...hourly, workingHours: { start: "22:00", end: "24:00" } }, on9("22:00", "23:00")],
   ["a day as a whole", { slotDuration: 1_440, workingHours: { start: "00:00", end: "24:00" } }, on9("00:00")],
   ["hours run into the next day", night, [...on9("22:00", "23:00"), "10T00:00", "10T01:00"]],
@@ -65,7 +64,6 @@ const breaks: [rule: string, rules: Record<string, unknown>, breaks: [string, st
   ]],
   ["over the closing time", hourly, [["11:00", "18:00"]], on9("09:00", "10:00")],
   ["over the opening time", hourly, [["08:00", "15:00"]], on9("15:00", "16:00")],
-  ["over all of the hours", hourly, [["00:00", "24:00"]], []],
   ["before and after the hours", { ...hourly, workingHours: { end: "10:00" } }, [["07:00", "09:00"], [
     "10:00",
     "24:00",
@@ -260,4 +258,14 @@ Deno.test("generateTimeslots: unreadable body -> malformed_json, unsupported_med
     assert.equal((await server.refused(code, "generateTimeslots", { ...call, ...change })).status, status);
   }
   assert.equal(await countTimeslots(server, room), 0);
+});
+
+Deno.test("generateTimeslots: timeslot longer than the working hours -> 400 timeslot_does_not_fit, nothing is made", async () => {
+  await using server = await sharedServer();
+  const { id: roomId } = await newRoom(server);
+  const body = { roomId, startDate: "2026-03-09", endDate: "2026-03-10", slotDuration: 481 };
+  const token = await server.token("admin", "admin");
+  await server.refused("timeslot_does_not_fit", "generateTimeslots", { token, body });
+  const made = await server.db.selectFrom("timeslots").select("id").where("room_id", "=", roomId).execute();
+  assert.deepEqual(made, []);
 });

@@ -112,7 +112,7 @@ Deno.test("getBookingStats: unknown room -> zeros on every day", async () => {
   assert.deepEqual(byDay.map(({ date, total }) => [date, total]), [["2026-03-01", 0], ["2026-03-02", 0]]);
 });
 
-Deno.test("getBookingStats: up to 366 days -> byDay, more days or future dates -> empty byDay", async () => {
+Deno.test("getBookingStats: up to 366 days -> byDay, more days -> empty byDay", async () => {
   await using server = await sharedServer();
   const { id: roomId } = await bookAt(server, ["2026-02-10T10:00:00.000Z"]);
   const days = async (fromDate: string, toDate: string) => {
@@ -124,6 +124,12 @@ Deno.test("getBookingStats: up to 366 days -> byDay, more days or future dates -
   assert.equal(await days("2026-01-01", "2027-01-01"), 366);
   assert.equal(await days("2026-01-01", "2027-01-02"), 0);
   assert.equal(await days("1900-01-01", "9999-12-31"), 0);
-  const future = await stats(server, { roomId, fromDate: "2027-01-01" });
-  assert.deepEqual([future.total, future.byDay], [0, []]);
+  // Timeslots of the future can be counted, bookings made in the future cannot.
+  const future = await stats(server, { roomId, fromDate: "2027-01-01", toDate: "2027-01-01" });
+  assert.deepEqual([future.total, future.byDay.length], [0, 1]);
+  for (const fromDate of ["2027-01-01", "2026-02-10T10:00:00.001Z"]) {
+    const request = { token: await server.token("admin", "admin"), query: { roomId, fromDate } };
+    const { detail } = await server.refused("invalid_date_range", "getBookingStats", request);
+    assert.equal(detail, "fromDate is in the future. Give a toDate after it, too.");
+  }
 });

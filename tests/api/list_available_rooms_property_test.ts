@@ -89,7 +89,7 @@ Deno.test("listAvailableRooms: any query -> equals listFreeTimeslots of each roo
       ];
       const timeslots = (free.get(room.id) ?? []).filter(({ startTime, endTime }) => {
         const [start, over] = [Date.parse(startTime), Date.parse(endTime)];
-        const isLong = over - start >= (filter.duration ?? 30) * 60_000;
+        const isLong = over - start >= (filter.duration ?? 1) * 60_000;
         return isLong && start >= begin && (to.kind === "date" ? start < end : over <= end);
       });
       if (timeslots.length > 0) expected.push({ room, timeslots });
@@ -105,6 +105,7 @@ Deno.test("listAvailableRooms: any query -> equals listFreeTimeslots of each roo
     found += expected.length;
     assert.deepEqual(body, {
       items: expected,
+      minimumDuration: filter.duration ?? 1,
       total: expected.length,
       page: 1,
       limit: 50,

@@ -32,6 +32,7 @@ Deno.test("listAvailableRooms: no token -> rooms by name, each with its free tim
   await newRoom(server, { name: "Empty" });
   assert.deepEqual(await search(server, on("2029-05-05")), {
     items: [first, second, last],
+    minimumDuration: 1,
     total: 3,
     page: 1,
     limit: 50,
@@ -84,7 +85,7 @@ Deno.test("listAvailableRooms: other type, too small, deactivated or booked room
   assert.deepEqual(await names({}), []);
 });
 
-Deno.test("listAvailableRooms: duration -> timeslots of at least so many minutes, by default 30", async () => {
+Deno.test("listAvailableRooms: duration -> timeslots of at least so many minutes, by default of any length", async () => {
   await using server = await sharedServer();
   const room = await newRoom(server);
   const day = on("2029-05-08");
@@ -92,7 +93,8 @@ Deno.test("listAvailableRooms: duration -> timeslots of at least so many minutes
     await newTimeslots(server, room, { date: day.from, slotDuration, workingHours: { start, end } });
   }
   assert.equal((await starts(server, { ...day, duration: 1 })).length, 3);
-  assert.equal((await starts(server, day)).length, 2);
+  assert.equal((await starts(server, day)).length, 3);
+  assert.equal((await search(server, { ...day, duration: 30 })).minimumDuration, 30);
   assert.equal((await starts(server, { ...day, duration: 31 })).length, 1);
   assert.equal((await search(server, { ...day, duration: 46 })).total, 0);
 });

@@ -151,7 +151,12 @@ Deno.test("listFreeTimeslots: deactivated room -> the room, no timeslots", async
   const params = { roomId: room.id };
   await server.ok("deleteRoom", { token: await server.token("admin", "admin"), params });
   const answer = await server.ok("listFreeTimeslots", { params, query: { date: "2026-03-09" } });
-  assert.deepEqual(answer, { room: { ...room, isActive: false }, date: "2026-03-09", timeslots: [] });
+  assert.deepEqual(answer, {
+    room: { ...room, isActive: false },
+    date: "2026-03-09",
+    minimumDuration: 30,
+    timeslots: [],
+  });
 });
 
 Deno.test("listFreeTimeslots: unknown room -> 404 room_not_found", async () => {

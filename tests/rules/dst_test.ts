@@ -223,3 +223,79 @@ Deno.test("listBookings: a day that begins with a repeated hour -> begins at the
   assert.deepEqual(await ids({ from_date: day, to_date: day }), [booking.id]);
   assert.deepEqual(await ids({ to_date: "2026-10-24" }), []);
 });
+
+Deno.test("generateTimeslots: whole days around every change of 2026 -> one a day, until the next one", async () => {
+  await using server = await sharedServer({ now: newYear });
+  const workingHours = { start: "00:00", end: "24:00" };
+  for (const { timeZone, startDate, endDate, change, hours } of [...changes, ...midnightChanges]) {
+    const room = await newRoom(server, { timeZone });
+    const wanted = { startDate, endDate, slotDuration: 1_440, workingHours };
+    const { count, skipped, message } = await generate(server, room, wanted);
+    assert.deepEqual({ count, skipped, message }, { count: 5, skipped: 0, message: "Generated 5 timeslots" }, timeZone);
+    const spans = (await timeslotsOf(server, room)).map((span) => span.split("/").map(Date.parse));
+    for (const [index, date] of daysBetween(startDate, endDate).entries()) {
+      const [from = 0, to = 0] = spans[index] ?? [];
+      assert(wallClockAt(timeZone, from).startsWith(date), `${timeZone} ${date}`);
+      assert.equal((to - from) / 3_600_000, date === change ? hours : 24, `${timeZone} ${date}`);
+      assert.equal(to, spans[index + 1]?.[0] ?? to, "the next day begins where this one ends");
+      // A search for a whole day finds the short one, too.
+      const query = { date, duration: 1_440 };
+      const { timeslots } = await server.ok("listFreeTimeslots", { params: { roomId: room.id }, query });
+      assert.equal(timeslots.length, 1, `${timeZone} ${date}`);
+    }
+    const again = await generate(server, room, wanted);
+    assert.deepEqual([again.count, again.skipped], [0, 5]);
+  }
+});
+
+Deno.test("generateTimeslots: from 09:00 to 09:00, whole days across the spring change -> 23 hours", async () => {
+  await using server = await sharedServer({ now: newYear });
+  const room = await newRoom(server, { timeZone: "Europe/Berlin" });
+  const workingHours = { start: "09:00", end: "09:00" };
+  await generate(server, room, { startDate: "2026-03-28", endDate: "2026-03-28", slotDuration: 1_440, workingHours });
+  assert.deepEqual(await timeslotsOf(server, room), ["2026-03-28T08:00:00.000Z/2026-03-29T07:00:00.000Z"]);
+});
+
+Deno.test("generateTimeslots: timeslots that do not fit into a short day -> counted and said", async (t) => {
+  await using server = await sharedServer({ now: newYear });
+  const cases = [
+    // 23 hours hold none of 23.5 hours, one of 12 hours, and 30 of 45 minutes.
+    { slotDuration: 1_410, count: 2, skipped: 1, message: ". 1 does not fit on days when the clocks change" },
+    { slotDuration: 720, count: 5, skipped: 1, message: ". 1 does not fit on days when the clocks change" },
+    { slotDuration: 45, count: 94, skipped: 1, message: ". 1 does not fit on days when the clocks change" },
+    // The hour from 02:00 does not exist on that day, so nothing is left out.
+    { slotDuration: 60, count: 71, skipped: 0, message: "" },
+  ];
+  for (const { slotDuration, message, ...expected } of cases) {
+    await t.step(`${slotDuration} minutes`, async () => {
+      const room = await newRoom(server, { timeZone: "Europe/Berlin" });
+      const workingHours = { start: "00:00", end: "24:00" };
+      const days = { startDate: "2026-03-28", endDate: "2026-03-30" };
+      const made = await generate(server, room, { ...days, slotDuration, workingHours });
+      assert.deepEqual({ count: made.count, skipped: made.skipped }, expected);
+      assert.equal(made.message, `Generated ${made.count} timeslots${message}`);
+    });
+  }
+});
+
+Deno.test("generateTimeslots: working hours too short for a timeslot -> 400 timeslot_does_not_fit", async (t) => {
+  await using server = await sharedServer({ now: newYear });
+  const { id: roomId } = await newRoom(server);
+  const token = await server.token("admin", "admin");
+  const days = { roomId, startDate: "2026-03-09", endDate: "2026-03-10" };
+  const noon = [{ start: "12:00", end: "13:00" }];
+  const cases = {
+    "longer than the hours": { slotDuration: 481 },
+    "longer than between the breaks": { slotDuration: 300, breaks: noon },
+    "whole day in office hours": { slotDuration: 1_440 },
+    "whole day with a break": { slotDuration: 1_440, workingHours: { start: "00:00", end: "24:00" }, breaks: noon },
+  };
+  for (const [name, rules] of Object.entries(cases)) {
+    await t.step(name, async () => {
+      const call = { token, body: { ...days, ...rules } };
+      const { status, detail } = await server.refused("timeslot_does_not_fit", "generateTimeslots", call);
+      assert.equal(status, 400);
+      assert(detail.startsWith(`A timeslot of ${rules.slotDuration} minutes does not fit`), detail);
+    });
+  }
+});

@@ -139,6 +139,25 @@ export function expectedStarts(wanted: WantedTimeslots): number[] {
   return workingDays(wanted).flatMap(({ starts }) => starts);
 }
 
+/** The number of timeslots of a day on which the clocks do not change. */
+export function usualCount(wanted: WantedTimeslots): number {
+  const day = "2026-06-01";
+  const alone = { startDate: day, endDate: day, daysOfWeek: [1], excludedDates: [] };
+  return expectedStarts({ ...wanted, ...alone, timeZone: "UTC" }).length;
+}
+
+/** The number of timeslots that are missing because the clocks change, without those within the skipped time. */
+export function leftOutCount(wanted: WantedTimeslots): number {
+  const usual = usualCount(wanted);
+  return workingDays(wanted).reduce((sum, { day, starts }) => {
+    const midnights = [0, 1, 2].map((days) => instantOfWallClock(wanted.timeZone, day, days * 1_440));
+    const [first = 0, second = 0, third = 0] = midnights;
+    const skippedMs = Math.max(0, dayMs - (second - first), dayMs - (third - second));
+    const within = Math.floor(skippedMs / (wanted.slotDuration * minuteMs));
+    return sum + Math.max(0, usual - starts.length - within);
+  }, 0);
+}
+
 /** Removes timeslots that overlap an earlier one of the list, as the server does. */
 export function withoutOverlaps(starts: number[], slotDuration: number): number[] {
   const kept: number[] = [];
