@@ -4,9 +4,8 @@
  */
 import { join, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
-import { parse } from "yaml";
 import denoJson from "../deno.json" with { type: "json" };
-import openapiYaml from "../openapi.yaml" with { type: "text" };
+import { version } from "../src/version.ts";
 
 /** Limit of what a page loads, in bytes: all modules, compressed, without types. */
 const largestBytes = 20_000;
@@ -18,7 +17,6 @@ if (target.startsWith("-") || more.length > 0) {
   Deno.exit(2);
 }
 const output = resolve(target);
-const { version } = parse(openapiYaml).info;
 
 async function run(args: string[], cwd: string): Promise<void> {
   const { success, stderr } = await new Deno.Command(Deno.execPath(), { args, cwd, stdout: "null" }).output();

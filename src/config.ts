@@ -1,6 +1,6 @@
 /** Configuration from the environment. It is read once, and all faults are reported together. */
 import { z } from "zod";
-import type { LogLevel } from "./log.ts";
+import { type LogLevel, logLevels } from "./log.ts";
 import { isCurrency } from "./money.ts";
 import type { PaymentSettings } from "./payments/provider.ts";
 import { type PaymentProviderName, providerTypes } from "./payments/providers.ts";
@@ -68,7 +68,10 @@ export class ConfigError extends Error {
 }
 
 const wholeNumber = (minimum: number, maximum: number) =>
-  z.string().regex(/^\d+$/, "must be a whole number").transform(Number).pipe(z.int().min(minimum).max(maximum));
+  z.string().refine(
+    (value) => /^\d{1,9}$/.test(value) && Number(value) >= minimum && Number(value) <= maximum,
+    `must be a whole number from ${minimum} to ${maximum}`,
+  ).transform(Number);
 const flag = z.enum(["true", "false"], "must be true or false").transform((value) => value === "true");
 const url = z.string().refine(
   (value) => /^https?:\/\//.test(value) && URL.canParse(value),
@@ -158,7 +161,7 @@ const variables = z.object({
   ).optional(),
   TRUST_PROXY: wholeNumber(0, 10).prefault("0"),
   MAX_PENDING_BOOKINGS: wholeNumber(0, 1_000_000).prefault("5"),
-  LOG_LEVEL: z.enum(["debug", "info", "warn", "error"]).default("info"),
+  LOG_LEVEL: z.enum(logLevels, `must be ${logLevels.join(", ")}`).default("info"),
 });
 
 /**

@@ -1,6 +1,6 @@
 /** The log: one JSON object per line. It never contains a token or a body. */
-const levels = ["debug", "info", "warn", "error"] as const;
-export type LogLevel = typeof levels[number];
+export const logLevels = ["debug", "info", "warn", "error"] as const;
+export type LogLevel = typeof logLevels[number];
 
 export type Log = Record<LogLevel, (message: string, fields?: Record<string, unknown>) => void>;
 
@@ -46,7 +46,7 @@ export function bufferedOutput(): LineBuffer {
 /** Returns a log of entries at level `least` and above. `write` gets each line without a line break. */
 export function createLog(least: LogLevel, write: (line: string) => void): Log {
   const at = (level: LogLevel) => {
-    if (levels.indexOf(level) < levels.indexOf(least)) return () => {};
+    if (logLevels.indexOf(level) < logLevels.indexOf(least)) return () => {};
     return (message: string, fields: Record<string, unknown> = {}) =>
       write(JSON.stringify({ time: new Date().toISOString(), level, message, ...fields }));
   };

@@ -1,6 +1,6 @@
 /** The client of the SDK, as the environment configures it. */
 import { type Client, createClient } from "@slotkeeper/client";
-import { ConnectionError, Interrupted } from "./failures.ts";
+import { EnvironmentError } from "./failures.ts";
 import { printNote, type Shell } from "./shell.ts";
 
 /** Retries of a request without an answer. They take one to two seconds, because a person may be waiting. */
@@ -11,22 +11,22 @@ const timeoutMs = 20_000;
 /**
  * Creates a client for `SLOTKEEPER_URL` that authenticates with `SLOTKEEPER_TOKEN`.
  *
- * @throws {ConnectionError} when one of them is missing or malformed.
+ * @throws {EnvironmentError} when one of them is missing or malformed.
  */
 export function connect(shell: Shell): Client {
   const baseUrl = serverUrl(shell);
   const token = shell.env("SLOTKEEPER_TOKEN");
   if (token === undefined || token === "") {
-    throw new ConnectionError("SLOTKEEPER_TOKEN is missing: set it to a token with the role admin, or to an API key.");
+    throw new EnvironmentError("SLOTKEEPER_TOKEN is missing: set it to a token with the role admin, or to an API key.");
   }
   // The token is a secret, so the message does not repeat it.
   if (!/^[\x21-\x7e]+$/.test(token)) {
-    throw new ConnectionError("SLOTKEEPER_TOKEN has a character that no token has, such as a space or a line break.");
+    throw new EnvironmentError("SLOTKEEPER_TOKEN has a character that no token has, such as a space or a line break.");
   }
   return createClient({
     ...{ baseUrl, token, retries, timeoutMs },
     async fetch(request) {
-      const response = await send(request, baseUrl);
+      const response = await fetch(request);
       const seconds = Number(response.headers.get("Retry-After"));
       if (seconds > 1) printNote(shell, `The server asks to wait for ${seconds} seconds.`);
       return response;
@@ -37,31 +37,13 @@ export function connect(shell: Shell): Client {
 function serverUrl(shell: Shell): string {
   const text = shell.env("SLOTKEEPER_URL");
   if (text === undefined || text === "") {
-    throw new ConnectionError(
+    throw new EnvironmentError(
       "SLOTKEEPER_URL is missing: set it to the address of Slotkeeper, such as http://127.0.0.1:8000.",
     );
   }
   const url = URL.parse(text);
   if (url === null || !["http:", "https:"].includes(url.protocol) || url.search !== "" || url.hash !== "") {
-    throw new ConnectionError(`SLOTKEEPER_URL must be an address such as http://127.0.0.1:8000: ${text}`);
+    throw new EnvironmentError(`SLOTKEEPER_URL must be an address such as http://127.0.0.1:8000: ${text}`);
   }
   return text.replace(/\/+$/, "");
-}
-
-async function send(request: Request, baseUrl: string): Promise<Response> {
-  try {
-    return await fetch(request);
-  } catch (failure) {
-    const reason: unknown = request.signal.aborted ? request.signal.reason : failure;
-    if (reason instanceof Interrupted) throw reason;
-    throw new ConnectionError(`Cannot reach ${baseUrl} (SLOTKEEPER_URL): ${innermost(reason)}.`, { cause: reason });
-  }
-}
-
-/** The last reason of a chain such as `error sending request for url (…): client error (Connect): …`. */
-function innermost(failure: unknown): string {
-  if (!(failure instanceof Error)) return String(failure);
-  const { message } = failure.cause instanceof Error ? failure.cause : failure;
-  const [, reason = message] = /^error sending request.*?: (?:client error \(\w+\): )?(.+)$/s.exec(message) ?? [];
-  return reason.replace(/^(?:tcp connect|dns) error: /, "").replace(/ \(os error \d+\)$/, "");
 }

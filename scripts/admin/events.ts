@@ -44,12 +44,13 @@ async function tail(shell: Shell, { user: userId, room: roomId, after, json }: T
   const { signal } = interruption;
   const client = connect(shell);
   const { timeZone, ...target } = await findTarget(client, { userId, roomId, signal });
+  const describeState = stateTexts();
   const subscription = client.subscribe({
     ...target,
     ...present({ after }),
     signal,
     onState(state) {
-      const text = stateText(state);
+      const text = describeState(state);
       if (!signal.aborted && text !== undefined) printNote(shell, text);
     },
   });
@@ -91,10 +92,19 @@ async function findTarget(
   return { ...present({ userId: userId ?? (me.role === "admin" ? "all" : undefined) }), timeZone: "UTC" };
 }
 
-function stateText({ status, reason = "" }: SubscriptionState): string | undefined {
-  if (status === "waiting") return `Waiting to reconnect: ${plain(reason.replace(/\.$/, ""))}.`;
-  if (status === "closed") return undefined;
-  return status === "live" ? "Live." : "Connecting.";
+/** Returns a function that describes each state. Attempts that fail are described once for each reason. */
+function stateTexts(): (state: SubscriptionState) => string | undefined {
+  const reasons = new Set<string>();
+  return ({ status, reason = "" }) => {
+    if (status === "live") {
+      reasons.clear();
+      return "Live.";
+    }
+    if (status === "connecting") return reasons.size === 0 ? "Connecting." : undefined;
+    if (status === "closed" || reasons.has(reason)) return undefined;
+    reasons.add(reason);
+    return `Not connected: ${plain(reason.replace(/\.$/, ""))}. Trying again until the server answers. Ctrl-C ends.`;
+  };
 }
 
 type Event = Exclude<SubscriptionEvent, { event: "gap" }>;

@@ -14,9 +14,9 @@ export class UsageError extends Error {
   }
 }
 
-/** The server cannot be reached, or the environment has no valid address or token. */
-export class ConnectionError extends Error {
-  override readonly name = "ConnectionError";
+/** The environment has no valid address or token. */
+export class EnvironmentError extends Error {
+  override readonly name = "EnvironmentError";
 }
 
 /** Ctrl-C. Everything is printed already. */

@@ -1,5 +1,6 @@
 /** From arguments to the exit code of the process. */
 import { type Command, CommanderError } from "commander";
+import { version } from "../../src/version.ts";
 import { bookings } from "./bookings.ts";
 import { AdminCommand } from "./command.ts";
 import { events } from "./events.ts";
@@ -26,6 +27,7 @@ export async function runProgram(args: readonly string[], shell: Shell): Promise
   };
   program
     .description("Manage rooms, timeslots and bookings of a Slotkeeper")
+    .version(version, "-V, --version", "Print the version")
     .exitOverride()
     .configureOutput({
       writeOut: (text) => shell.writeOut(text),

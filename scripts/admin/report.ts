@@ -1,6 +1,13 @@
 /** Prints failures on standard error, without stacks. */
-import { isProblem, type Problem, ProblemError, SubscriptionError, UnexpectedAnswerError } from "@slotkeeper/client";
-import { ConnectionError, exitCodes, Interrupted, SomeRefused, UsageError } from "./failures.ts";
+import {
+  ConnectionError,
+  isProblem,
+  type Problem,
+  ProblemError,
+  SubscriptionError,
+  UnexpectedAnswerError,
+} from "@slotkeeper/client";
+import { EnvironmentError, exitCodes, Interrupted, SomeRefused, UsageError } from "./failures.ts";
 import { printNote, type Shell } from "./shell.ts";
 import { plain } from "./texts.ts";
 
@@ -24,13 +31,18 @@ export function report(failure: unknown, { shell, command, json }: Context): num
     printNote(shell, json ? JSON.stringify({ code, detail }) : `Refused: ${plain(detail)} (${code})`);
     return exitCodes.refused;
   }
+  const address = `${shell.env("SLOTKEEPER_URL")?.replace(/\/+$/, "")} (SLOTKEEPER_URL)`;
+  if (failure instanceof ConnectionError) {
+    const advice = "Check this address, and that the server runs.";
+    printNote(shell, `Cannot reach ${address}: ${plain(failure.reason)}. ${advice}`);
+    return exitCodes.unreachable;
+  }
   if (failure instanceof UnexpectedAnswerError) {
-    const address = `${shell.env("SLOTKEEPER_URL")} (SLOTKEEPER_URL)`;
     printNote(shell, `No Slotkeeper at ${address}: another program answered with ${failure.status}.`);
     return exitCodes.unreachable;
   }
   const message = plain(failure instanceof Error ? failure.message : String(failure));
-  if (failure instanceof ConnectionError) {
+  if (failure instanceof EnvironmentError) {
     printNote(shell, message);
     return exitCodes.unreachable;
   }

@@ -47,7 +47,10 @@ export function rooms(program: AdminCommand, shell: Shell): void {
     .option("--all", "Deactivated rooms too")
     .action(async ({ type, all, json }: ListOptions) => {
       const query = { ...present({ type }), ...(all ? { active: false } : {}) };
-      const rooms = await Array.fromAsync(connect(shell).items("/api/v1/bookings/rooms", { query }));
+      const client = connect(shell);
+      // The server ignores a token on a public operation, so the list alone would hide that the token is wrong.
+      await unwrap(client.GET("/api/v1/me"));
+      const rooms = await Array.fromAsync(client.items("/api/v1/bookings/rooms", { query }));
       if (json) return void printJson(shell, rooms);
       if (rooms.length > 0) print(shell, roomTable(rooms));
       printNote(shell, `${count(rooms.length, "room")}.`);

@@ -9,6 +9,7 @@
  * ```
  */
 export { type Client, type ClientOptions, createClient } from "./client.ts";
+export { ConnectionError, TimeoutError, TokenError } from "./connection_error.ts";
 export type { Item, ItemsOptions, ListPath } from "./items.ts";
 export {
   isProblem,

@@ -1,5 +1,6 @@
 /** A `fetch` that authenticates and retries. */
 import { backoffMs, withExtraMs } from "./backoff.ts";
+import { ConnectionError, TimeoutError, TokenError } from "./connection_error.ts";
 import { UnexpectedAnswerError } from "./problems.ts";
 import type { Timing } from "./timing.ts";
 
@@ -25,7 +26,8 @@ const unreadStatuses = [408, 429];
  * Retries a request until it is answered. Each attempt of a `POST` or `PUT` has the same `Idempotency-Key`.
  * So the server does it once. `DELETE` has no key. It is retried only if the server did not read it.
  *
- * Returns problems. Rejects with the failure of the last attempt.
+ * Returns problems. Rejects with the reason of the request's signal, or with the failure of the last attempt. That is a
+ * {@link ConnectionError}, a {@link TokenError} or an {@link UnexpectedAnswerError}.
  */
 export function retryingFetch(options: RetryOptions): (request: Request) => Promise<Response> {
   const { retries, timing } = options;
@@ -41,7 +43,7 @@ export function retryingFetch(options: RetryOptions): (request: Request) => Prom
       try {
         const response = await attempt(request, headers, options);
         // A wrong address may lead to an HTML page. `openapi-fetch` would fail with a syntax error.
-        if (response.ok && response.body !== null && !isJson(response)) {
+        if (response.ok && response.body !== null && !await isJson(response)) {
           throw new UnexpectedAnswerError(response.status, { cause: await response.text() });
         }
         if (isLast || !isRetryable(response, isRepeatable)) return response;
@@ -49,7 +51,7 @@ export function retryingFetch(options: RetryOptions): (request: Request) => Prom
         if (askedMs > longestRetryAfterMs) return response;
         if (askedMs > 0) pauseMs = withExtraMs(askedMs, timing);
       } catch (failure) {
-        const isFinal = failure instanceof TokenFailure || failure instanceof UnexpectedAnswerError;
+        const isFinal = failure instanceof TokenError || failure instanceof UnexpectedAnswerError;
         if (request.signal.aborted || isLast || !isRepeatable || isFinal) throw failure;
       }
       await timing.sleep(pauseMs, request.signal);
@@ -64,19 +66,16 @@ export function retryAfterMs({ headers }: Response, { now }: Pick<Timing, "now">
   return ms > 0 ? ms : 0;
 }
 
-function isJson({ headers }: Response): boolean {
-  return /^application\/json\b/i.test(headers.get("Content-Type") ?? "");
+/** Returns whether the body is JSON by its type and its text. */
+async function isJson(response: Response): Promise<boolean> {
+  if (!/^application\/json\b/i.test(response.headers.get("Content-Type") ?? "")) return false;
+  return await response.clone().json().then(() => true, () => false);
 }
 
 function isRetryable({ status, headers }: Response, isRepeatable: boolean): boolean {
   if (unreadStatuses.includes(status)) return true;
   // 409 with Retry-After: the same request is still running.
   return isRepeatable && (unavailableStatuses.includes(status) || status === 409 && headers.has("Retry-After"));
-}
-
-/** The caller's function for tokens failed, or its token cannot be sent in a header. A retry would fail again. */
-class TokenFailure extends Error {
-  override name = "TokenFailure";
 }
 
 /** Returns the `Authorization` header. */
@@ -86,7 +85,7 @@ async function authorizationOf({ token: source }: RetryOptions): Promise<string 
     if (token === undefined) return undefined;
     return new Headers({ Authorization: `Bearer ${token}` }).get("Authorization") ?? undefined;
   } catch (cause) {
-    throw new TokenFailure(`No token: ${cause instanceof Error ? cause.message : cause}`, { cause });
+    throw new TokenError(`No token: ${cause instanceof Error ? cause.message : cause}`, { cause });
   }
 }
 
@@ -94,10 +93,8 @@ async function authorizationOf({ token: source }: RetryOptions): Promise<string 
 async function attempt(request: Request, headers: Headers, options: RetryOptions): Promise<Response> {
   const { fetch, timeoutMs, timing } = options;
   const deadline = new AbortController();
-  const cancelDeadline = timing.startTimer(
-    timeoutMs,
-    () => deadline.abort(new Error(`No answer within ${timeoutMs} ms`)),
-  );
+  const tooLate = new DOMException(`No answer within ${timeoutMs} ms`, "TimeoutError");
+  const cancelDeadline = timing.startTimer(timeoutMs, () => deadline.abort(tooLate));
   const signal = AbortSignal.any([request.signal, deadline.signal]);
   try {
     const authorization = await unlessAborted(signal, authorizationOf(options));
@@ -109,6 +106,13 @@ async function attempt(request: Request, headers: Headers, options: RetryOptions
     const { status, statusText } = response;
     const hasBody = body.byteLength > 0 && ![204, 304].includes(status);
     return new Response(hasBody ? body : null, { status, statusText, headers: response.headers });
+  } catch (cause) {
+    if (request.signal.aborted) throw request.signal.reason;
+    if (cause instanceof TokenError) throw cause;
+    if (deadline.signal.aborted) {
+      throw new TimeoutError(request, { reason: `the limit is ${timeoutMs} ms`, cause: tooLate });
+    }
+    throw new ConnectionError(request, { cause });
   } finally {
     cancelDeadline();
   }

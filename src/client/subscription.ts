@@ -68,13 +68,6 @@ function isFinal(failure: unknown): boolean {
   return failure instanceof ProblemError && failure.status < 500 && ![408, 409, 429].includes(failure.status);
 }
 
-/** Returns the message of a failure. Some runtimes have the reason of a failed connection only in the cause. */
-function reasonOf(failure: unknown): string {
-  if (!(failure instanceof Error)) return String(failure);
-  const { message, cause } = failure;
-  return cause instanceof Error && !message.includes(cause.message) ? `${message}: ${cause.message}` : message;
-}
-
 interface Context {
   client: FetchClient<paths>;
   baseUrl: string;
@@ -185,7 +178,7 @@ export function subscribe(context: Context, options: SubscriptionOptions): Subsc
         const isUnauthorized = failure instanceof ProblemError && failure.status === 401;
         if (isFinal(failure) && (!isUnauthorized || wasUnauthorized)) throw failure;
         wasUnauthorized ||= isUnauthorized;
-        reason = reasonOf(failure);
+        reason = failure instanceof Error ? failure.message : String(failure);
       }
       if (signal.aborted) return;
       report({ status: "waiting", reason });

@@ -1,6 +1,7 @@
 /** `deno task admin rooms`. */
 import assert from "node:assert/strict";
 import { stripVTControlCharacters } from "node:util";
+import type { Room } from "../../generated/contract.ts";
 import { admin, adminJson, assertFits, lines } from "../support/admin.ts";
 import { newRoom } from "../support/builders.ts";
 import { sharedServer, startServer, type TestServer } from "../support/server.ts";
@@ -76,6 +77,21 @@ Deno.test("admin rooms deactivate: answers no, then yes -> nothing changes, then
   assert(!(await server.ok("getRoom", { params: { roomId } })).isActive);
   const question = `Deactivate room ${roomId}? Its bookings are kept.`;
   assert.deepEqual(questions, [question, question]);
+});
+
+Deno.test("admin rooms create: values that begin with a dash -> room with them", async () => {
+  await using server = await sharedServer();
+  const args = ["--name", "-x", "--description", "--- closed in May ---", "--type=office"];
+  const room = await adminJson(server, "rooms create", ...args) as Room;
+  assert.deepEqual([room.name, room.description], ["-x", "--- closed in May ---"]);
+  const renamed = await adminJson(
+    server,
+    `rooms update ${room.id}`,
+    "--name",
+    "--draft",
+    "--description=--json",
+  ) as Room;
+  assert.deepEqual([renamed.name, renamed.description], ["--draft", "--json"]);
 });
 
 Deno.test("admin rooms list: long and hostile names -> table of at most 80 columns without control characters", async () => {

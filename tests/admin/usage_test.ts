@@ -1,7 +1,11 @@
 /** Help, and failures that do not depend on the command. */
 import assert from "node:assert/strict";
+import openapiYaml from "../../openapi.yaml" with { type: "text" };
+import { parse } from "yaml";
 import { admin, type AdminOptions, anonymous, assertFits, lines, startProgram } from "../support/admin.ts";
 import { startServer } from "../support/server.ts";
+
+const openapi: { info: { version: string } } = parse(openapiYaml);
 
 const run = async (args: string[], env: Record<string, string> = {}, options: AdminOptions = {}) =>
   anonymous(await startProgram(args, env, options).end());
@@ -92,15 +96,19 @@ const misuses: [args: string, sentence: string, command: string][] = [
   ["rooms list --all=1", "Unknown option '--all=1' (Did you mean --all?)", "rooms list"],
   ["rooms list --all --all", "Option '--all' may be given only once", "rooms list"],
   ["rooms list 5", "Too many arguments for 'list'. Expected 0 arguments but got 1: 5", "rooms list"],
-  ["rooms list --type", "Option '--type <type>' argument missing", "rooms list"],
-  ["rooms list --type --json", "Option '--type <type>' argument missing", "rooms list"],
+  ["rooms list --type", "Option '--type <type>' needs a value", "rooms list"],
+  [
+    "rooms list --type --json",
+    "Option '--type <type>' needs a value. To pass '--json' as its value, write --type=--json",
+    "rooms list",
+  ],
   ["rooms list --type office --type meeting", "Option '--type <type>' may be given only once", "rooms list"],
   [
     "rooms list --type sauna",
     "Option '--type <type>' argument 'sauna' is invalid: allowed choices are office, consultation, meeting, treatment",
     "rooms list",
   ],
-  ["rooms create --type office", "Required option '--name <text>' not specified", "rooms create"],
+  ["rooms create --type office", "Option '--name <text>' is required", "rooms create"],
   ["rooms update 1", "Give at least one option to change", "rooms update"],
   ["rooms update 1 --active --no-active", "Option '--no-active' may be given only once", "rooms update"],
   ["rooms update 1 2 --active", "Too many arguments for 'update'. Expected 1 argument but got 2: 1, 2", "rooms update"],
@@ -114,17 +122,36 @@ const misuses: [args: string, sentence: string, command: string][] = [
     "Option '--hourly-rate <amount>' argument '-1' is invalid: must be an amount such as 12.50, or none",
     "rooms update",
   ],
-  ["bookings show", "Missing required argument 'id'", "bookings show"],
+  ["bookings show", "Give the id of the booking, such as: deno task admin bookings show 42", "bookings show"],
   [
-    "bookings confirm 1 two",
-    "Command-argument value 'two' is invalid for argument 'ids': must be a whole number",
+    "bookings confirm",
+    "Give the ids of the bookings, such as: deno task admin bookings confirm 42 43",
     "bookings confirm",
   ],
-  [
-    "bookings show \u001b[31m",
-    "Command-argument value '\ufffd[31m' is invalid for argument 'id': must be a whole number",
-    "bookings show",
-  ],
+  ["bookings confirm 1 two", "'two' is not valid as <ids>: must be a whole number", "bookings confirm"],
+  ["bookings show -5", "'-5' is not valid as <id>: must be a whole number", "bookings show"],
+  ["bookings show \u001b[31m", "'\ufffd[31m' is not valid as <id>: must be a whole number", "bookings show"],
+  // Every value may begin with a dash, and is refused for what it is.
+  ...[
+    ["rooms update 1", "--hourly-rate <amount>", "-5", "must be an amount such as 12.50, or none"],
+    ["rooms update 1", "--capacity <people>", "-1", "must be a whole number"],
+    ["bookings list", "--room <id>", "-1", "must be a whole number"],
+    ["bookings list", "--limit <number>", "-50", "must be a whole number"],
+    [
+      "bookings list",
+      "--from <time>",
+      "-2027-03-31",
+      "must be a date such as 2027-03-31, or an instant such as 2027-03-31T09:00:00Z",
+    ],
+    ["rooms list", "--type <type>", "-office", "allowed choices are office, consultation, meeting, treatment"],
+    ["rooms list", "--type <type>", "--office", "allowed choices are office, consultation, meeting, treatment"],
+    ["events tail", "--user <id|all>", "-a", "must be a whole number"],
+    ["timeslots generate", "--exclude <date,...>", "-1", "must be a date such as 2027-03-31"],
+  ].map(([command = "", flags = "", value = "", reason = ""]): [string, string, string] => [
+    `${command} ${flags.split(" ")[0]} ${value}`,
+    `Option '${flags}' argument '${value}' is invalid: ${reason}`,
+    command.replace(" 1", ""),
+  ]),
   ["bookings list --limit 0", "Option '--limit <number>' argument '0' is invalid: must be 1 or more", "bookings list"],
   [
     "timeslots generate --room 1 --from 2027-02-30 --to 2027-03-01",
@@ -158,6 +185,13 @@ Deno.test("admin: wrong arguments -> 2 and one sentence, without a request", asy
   for (const [args, sentence, command] of misuses) {
     const stderr = lines(`${sentence}. See ${["deno task admin", command].join(" ").trimEnd()} --help`);
     assert.deepEqual(await run(args.split(" ")), { code: 2, stdout: "", stderr }, args);
+  }
+});
+
+Deno.test("admin: --version or -V -> the version of the contract", async () => {
+  const { version } = openapi.info;
+  for (const flag of ["--version", "-V"]) {
+    assert.deepEqual(await run([flag]), { code: 0, stdout: lines(version), stderr: "" });
   }
 });
 
@@ -224,4 +258,8 @@ Deno.test("admin: token invalid, without the role admin or without a scope -> 1 
     const refused = await admin(server, "rooms update 1 --active", { token });
     assert.deepEqual(refused, { code: 1, stdout: "", stderr: lines(...messages, "Request REQUEST") });
   }
+  // The list is public, and the server does not look at the token.
+  const [[wrong = "", messages = []] = []] = cases;
+  const listed = await admin(server, "rooms list", { token: wrong });
+  assert.deepEqual(listed, { code: 1, stdout: "", stderr: lines(...messages, "Request REQUEST") });
 });

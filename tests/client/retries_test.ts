@@ -1,6 +1,15 @@
 /** Requests of the SDK that fail: retried so that the server does them once, or not retried. */
 import assert from "node:assert/strict";
-import { type Client, type ClientOptions, isProblem, UnexpectedAnswerError, unwrap } from "@slotkeeper/client";
+import {
+  type Client,
+  type ClientOptions,
+  ConnectionError,
+  isProblem,
+  TimeoutError,
+  TokenError,
+  UnexpectedAnswerError,
+  unwrap,
+} from "@slotkeeper/client";
 import { createClientWithTiming } from "../../src/client/client.ts";
 import { ManualTiming } from "./manual_timing.ts";
 
@@ -52,6 +61,17 @@ interface ClientParts {
 function newClient({ url }: { url: string }, options: Partial<ClientOptions> = {}): ClientParts {
   const timing = new ManualTiming();
   return { client: createClientWithTiming({ baseUrl: url, token: "t", ...options }, timing), timing };
+}
+
+/** A failure of an attempt of `book` that took too long. */
+function isTimeout(url: string) {
+  return (failure: unknown) => {
+    assert(failure instanceof TimeoutError && failure instanceof ConnectionError);
+    assert.equal(failure.message, `No answer to POST ${url}/api/v1/bookings: the limit is 50 ms`);
+    assert.equal(failure.name, "TimeoutError");
+    assert(failure.cause instanceof DOMException && failure.cause.name === "TimeoutError");
+    return true;
+  };
 }
 
 const body = { roomId: 1, timeslotId: 17 };
@@ -171,6 +191,49 @@ Deno.test("retries: 200 with HTML -> UnexpectedAnswerError after one attempt", a
   assert.equal(server.received.length, 1);
 });
 
+Deno.test("retries: 200 with JSON that is cut -> UnexpectedAnswerError, its cause is the text", async () => {
+  await using server = startStandIn(() => new Response('{"id":', { headers: { "Content-Type": "application/json" } }));
+  await assert.rejects(unwrap(book(newClient(server).client)), (failure) => {
+    return failure instanceof UnexpectedAnswerError && failure.cause === '{"id":';
+  });
+  assert.equal(server.received.length, 1);
+});
+
+Deno.test("retries: no server, or every connection cut -> ConnectionError with operation, URL, reason and cause", async () => {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const unused = `http://127.0.0.1:${listener.addr.port}`;
+  listener.close();
+  const cutter = startCutter("HTTP/1.1 200 O");
+  for (const [url, reason] of [[unused, "Connection refused"], [cutter.url, undefined]] as const) {
+    const { client, timing } = newClient({ url }, { retries: 2 });
+    const call = client.PUT("/api/v1/bookings/{bookingId}/cancel", { params: { path: { bookingId: 42 } } });
+    await assert.rejects(unwrap(call), (failure) => {
+      assert(failure instanceof ConnectionError && !(failure instanceof TimeoutError) && !isProblem(failure));
+      const { operation, message, cause, name } = failure;
+      assert.deepEqual({ name, operation }, { name: "ConnectionError", operation: "PUT /api/v1/bookings/42/cancel" });
+      assert.equal(failure.url, `${url}/api/v1/bookings/42/cancel`);
+      assert.equal(message, `No answer to PUT ${failure.url}: ${failure.reason}`);
+      if (reason !== undefined) assert.equal(failure.reason, reason);
+      assert(cause instanceof TypeError);
+      return true;
+    });
+    assert.equal(timing.pausesMs.length, 2);
+  }
+  await cutter.close();
+  await assert.rejects(
+    newClient({ url: unused }, { retries: 0 }).client.items("/api/v1/bookings").next(),
+    ConnectionError,
+  );
+  // Node has the reason in the cause. A name with two addresses has two reasons.
+  const refused = new AggregateError([
+    new Error("connect ECONNREFUSED ::1:1"),
+    new Error("connect ECONNREFUSED 127.0.0.1:1"),
+  ]);
+  const inNode = () => Promise.reject(new TypeError("fetch failed", { cause: refused }));
+  const { client } = newClient({ url: unused }, { retries: 0, fetch: inNode });
+  await assert.rejects(book(client), { reason: "connect ECONNREFUSED ::1:1" });
+});
+
 Deno.test("retries: DELETE answered 408 or 429 -> retried without a key", async () => {
   for (const answer of [problem(429, "rate_limited", { "Retry-After": "1" }), problem(408, "request_timeout")]) {
     await using server = startStandIn(answer, noContent);
@@ -186,7 +249,7 @@ Deno.test("retries: DELETE answered 502, 503, 504, 409 or cut -> one attempt", a
     assert.equal(server.received.length, 1);
   }
   const cutter = startCutter("HTTP/1.1 204 No");
-  await assert.rejects(deleteRoom(newClient(cutter).client));
+  await assert.rejects(deleteRoom(newClient(cutter).client), ConnectionError);
   assert.equal(cutter.connections(), 1);
   await cutter.close();
 });
@@ -240,7 +303,7 @@ Deno.test("timeoutMs: server does not answer -> attempt aborted, retried, last f
   // The server waits for its answers when it shuts down.
   using _ = { [Symbol.dispose]: end.resolve };
   const { client, timing } = newClient(server, { timeoutMs: 50, retries: 2 });
-  await assert.rejects(book(client), /No answer within 50 ms/);
+  await assert.rejects(book(client), isTimeout(server.url));
   assert.equal(server.received.length, 3);
   assert.deepEqual(await unwrap(book(client)), { id: 1 });
   assert.equal(server.received.length, 5);
@@ -273,7 +336,7 @@ Deno.test("timeoutMs: body stops in the middle -> attempt aborted, retried, last
       return response;
     },
   });
-  await assert.rejects(book(client), /No answer within 50 ms/);
+  await assert.rejects(book(client), isTimeout(server.url));
   assert.equal(server.received.length, 3);
   assert.deepEqual(await unwrap(book(client)), { id: 1 });
   assert.equal(server.received.length, 5);
@@ -308,6 +371,7 @@ Deno.test("signal: aborted during an attempt, during a pause, or before the call
   assert.equal(server.received.length, 2);
 
   await assert.rejects(client.POST("/api/v1/bookings", { body, signal: AbortSignal.abort(reason) }), isReason);
+  await assert.rejects(client.POST("/api/v1/bookings", { body, signal: AbortSignal.abort() }), { name: "AbortError" });
   assert.equal(server.received.length, 2);
   assert.equal(timing.timers, 0);
 });
@@ -328,7 +392,7 @@ Deno.test("token: function throws, or token cannot be sent in a header -> failur
     throw new RangeError("signed out");
   };
   await assert.rejects(book(newClient(server, { token: failing }).client), (failure) => {
-    return failure instanceof Error && /signed out/.test(failure.message) && failure.cause instanceof RangeError;
+    return failure instanceof TokenError && /signed out/.test(failure.message) && failure.cause instanceof RangeError;
   });
   const pasted = () => {
     calls++;

@@ -32,7 +32,9 @@ Deno.test("admin rooms: as a process -> room as JSON with 0, and 3 if no server 
   const room = JSON.parse(created.stdout);
   assert.deepEqual(room, await server.ok("getRoom", { params: { roomId: room.id } }));
   const url = `http://127.0.0.1:${freePort()}`;
-  const stderr = lines(`Cannot reach ${url} (SLOTKEEPER_URL): Connection refused.`);
+  const stderr = lines(
+    `Cannot reach ${url} (SLOTKEEPER_URL): Connection refused. Check this address, and that the server runs.`,
+  );
   assert.deepEqual(await run("rooms list", `${url}/`), { code: 3, stdout: "", stderr });
 });
 

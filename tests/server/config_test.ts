@@ -161,7 +161,7 @@ const invalidValues: Record<string, string[]> = {
   CANCELLATION_TIERS: ["rubbish", "24", "24:100,", "24:101", "-1:100", "24:100,24:50", "24:100;12:50", "24:-5"],
   PAYMENT_PROVIDER: ["paypal", "None"],
   CHECKOUT_RETURN_URL: ["app.example", "/paid"],
-  HOLD_MINUTES: ["0", "10081", "soon"],
+  HOLD_MINUTES: ["-1", "0", "10081", "1e3", "99999999999999999999", "soon"],
   REMINDER_LEAD_MINUTES: ["-1", "an hour", "525601"],
   EVENT_RETENTION_DAYS: ["0", "3661", "for ever"],
   CORS_ORIGINS: ["*", "app.example", "https://app.example/", "https://app.example/path", "https://a.example,", "null"],
@@ -173,11 +173,21 @@ for (const [name, values] of Object.entries(invalidValues)) {
   for (const value of values) {
     Deno.test(`config: ${name}=${value} -> refused with the variable's name`, () => {
       const [fault, ...more] = faultsOf({ AUTH_JWT_SECRET: secret, [name]: value });
-      assert.match(fault ?? "", new RegExp(`^  ${name}: .`));
+      assert.match(fault ?? "", new RegExp(`^  ${name}: must .`));
       assert.deepEqual(more.filter((line) => !line.includes("not both")), []);
     });
   }
 }
+
+Deno.test("config: number out of its range, unknown level -> what is allowed", () => {
+  const ranges = { HOLD_MINUTES: "-1", TRUST_PROXY: "11", MAX_PENDING_BOOKINGS: "few", LOG_LEVEL: "loud" };
+  assert.deepEqual(faultsOf(ranges), [
+    "  HOLD_MINUTES: must be a whole number from 1 to 10080",
+    "  TRUST_PROXY: must be a whole number from 0 to 10",
+    "  MAX_PENDING_BOOKINGS: must be a whole number from 0 to 1000000",
+    "  LOG_LEVEL: must be debug, info, warn, error",
+  ]);
+});
 
 Deno.test("config: several faults, also between variables -> reported together", () => {
   const env = { PORT: "x", LOG_LEVEL: "loud", AUTH_JWT_SECRET: secret, AUTH_JWKS_URL: "https://issuer.example/keys" };
