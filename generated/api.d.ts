@@ -96,7 +96,7 @@ export interface paths {
     };
     /**
      * List your bookings
-     * @description The caller's own bookings, newest first. `from_date` and `to_date` filter by the start of the timeslot. A
+     * @description The caller's own bookings, newest first unless `sort` and `order` say otherwise. `from_date` and `to_date` filter by the start of the timeslot. A
      *     calendar date is a day in the time zone of each booking's room, both days included. A date-time is an instant;
      *     without an offset it is the room's local time.
      */
@@ -473,9 +473,12 @@ export interface paths {
     };
     /**
      * List all bookings
-     * @description The bookings of all users, newest first. `fromDate` and `toDate` filter by the creation of the booking. A
-     *     calendar date is a day in the server's default time zone, both days included. A date-time is an instant; without
-     *     an offset it is the local time of that zone.
+     * @description The bookings of all users, newest first unless `sort` and `order` say otherwise.
+     *
+     *     - `fromDate` and `toDate` filter by the creation of the booking. A calendar date is a day in the server's default
+     *       time zone, both days included. A date-time is an instant; without an offset it is the local time of that zone.
+     *     - `startFrom` and `startTo` filter by the start of the timeslot. They are read in the same way, in the time zone of
+     *       each room. So the bookings of a day are those with that day on the room's wall clock.
      */
     get: operations["listAllBookings"];
     put?: never;
@@ -1996,6 +1999,10 @@ export interface components {
     FromDate: components["schemas"]["DateOrDateTime"];
     /** @description Only bookings created on or before this day or instant. */
     ToDate: components["schemas"]["DateOrDateTime"];
+    /** @description The time to sort by, of the booking's creation or of its timeslot's start. */
+    BookingSort: "created" | "start";
+    /** @description The earliest first (`asc`) or the latest first. By default `desc` for `created`, and `asc` for `start`. */
+    BookingOrder: "asc" | "desc";
     /**
      * @description Only timeslots of at least this many minutes. Without it, shorter ones than 30 minutes are not listed. 1440 is a
      *     whole day, also one of 23 hours.
@@ -2377,6 +2384,10 @@ export interface operations {
         from_date?: components["schemas"]["DateOrDateTime"];
         /** @description Only timeslots that start on or before this day or instant. */
         to_date?: components["schemas"]["DateOrDateTime"];
+        /** @description The time to sort by, of the booking's creation or of its timeslot's start. */
+        sort?: components["parameters"]["BookingSort"];
+        /** @description The earliest first (`asc`) or the latest first. By default `desc` for `created`, and `asc` for `start`. */
+        order?: components["parameters"]["BookingOrder"];
         /** @description The number of the page, from 1. */
         page?: components["parameters"]["Page"];
         /** @description Items per page. More than 100 is reduced to 100. */
@@ -3566,6 +3577,14 @@ export interface operations {
         fromDate?: components["parameters"]["FromDate"];
         /** @description Only bookings created on or before this day or instant. */
         toDate?: components["parameters"]["ToDate"];
+        /** @description Only bookings whose timeslot starts on or after this day or instant. */
+        startFrom?: components["schemas"]["DateOrDateTime"];
+        /** @description Only bookings whose timeslot starts on or before this day or instant. */
+        startTo?: components["schemas"]["DateOrDateTime"];
+        /** @description The time to sort by, of the booking's creation or of its timeslot's start. */
+        sort?: components["parameters"]["BookingSort"];
+        /** @description The earliest first (`asc`) or the latest first. By default `desc` for `created`, and `asc` for `start`. */
+        order?: components["parameters"]["BookingOrder"];
         /** @description The number of the page, from 1. */
         page?: components["parameters"]["Page"];
         /** @description Bookings per page. More than 100 is reduced to 100. */

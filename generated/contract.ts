@@ -2284,7 +2284,7 @@ const routes = {
       "tags": ["Bookings"],
       "summary": "List your bookings",
       "description":
-        "The caller's own bookings, newest first. `from_date` and `to_date` filter by the start of the timeslot. A\ncalendar date is a day in the time zone of each booking's room, both days included. A date-time is an instant;\nwithout an offset it is the room's local time.\n",
+        "The caller's own bookings, newest first unless `sort` and `order` say otherwise. `from_date` and `to_date` filter by the start of the timeslot. A\ncalendar date is a day in the time zone of each booking's room, both days included. A date-time is an instant;\nwithout an offset it is the room's local time.\n",
       "security": [{ "bearer": ["user"] }, { "apiKey": ["bookings:read"] }],
       "x-rate-limit": "user",
     },
@@ -2297,6 +2297,15 @@ const routes = {
         }),
         "to_date": DateOrDateTime.optional().openapi({
           param: { "description": "Only timeslots that start on or before this day or instant." },
+        }),
+        "sort": z.enum(["created", "start"]).prefault("created").openapi({
+          param: { "description": "The time to sort by, of the booking's creation or of its timeslot's start." },
+        }),
+        "order": z.enum(["asc", "desc"]).optional().openapi({
+          param: {
+            "description":
+              "The earliest first (`asc`) or the latest first. By default `desc` for `created`, and `asc` for `start`.",
+          },
         }),
         "page": integerParameter(z.int().min(1).max(2147483647)).openapi(
           { "type": "integer", "minimum": 1, "maximum": 2147483647, "default": 1 } as const,
@@ -3501,7 +3510,7 @@ const routes = {
       "tags": ["Admin bookings"],
       "summary": "List all bookings",
       "description":
-        "The bookings of all users, newest first. `fromDate` and `toDate` filter by the creation of the booking. A\ncalendar date is a day in the server's default time zone, both days included. A date-time is an instant; without\nan offset it is the local time of that zone.\n",
+        "The bookings of all users, newest first unless `sort` and `order` say otherwise.\n\n- `fromDate` and `toDate` filter by the creation of the booking. A calendar date is a day in the server's default\n  time zone, both days included. A date-time is an instant; without an offset it is the local time of that zone.\n- `startFrom` and `startTo` filter by the start of the timeslot. They are read in the same way, in the time zone of\n  each room. So the bookings of a day are those with that day on the room's wall clock.\n",
       "security": [{ "bearer": ["admin"] }, { "apiKey": ["bookings:read"] }],
       "x-rate-limit": "admin",
     },
@@ -3530,6 +3539,21 @@ const routes = {
         }),
         "toDate": DateOrDateTime.optional().openapi({
           param: { "description": "Only bookings created on or before this day or instant." },
+        }),
+        "startFrom": DateOrDateTime.optional().openapi({
+          param: { "description": "Only bookings whose timeslot starts on or after this day or instant." },
+        }),
+        "startTo": DateOrDateTime.optional().openapi({
+          param: { "description": "Only bookings whose timeslot starts on or before this day or instant." },
+        }),
+        "sort": z.enum(["created", "start"]).prefault("created").openapi({
+          param: { "description": "The time to sort by, of the booking's creation or of its timeslot's start." },
+        }),
+        "order": z.enum(["asc", "desc"]).optional().openapi({
+          param: {
+            "description":
+              "The earliest first (`asc`) or the latest first. By default `desc` for `created`, and `asc` for `start`.",
+          },
         }),
         "page": integerParameter(z.int().min(1).max(2147483647)).openapi(
           { "type": "integer", "minimum": 1, "maximum": 2147483647, "default": 1 } as const,

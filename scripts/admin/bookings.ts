@@ -18,6 +18,10 @@ interface ListOptions extends JsonOption {
   user?: number;
   from?: string;
   to?: string;
+  startFrom?: string;
+  startTo?: string;
+  sort?: "created" | "start";
+  order?: "asc" | "desc";
   limit: number;
 }
 
@@ -26,6 +30,7 @@ export function bookings(program: AdminCommand, shell: Shell): void {
 
   group.operation("list", "List bookings, newest first", [
     "--status pending",
+    "--start-from 2027-03-09 --sort start",
     "--room 1 --from 2027-03-01 --limit 500 --json",
   ])
     .addOption(new Option("--status <status>", "Only bookings with this status").choices(statuses))
@@ -33,9 +38,13 @@ export function bookings(program: AdminCommand, shell: Shell): void {
     .option("--user <id>", "Only bookings of this user", whole)
     .option("--from <time>", "Only bookings created at or after this day or instant", time)
     .option("--to <time>", "Only bookings created at or before this day or instant", time)
+    .option("--start-from <time>", "Only bookings that start at or after this day or instant", time)
+    .option("--start-to <time>", "Only bookings that start at or before this day or instant", time)
+    .addOption(new Option("--sort <time>", "Time to sort by").choices(["created", "start"]))
+    .addOption(new Option("--order <direction>", "Earliest (asc) or latest (desc) first").choices(["asc", "desc"]))
     .option("--limit <number>", "Most bookings to list", positive, 50)
-    .action(async ({ status, room: roomId, user: userId, from: fromDate, to: toDate, limit, json }: ListOptions) => {
-      const filters = present({ status, roomId, userId, fromDate, toDate });
+    .action(async ({ room: roomId, user: userId, from: fromDate, to: toDate, limit, json, ...others }: ListOptions) => {
+      const filters = present({ roomId, userId, fromDate, toDate, ...others });
       const query = { ...filters, limit: Math.min(100, limit + 1) };
       const bookings: Booking[] = [];
       let hasMore = false;

@@ -1,13 +1,17 @@
+import type { Kysely } from "kysely";
 import type { Booking, BookingCancelled, BookingCreated } from "../../generated/contract.ts";
 import type { Handlers, KeyedChanges } from "../contract/handlers.ts";
+import type { Database } from "../database/connect.ts";
 import type { OpenedCheckout } from "../payments/checkouts.ts";
-import { hasWallTimes, parseRange, rangeByZone, rangeIn } from "../time/ranges.ts";
+import type { Bound } from "../time/calendar.ts";
+import { hasWallTimes, parseRange, type Range, rangeByZone, rangeIn } from "../time/ranges.ts";
 import { bookingFromJson, type BookingOptions, getBooking, onTimeslotLost, toBooking } from "./booking.ts";
 import { cancelBooking, getCancellation } from "./cancel_booking.ts";
 import { type CancelledRow, markKeyedCancelled } from "./cancellation_writes.ts";
 import { createBooking } from "./create_booking.ts";
 import { getBookingStats } from "./get_booking_stats.ts";
-import { type BookingRow, listAllBookings, listBookings, listTimeZones } from "./queries.ts";
+import { type BookingFilter, listBookings } from "./list_queries.ts";
+import { type BookingRow, listTimeZones } from "./queries.ts";
 import { rescheduleBooking } from "./reschedule_booking.ts";
 import { updateBookingStatus } from "./update_booking_status.ts";
 import { insertKeyedBooking } from "./writes.ts";
@@ -35,12 +39,11 @@ export function bookingHandlers(options: BookingOptions): Pick<Handlers, Booking
       };
     },
 
-    async listBookings({ caller, query: { status, from_date, to_date, page, limit } }, { db }) {
+    async listBookings({ caller, query: { from_date, to_date, page, ...query } }, { db }) {
       const range = parseRange({ path: "from_date", text: from_date }, { path: "to_date", text: to_date });
-      const startRange = rangeByZone(hasWallTimes(range) ? await listTimeZones(db) : [], range);
-      const filter = { userId: caller.userId, status, startRange };
-      const { rows, total } = await listBookings(db, { ...filter, limit, offset: (page - 1) * limit });
-      return { status: 200, body: { items: rows.map(toBooking), total, page, limit } };
+      const filter = { ...query, userId: caller.userId, startRange: await inEachZone(db, range) };
+      const { rows, total } = await listBookings(db, { ...filter, offset: (page - 1) * query.limit });
+      return { status: 200, body: { items: rows.map(toBooking), total, page, limit: query.limit } };
     },
 
     async getBooking({ caller, params: { bookingId } }, scope) {
@@ -61,12 +64,13 @@ export function bookingHandlers(options: BookingOptions): Pick<Handlers, Booking
       return { status: 200, body: { booking, message: "Booking rescheduled successfully" } };
     },
 
-    async listAllBookings({ query: { status, roomId, userId, fromDate, toDate, page, limit } }, { db }) {
-      const range = parseRange({ path: "fromDate", text: fromDate }, { path: "toDate", text: toDate });
-      const createdRange = rangeIn(config.defaultTimeZone, range);
-      const filter = { status, roomId, userId, createdRange };
-      const { rows, total } = await listAllBookings(db, { ...filter, limit, offset: (page - 1) * limit });
-      return { status: 200, body: { items: rows.map(toBooking), total, page, limit } };
+    async listAllBookings({ query: { fromDate, toDate, startFrom, startTo, page, ...query } }, { db }) {
+      const created = parseRange({ path: "fromDate", text: fromDate }, { path: "toDate", text: toDate });
+      const createdRange = rangeIn(config.defaultTimeZone, created);
+      const start = parseRange({ path: "startFrom", text: startFrom }, { path: "startTo", text: startTo });
+      const filter = { ...query, createdRange, startRange: await inEachZone(db, start) };
+      const { rows, total } = await listBookings(db, { ...filter, offset: (page - 1) * query.limit });
+      return { status: 200, body: { items: rows.map(toBooking), total, page, limit: query.limit } };
     },
 
     async updateBookingStatus({ params, headers: { "if-match": ifMatch }, body: { status } }, scope) {
@@ -79,6 +83,11 @@ export function bookingHandlers(options: BookingOptions): Pick<Handlers, Booking
       return { status: 200, body: await getBookingStats({ db, clock, config }, { range, roomId }) };
     },
   };
+}
+
+/** A range of starts, whose wall-clock times are those of each room. */
+async function inEachZone(db: Kysely<Database>, range: Range<Bound["at"]>): Promise<BookingFilter["startRange"]> {
+  return rangeByZone(hasWallTimes(range) ? await listTimeZones(db) : [], range);
 }
 
 /** With a payment provider, the answer to a new booking needs more than the result of its statement. */

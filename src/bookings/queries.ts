@@ -1,23 +1,10 @@
 /** Queries for bookings. Statements that change them are in `writes.ts`. */
-import {
-  type Expression,
-  type ExpressionBuilder,
-  type Kysely,
-  type RawBuilder,
-  type Selection,
-  type SelectQueryBuilder,
-  sql,
-  type SqlBool,
-} from "kysely";
-import type { BookingStatus } from "../../generated/contract.ts";
+import { type Kysely, type RawBuilder, type Selection, type SelectQueryBuilder, sql } from "kysely";
 import type { Bookings, DB, Rooms, Timeslots } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
 import { instant } from "../database/instants.ts";
-import { type PageQueries, type PageRange, preparedPage } from "../database/paging.ts";
 import { prepared } from "../database/prepared.ts";
 import { roundMoney } from "../money.ts";
-import { toPostgres } from "../time/calendar.ts";
-import { endsByOperator, type InstantByZone, isWithin, type Range, type RangeEnds } from "../time/ranges.ts";
 
 type Relations = DB & { b: Bookings; r: Rooms; t: Timeslots };
 
@@ -146,95 +133,6 @@ export async function listTimeZones(db: Kysely<Database>): Promise<string[]> {
 }
 
 const listTimeZonesStatement = prepared((db, _: object) => db.selectFrom("rooms").select("time_zone").distinct());
-
-export interface BookingFilter extends PageRange {
-  userId: number;
-  status: BookingStatus | undefined;
-  /** Range of the timeslot's start. */
-  startRange: Range<Temporal.Instant | InstantByZone>;
-}
-
-/** One page of a user's bookings, newest first, and the number on all pages. */
-export function listBookings(
-  db: Kysely<Database>,
-  { startRange, ...filter }: BookingFilter,
-): Promise<{ rows: BookingRow[]; total: number }> {
-  const byZone = endsByOperator(startRange, (at) => at instanceof Temporal.Instant ? undefined : at);
-  return listBookingsStatement(db, {
-    ...filter,
-    ...endsByOperator(startRange, (at) => at instanceof Temporal.Instant ? toPostgres(at) : undefined),
-    fromByZone: byZone.from,
-    beforeByZone: byZone.before,
-    untilByZone: byZone.until,
-  });
-}
-
-type BookingValues = Omit<BookingFilter, "startRange"> & RangeEnds & {
-  fromByZone: InstantByZone | undefined;
-  beforeByZone: InstantByZone | undefined;
-  untilByZone: InstantByZone | undefined;
-};
-
-const listBookingsStatement = preparedPage((db, values: BookingValues) => {
-  const { userId, status, fromByZone: from, beforeByZone: before, untilByZone: until } = values;
-  const start = sql`t.starts_at`;
-  const starts = [
-    ...isWithin(start, values),
-    ...isWithin(start, { from, before, until }, (at) => sql`(${at}::jsonb ->> r.time_zone)::timestamptz`),
-  ];
-  return pageOfBookings(db, values, (eb) => {
-    const conditions: Expression<SqlBool>[] = [eb("b.user_id", "=", userId)];
-    if (status !== undefined) conditions.push(eb("b.status", "=", status));
-    if (starts.length > 0) {
-      const slot = eb.selectFrom("timeslots as t").innerJoin("rooms as r", "r.id", "t.room_id").select(sql`1`.as("one"))
-        .whereRef("t.id", "=", "b.timeslot_id").where((inner) => inner.and(starts));
-      conditions.push(eb.exists(slot));
-    }
-    return eb.and(conditions);
-  });
-});
-
-export interface AllBookingsFilter extends PageRange {
-  status: BookingStatus | undefined;
-  userId: number | undefined;
-  roomId: number | undefined;
-  /** Range of the booking's creation. */
-  createdRange: Range;
-}
-
-/** One page of all bookings, newest first, and the number on all pages. */
-export function listAllBookings(
-  db: Kysely<Database>,
-  { createdRange, ...filter }: AllBookingsFilter,
-): Promise<{ rows: BookingRow[]; total: number }> {
-  return listAllBookingsStatement(db, { ...filter, ...endsByOperator(createdRange, toPostgres) });
-}
-
-type AllBookingsValues = Omit<AllBookingsFilter, "createdRange"> & RangeEnds;
-
-const listAllBookingsStatement = preparedPage((db, values: AllBookingsValues) =>
-  pageOfBookings(db, values, (eb) => {
-    const { status, userId, roomId } = values;
-    const conditions: Expression<SqlBool>[] = isWithin(sql`b.created_at`, values);
-    if (status !== undefined) conditions.push(eb("b.status", "=", status));
-    if (userId !== undefined) conditions.push(eb("b.user_id", "=", userId));
-    if (roomId !== undefined) conditions.push(eb("b.room_id", "=", roomId));
-    return eb.and(conditions);
-  })
-);
-
-function pageOfBookings(
-  db: Kysely<Database>,
-  { limit, offset }: PageRange,
-  matches: (eb: ExpressionBuilder<DB & { b: Bookings }, "b">) => Expression<SqlBool>,
-): PageQueries<BookingRow> {
-  return {
-    page: selectColumns(bookingsWithRelations(db)).where(matches)
-      .orderBy("b.created_at", "desc").orderBy("b.id", "desc").limit(limit).offset(offset),
-    order: sql`created_at desc, id desc`,
-    count: db.selectFrom("bookings as b").where(matches).select((eb) => eb.fn.countAll<number>().as("total")),
-  };
-}
 
 /** hourlyRate x length, rounded half up; no rate means 0. `slot` and `room` are aliases in the query. */
 export function priceOf(slot: "t" | "n" | "a", room: "r" | "o" = "r"): RawBuilder<string> {

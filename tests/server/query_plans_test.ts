@@ -99,6 +99,7 @@ Deno.test("query plans: operations, payment events, jobs and sweeps -> no sequen
     listBookings: [
       { token: user },
       { token: user, query: { status: "pending", from_date: "2026-03-01", to_date: "2026-03-20T10:00:00Z" } },
+      { token: user, query: { sort: "start", from_date: "2026-03-01" } },
     ],
     getBooking: [{ token: user, params: { bookingId } }],
     getCancellation: [{ token: user, params: { bookingId } }],
@@ -136,6 +137,16 @@ Deno.test("query plans: operations, payment events, jobs and sweeps -> no sequen
       { token: admin, query: { roomId: 1, limit: 100 } },
       { token: admin, query: { userId: 5 } },
       { token: admin, query: { fromDate: "2026-02-01", toDate: "2026-02-02" } },
+      {
+        token: admin,
+        query: { startFrom: "2026-03-03T08:00", startTo: "2026-03-03T12:00", sort: "start", order: "desc" },
+      },
+      { token: admin, query: { startFrom: "2026-03-03T08:00", startTo: "2026-03-03T12:00:00Z" } },
+      { token: admin, query: { startFrom: "2026-03-03T08:00", startTo: "2026-03-03T12:00", sort: "start", roomId: 3 } },
+      {
+        token: admin,
+        query: { startFrom: "2026-03-03T08:00", startTo: "2026-03-03T12:00", status: "confirmed", sort: "start" },
+      },
     ],
     updateBookingStatus: [
       { token: admin, params: { bookingId: 400 }, body: { status: "confirmed" } },
