@@ -443,6 +443,28 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  "/api/v1/admin/timeslots": {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List the timeslots of a room
+     * @description All timeslots of a room, the earliest first: free, booked, past and withdrawn ones, also of a deactivated room.
+     *     `from` and `to` filter by their start. A calendar date is a day in the room's time zone, both days included. A
+     *     date-time is an instant; without an offset it is the room's local time.
+     */
+    get: operations["listTimeslots"];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   "/api/v1/admin/timeslots/{timeslotId}": {
     parameters: {
       query?: never;
@@ -455,8 +477,9 @@ export interface paths {
     post?: never;
     /**
      * Delete a timeslot
-     * @description Deletes a timeslot without bookings. A timeslot with bookings, even cancelled ones, is part of their history and
-     *     stays.
+     * @description Deletes a timeslot that was never booked. One that has only cancelled bookings is withdrawn (`withdrawnAt`): it
+     *     stays in their history. But it cannot be booked any more, and other timeslots may take its time. A timeslot with
+     *     a live booking stays: cancel the booking first.
      */
     delete: operations["deleteTimeslot"];
     options?: never;
@@ -865,6 +888,36 @@ export interface components {
       date: string;
       minimumDuration: components["schemas"]["MinimumDuration"];
       timeslots: components["schemas"]["Timeslot"][];
+    };
+    TimeslotDeleted: {
+      message: string;
+      /**
+       * Format: date-time
+       * @description When the timeslot was withdrawn, because it has cancelled bookings. Null if it was deleted.
+       */
+      withdrawnAt: string | null;
+    };
+    AdminTimeslot: {
+      id: components["schemas"]["Id"];
+      roomId: components["schemas"]["Id"];
+      /** Format: date-time */
+      startTime: string;
+      /** Format: date-time */
+      endTime: string;
+      /** @description The booking that has the timeslot, or null. */
+      bookingId: number | null;
+      /**
+       * Format: date-time
+       * @description When it was withdrawn. Nobody can book it since then. Otherwise null.
+       */
+      withdrawnAt: string | null;
+    };
+    AdminTimeslotPage: {
+      items: components["schemas"]["AdminTimeslot"][];
+      /** @description The number on all pages. */
+      total: number;
+      page: number;
+      limit: number;
     };
     /** @description Shorter timeslots than this many minutes are not listed. See `duration`. */
     MinimumDuration: number;
@@ -3510,6 +3563,71 @@ export interface operations {
       503: components["responses"]["ServiceUnavailable"];
     };
   };
+  listTimeslots: {
+    parameters: {
+      query: {
+        /**
+         * @description The room.
+         * @example 1
+         */
+        roomId: components["schemas"]["Id"];
+        /** @description Only timeslots that start on or after this day or instant. */
+        from?: components["schemas"]["DateOrDateTime"];
+        /** @description Only timeslots that start on or before this day or instant. */
+        to?: components["schemas"]["DateOrDateTime"];
+        /** @description The number of the page, from 1. */
+        page?: components["parameters"]["Page"];
+        /** @description Items per page. More than 100 is reduced to 100. */
+        limit?: components["parameters"]["Limit50"];
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description A page of timeslots. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "items": [
+           *         {
+           *           "id": 17,
+           *           "roomId": 1,
+           *           "startTime": "2026-03-09T08:00:00.000Z",
+           *           "endTime": "2026-03-09T08:30:00.000Z",
+           *           "bookingId": 42,
+           *           "withdrawnAt": null
+           *         }
+           *       ],
+           *       "total": 1,
+           *       "page": 1,
+           *       "limit": 50
+           *     }
+           */
+          "application/json": components["schemas"]["AdminTimeslotPage"];
+        };
+      };
+      /** @description The request is invalid, the room does not exist, or the range ends before it starts. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["Problem"];
+        };
+      };
+      401: components["responses"]["Unauthorized"];
+      403: components["responses"]["AdminRequired"];
+      429: components["responses"]["AdminLimit"];
+      500: components["responses"]["InternalError"];
+      503: components["responses"]["ServiceUnavailable"];
+    };
+  };
   deleteTimeslot: {
     parameters: {
       query?: never;
@@ -3525,7 +3643,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description The timeslot is deleted. */
+      /** @description The timeslot is deleted or withdrawn. */
       200: {
         headers: {
           [name: string]: unknown;
@@ -3533,13 +3651,14 @@ export interface operations {
         content: {
           /**
            * @example {
-           *       "message": "Timeslot deleted"
+           *       "message": "Timeslot deleted",
+           *       "withdrawnAt": null
            *     }
            */
-          "application/json": components["schemas"]["Message"];
+          "application/json": components["schemas"]["TimeslotDeleted"];
         };
       };
-      /** @description The request is invalid, or the timeslot has bookings. */
+      /** @description The request is invalid, or the timeslot has a live booking. */
       400: {
         headers: {
           [name: string]: unknown;

@@ -153,6 +153,36 @@ export const FreeTimeslots = z.object({
 }).openapi("FreeTimeslots");
 export type FreeTimeslots = z.output<typeof FreeTimeslots>;
 
+export const TimeslotDeleted = z.object({
+  "message": z.string(),
+  "withdrawnAt": z.iso.datetime({ offset: true }).nullable().openapi({
+    "description": "When the timeslot was withdrawn, because it has cancelled bookings. Null if it was deleted.",
+  }),
+}).openapi("TimeslotDeleted");
+export type TimeslotDeleted = z.output<typeof TimeslotDeleted>;
+
+export const AdminTimeslot = z.object({
+  "id": Id,
+  "roomId": Id,
+  "startTime": z.iso.datetime({ offset: true }),
+  "endTime": z.iso.datetime({ offset: true }),
+  "bookingId": z.int().min(1).max(9007199254740991).nullable().openapi({
+    "description": "The booking that has the timeslot, or null.",
+  }),
+  "withdrawnAt": z.iso.datetime({ offset: true }).nullable().openapi({
+    "description": "When it was withdrawn. Nobody can book it since then. Otherwise null.",
+  }),
+}).openapi("AdminTimeslot");
+export type AdminTimeslot = z.output<typeof AdminTimeslot>;
+
+export const AdminTimeslotPage = z.object({
+  "items": z.array(AdminTimeslot),
+  "total": z.int().min(0).max(9007199254740991).openapi({ "description": "The number on all pages." }),
+  "page": z.int().min(1).max(2147483647),
+  "limit": z.int().min(1).max(100),
+}).openapi("AdminTimeslotPage");
+export type AdminTimeslotPage = z.output<typeof AdminTimeslotPage>;
+
 export const AvailableRoom = z.object({ "room": Room, "timeslots": z.array(Timeslot) }).openapi("AvailableRoom");
 export type AvailableRoom = z.output<typeof AvailableRoom>;
 
@@ -3444,6 +3474,88 @@ const routes = {
       503: responses.ServiceUnavailable,
     },
   }),
+  listTimeslots: createRoute({
+    method: "get",
+    path: "/api/v1/admin/timeslots",
+    operationId: "listTimeslots",
+    ...{
+      "tags": ["Admin timeslots"],
+      "summary": "List the timeslots of a room",
+      "description":
+        "All timeslots of a room, the earliest first: free, booked, past and withdrawn ones, also of a deactivated room.\n`from` and `to` filter by their start. A calendar date is a day in the room's time zone, both days included. A\ndate-time is an instant; without an offset it is the room's local time.\n",
+      "security": [{ "bearer": ["admin"] }, { "apiKey": ["bookings:read"] }],
+      "x-rate-limit": "admin",
+    },
+    request: {
+      params: z.strictObject({}),
+      query: z.strictObject({
+        "roomId": integerParameter(z.int().min(1).max(9007199254740991)).openapi(
+          {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 9007199254740991,
+            "description": "A whole number, assigned by the server.",
+          } as const,
+        ).openapi({ param: { "description": "The room.", "example": 1 } }),
+        "from": DateOrDateTime.optional().openapi({
+          param: { "description": "Only timeslots that start on or after this day or instant." },
+        }),
+        "to": DateOrDateTime.optional().openapi({
+          param: { "description": "Only timeslots that start on or before this day or instant." },
+        }),
+        "page": integerParameter(z.int().min(1).max(2147483647)).openapi(
+          { "type": "integer", "minimum": 1, "maximum": 2147483647, "default": 1 } as const,
+        ).prefault("1").openapi({ param: { "description": "The number of the page, from 1." } }),
+        "limit": integerParameter(z.int().min(1).max(9007199254740991)).transform((value) => Math.min(value, 100))
+          .openapi({ "type": "integer", "minimum": 1, "maximum": 9007199254740991, "default": 50 } as const).prefault(
+            "50",
+          ).openapi({
+            param: { "description": "Items per page. More than 100 is reduced to 100.", "x-served-maximum": 100 },
+          }),
+      }),
+    },
+    responses: {
+      200: {
+        description: "A page of timeslots.",
+        content: {
+          "application/json": {
+            schema: AdminTimeslotPage,
+            example: {
+              "items": [{
+                "id": 17,
+                "roomId": 1,
+                "startTime": "2026-03-09T08:00:00.000Z",
+                "endTime": "2026-03-09T08:30:00.000Z",
+                "bookingId": 42,
+                "withdrawnAt": null,
+              }],
+              "total": 1,
+              "page": 1,
+              "limit": 50,
+            },
+          },
+        },
+      },
+      400: {
+        description: "The request is invalid, the room does not exist, or the range ends before it starts.",
+        content: {
+          "application/problem+json": {
+            schema: Problem,
+            examples: {
+              "validation_failed": examples.validation_failed,
+              "unknown_room": examples.unknown_room,
+              "invalid_date_range": examples.invalid_date_range,
+            },
+          },
+        },
+      },
+      401: responses.Unauthorized,
+      403: responses.AdminRequired,
+      429: responses.AdminLimit,
+      500: responses.InternalError,
+      503: responses.ServiceUnavailable,
+    },
+  }),
   deleteTimeslot: createRoute({
     method: "delete",
     path: "/api/v1/admin/timeslots/{timeslotId}",
@@ -3452,7 +3564,7 @@ const routes = {
       "tags": ["Admin timeslots"],
       "summary": "Delete a timeslot",
       "description":
-        "Deletes a timeslot without bookings. A timeslot with bookings, even cancelled ones, is part of their history and\nstays.\n",
+        "Deletes a timeslot that was never booked. One that has only cancelled bookings is withdrawn (`withdrawnAt`): it\nstays in their history. But it cannot be booked any more, and other timeslots may take its time. A timeslot with\na live booking stays: cancel the booking first.\n",
       "security": [{ "bearer": ["admin"] }, { "apiKey": ["timeslots:write"] }],
       "x-rate-limit": "admin",
     },
@@ -3471,11 +3583,16 @@ const routes = {
     },
     responses: {
       200: {
-        description: "The timeslot is deleted.",
-        content: { "application/json": { schema: Message, example: { "message": "Timeslot deleted" } } },
+        description: "The timeslot is deleted or withdrawn.",
+        content: {
+          "application/json": {
+            schema: TimeslotDeleted,
+            example: { "message": "Timeslot deleted", "withdrawnAt": null },
+          },
+        },
       },
       400: {
-        description: "The request is invalid, or the timeslot has bookings.",
+        description: "The request is invalid, or the timeslot has a live booking.",
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -5165,6 +5282,36 @@ export const operations = {
     answers: { 201: TimeslotsGenerated },
     route: routes.generateTimeslots,
   },
+  listTimeslots: {
+    id: "listTimeslots",
+    access: "admin",
+    scope: "bookings:read",
+    takesTicket: false,
+    rateLimit: "admin",
+    concurrencyLimit: "none",
+    takesIdempotencyKey: false,
+    takesIfMatch: false,
+    isConditional: false,
+    hasEntityTag: false,
+    bodyKind: "none",
+    upgrades: false,
+    isSandboxOnly: false,
+    problems: [
+      "validation_failed",
+      "unknown_room",
+      "invalid_date_range",
+      "token_missing",
+      "token_invalid",
+      "token_expired",
+      "admin_required",
+      "scope_missing",
+      "rate_limited",
+      "internal_error",
+      "service_unavailable",
+    ],
+    answers: { 200: AdminTimeslotPage },
+    route: routes.listTimeslots,
+  },
   deleteTimeslot: {
     id: "deleteTimeslot",
     access: "admin",
@@ -5192,7 +5339,7 @@ export const operations = {
       "internal_error",
       "service_unavailable",
     ],
-    answers: { 200: Message },
+    answers: { 200: TimeslotDeleted },
     route: routes.deleteTimeslot,
   },
   listAllBookings: {
@@ -5835,6 +5982,16 @@ export type Operations = {
     isSandboxOnly: false;
     answer: { status: 201; body: z.input<typeof TimeslotsGenerated> };
   };
+  listTimeslots: {
+    access: "admin";
+    params: z.output<typeof routes.listTimeslots.request.params>;
+    query: z.output<typeof routes.listTimeslots.request.query>;
+    headers: Record<never, never>;
+    body: undefined;
+    bodyKind: "none";
+    isSandboxOnly: false;
+    answer: { status: 200; body: z.input<typeof AdminTimeslotPage> };
+  };
   deleteTimeslot: {
     access: "admin";
     params: z.output<typeof routes.deleteTimeslot.request.params>;
@@ -5843,7 +6000,7 @@ export type Operations = {
     body: undefined;
     bodyKind: "none";
     isSandboxOnly: false;
-    answer: { status: 200; body: z.input<typeof Message> };
+    answer: { status: 200; body: z.input<typeof TimeslotDeleted> };
   };
   listAllBookings: {
     access: "admin";

@@ -197,6 +197,7 @@ export interface Timeslots {
   room_id: number;
   starts_at: ColumnType<string, Date, Date>;
   ends_at: ColumnType<string, Date, Date>;
+  withdrawn_at: ColumnType<string, Date, Date> | null;
 }
 
 export interface Users {

@@ -101,6 +101,47 @@ function copyFreeTimeslots(value: unknown): unknown {
     : parts.refused;
 }
 
+function copyTimeslotDeleted(value: unknown): unknown {
+  if (!parts.isObject(value)) return parts.refused;
+  const copy = { message: value.message, withdrawnAt: value.withdrawnAt };
+  return typeof copy.message === "string" &&
+      (copy.withdrawnAt === null || parts.matches(copy.withdrawnAt, parts.dateTime))
+    ? copy
+    : parts.refused;
+}
+
+function copyAdminTimeslot(value: unknown): unknown {
+  if (!parts.isObject(value)) return parts.refused;
+  const copy = {
+    id: value.id,
+    roomId: value.roomId,
+    startTime: value.startTime,
+    endTime: value.endTime,
+    bookingId: value.bookingId,
+    withdrawnAt: value.withdrawnAt,
+  };
+  return isId(copy.id) && isId(copy.roomId) && parts.matches(copy.startTime, parts.dateTime) &&
+      parts.matches(copy.endTime, parts.dateTime) &&
+      (copy.bookingId === null || parts.isInteger(copy.bookingId, 1, 9007199254740991)) &&
+      (copy.withdrawnAt === null || parts.matches(copy.withdrawnAt, parts.dateTime))
+    ? copy
+    : parts.refused;
+}
+
+function copyAdminTimeslotPage(value: unknown): unknown {
+  if (!parts.isObject(value)) return parts.refused;
+  const copy = {
+    items: parts.copyArray(value.items, copyAdminTimeslot, 0, Infinity),
+    total: value.total,
+    page: value.page,
+    limit: value.limit,
+  };
+  return copy.items !== parts.refused && parts.isInteger(copy.total, 0, 9007199254740991) &&
+      parts.isInteger(copy.page, 1, 2147483647) && parts.isInteger(copy.limit, 1, 100)
+    ? copy
+    : parts.refused;
+}
+
 function copyAvailableRoom(value: unknown): unknown {
   if (!parts.isObject(value)) return parts.refused;
   const copy = { room: copyRoom(value.room), timeslots: parts.copyArray(value.timeslots, copyTimeslot, 0, Infinity) };
@@ -731,6 +772,12 @@ export const serializeRoomPage: parts.Serialize = parts.serializer(copyRoomPage,
 export const serializeRoomSummary: parts.Serialize = parts.serializer(copyRoomSummary, schemas.RoomSummary);
 export const serializeTimeslot: parts.Serialize = parts.serializer(copyTimeslot, schemas.Timeslot);
 export const serializeFreeTimeslots: parts.Serialize = parts.serializer(copyFreeTimeslots, schemas.FreeTimeslots);
+export const serializeTimeslotDeleted: parts.Serialize = parts.serializer(copyTimeslotDeleted, schemas.TimeslotDeleted);
+export const serializeAdminTimeslot: parts.Serialize = parts.serializer(copyAdminTimeslot, schemas.AdminTimeslot);
+export const serializeAdminTimeslotPage: parts.Serialize = parts.serializer(
+  copyAdminTimeslotPage,
+  schemas.AdminTimeslotPage,
+);
 export const serializeAvailableRoom: parts.Serialize = parts.serializer(copyAvailableRoom, schemas.AvailableRoom);
 export const serializeAvailableRoomPage: parts.Serialize = parts.serializer(
   copyAvailableRoomPage,
@@ -812,7 +859,8 @@ export const answerSerializers = {
   updateRoom: { 200: serializeRoom },
   deleteRoom: { 200: serializeMessage },
   generateTimeslots: { 201: serializeTimeslotsGenerated },
-  deleteTimeslot: { 200: serializeMessage },
+  listTimeslots: { 200: serializeAdminTimeslotPage },
+  deleteTimeslot: { 200: serializeTimeslotDeleted },
   listAllBookings: { 200: serializeBookingPage },
   updateBookingStatus: { 200: serializeBooking },
   retryRefund: { 200: serializeBookingCancelled },

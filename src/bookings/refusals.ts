@@ -75,6 +75,9 @@ export async function timeslotRefusal(
   if (!isAfter(slot.startsAt, now)) {
     return timeslotUnavailable(`Timeslot ${timeslotId} has started. Choose a later one.`, alternatives);
   }
+  if (slot.isWithdrawn) {
+    return timeslotUnavailable(`Timeslot ${timeslotId} is no longer offered. Choose another one.`, alternatives);
+  }
   if (timeslotId === booking?.timeslot_id) {
     return timeslotUnavailable(`The booking is in timeslot ${timeslotId} already.`, alternatives);
   }

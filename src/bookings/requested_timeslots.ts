@@ -12,9 +12,10 @@ export interface RequestedTimeslot {
   startsAt: string;
   isActive: boolean;
   isTaken: boolean;
+  isWithdrawn: boolean;
   price: string;
   currency: string;
-  /** Null unless the timeslot belongs to the requested room, which is active, and is taken or has started. */
+  /** Null unless the timeslot belongs to the requested room, which is active, and is taken, withdrawn or has started. */
   alternatives: TimeslotRow[] | null;
 }
 
@@ -108,6 +109,7 @@ function nearest(room: Room, suits: RawBuilder<boolean>, now: Date): RawBuilder<
       from (
         select * from timeslots a
         where a.room_id = ${sql.ref(`${room}.id`)} and a.starts_at > ${now}::timestamptz and ${side}
+          and a.withdrawn_at is null
         order by a.starts_at ${order} limit ${maxTimeslots[room]}
       ) a
       where a.id <> t.id and a.ends_at - a.starts_at >= t.ends_at - t.starts_at and not ${isTaken("a.id")} and ${suits}
@@ -130,7 +132,7 @@ function selectTimeslot(
   { own, others }: { own: RawBuilder<unknown>; others: RawBuilder<unknown> },
 ): Compilable<RequestedTimeslot> {
   const isUnavailable = sql<boolean>`t.room_id = ${roomId}::bigint and r.is_active
-    and (t.starts_at <= ${now}::timestamptz or ${isTaken("t.id")})`;
+    and (t.starts_at <= ${now}::timestamptz or t.withdrawn_at is not null or ${isTaken("t.id")})`;
   const alternatives = sql<TimeslotRow[] | null>`case when ${isUnavailable} then (
     with own as materialized (
       select 0 as rank, slot.* from ${own} slot order by slot.distance, slot.starts_at limit ${maxAlternatives}
@@ -148,6 +150,7 @@ function selectTimeslot(
       "r.currency",
       priceOf("t").as("price"),
       isTaken("t.id").as("isTaken"),
+      sql<boolean>`t.withdrawn_at is not null`.as("isWithdrawn"),
       alternatives.as("alternatives"),
     ])
     .where("t.id", "=", timeslotId);

@@ -73,7 +73,9 @@ export function countBookings(
       sql<Group>`(
         select r.id as room_id, slot.* from rooms r cross join lateral (
           select width_bucket(t.starts_at, ${days}) as day,
-            sum(t.ends_at - t.starts_at) filter (where r.is_active or live.is_there) as bookable,
+            sum(t.ends_at - t.starts_at) filter (
+              where r.is_active and t.withdrawn_at is null or live.is_there
+            ) as bookable,
             sum(t.ends_at - t.starts_at) filter (where live.is_there) as booked
           from timeslots t
             -- Without the limit, Postgres would read all bookings once per room.

@@ -15,6 +15,8 @@ import * as m0009 from "./migrations/0009_drop_waiting_index.ts";
 import * as m0010 from "./migrations/0010_keyed_results.ts";
 import * as m0011 from "./migrations/0011_end_of_waiting.ts";
 import * as m0012 from "./migrations/0012_names.ts";
+import * as m0013 from "./migrations/0013_withdrawn_timeslots.ts";
+import * as m0014 from "./migrations/0014_drop_search_index.ts";
 
 /** By name. Never edit the SQL of a migration that has landed. Add a new one. */
 export const migrations: Record<string, Migration> = {
@@ -30,6 +32,8 @@ export const migrations: Record<string, Migration> = {
   "0010_keyed_results": m0010,
   "0011_end_of_waiting": m0011,
   "0012_names": m0012,
+  "0013_withdrawn_timeslots": m0013,
+  "0014_drop_search_index": m0014,
 };
 
 /**

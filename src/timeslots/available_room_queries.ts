@@ -43,7 +43,8 @@ export const findAvailableRooms = prepared<RoomSearch, AvailableRoomRow>((db, se
   const { zones, endsWithin, type, capacity, now, limit, offset } = search;
   // Holds for a timeslot `t` that fits the search in a room `r`, free or not.
   const fits = sql<boolean>`t.room_id = r.id and t.starts_at >= r.from_at and t.starts_at < r.to_at
-    and t.ends_at <= r.ends_by and t.starts_at > ${now}::timestamptz and t.ends_at >= t.starts_at + r.shortest`;
+    and t.ends_at <= r.ends_by and t.starts_at > ${now}::timestamptz and t.ends_at >= t.starts_at + r.shortest
+    and t.withdrawn_at is null`;
   return db.with(
     "candidate",
     (cte) =>

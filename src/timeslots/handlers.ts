@@ -1,11 +1,17 @@
 import type { Handlers } from "../contract/handlers.ts";
 import { parseMoment } from "../time/calendar.ts";
 import type { Clock } from "../time/clock.ts";
+import { parseRange } from "../time/ranges.ts";
 import { listAvailableRooms, parseSearchRange } from "./available_rooms.ts";
 import { RoomTimeZones } from "./room_time_zones.ts";
-import { deleteTimeslot, generateTimeslots, listFreeTimeslots } from "./timeslots.ts";
+import { deleteTimeslot, generateTimeslots, listFreeTimeslots, listTimeslots } from "./timeslots.ts";
 
-type TimeslotOperations = "listAvailableRooms" | "listFreeTimeslots" | "generateTimeslots" | "deleteTimeslot";
+type TimeslotOperations =
+  | "listAvailableRooms"
+  | "listFreeTimeslots"
+  | "listTimeslots"
+  | "generateTimeslots"
+  | "deleteTimeslot";
 
 export function timeslotHandlers({ clock }: { clock: Clock }): Pick<Handlers, TimeslotOperations> {
   const timeZones = new Set<string>();
@@ -38,8 +44,15 @@ export function timeslotHandlers({ clock }: { clock: Clock }): Pick<Handlers, Ti
     },
 
     async deleteTimeslot({ params: { timeslotId } }, scope) {
-      await deleteTimeslot({ clock, ...scope }, timeslotId);
-      return { status: 200, body: { message: "Timeslot deleted" } };
+      const withdrawnAt = await deleteTimeslot({ clock, ...scope }, timeslotId);
+      const message = withdrawnAt === null ? "Timeslot deleted" : "Timeslot withdrawn";
+      return { status: 200, body: { message, withdrawnAt } };
+    },
+
+    async listTimeslots({ query: { roomId, from, to, page, limit } }, { db }) {
+      const range = parseRange({ path: "from", text: from }, { path: "to", text: to });
+      const { items, total } = await listTimeslots(db, { roomId, range, limit, offset: (page - 1) * limit });
+      return { status: 200, body: { items, total, page, limit } };
     },
   };
 }

@@ -1,10 +1,12 @@
-import { type Kysely, type Selectable, sql } from "kysely";
-import type { Timeslots } from "../../generated/database.d.ts";
+import { type Kysely, sql } from "kysely";
 import type { Database } from "../database/connect.ts";
 import { instant } from "../database/instants.ts";
+import { type PageRange, preparedPage } from "../database/paging.ts";
 import { prepared } from "../database/prepared.ts";
 import { insertEvents, timeslotEvent } from "../events/record.ts";
 import type { RoomRow } from "../rooms/rooms.ts";
+import { toPostgres } from "../time/calendar.ts";
+import { endsByOperator, isWithin, type Range, type RangeEnds } from "../time/ranges.ts";
 import type { Interval } from "./generation.ts";
 import { packedTimeslots } from "./packed_timeslots.ts";
 import { isTaken } from "./taken.ts";
@@ -47,6 +49,7 @@ const freeTimeslotsStatement = prepared(
             .where("t.starts_at", ">=", instant(from))
             .where("t.starts_at", "<", instant(to))
             .where("t.starts_at", ">", instant(now))
+            .where("t.withdrawn_at", "is", null)
             .where(sql<boolean>`t.ends_at - t.starts_at >= make_interval(mins => ${minimumMinutes}::integer)`)
             .where(sql<boolean>`not ${isTaken("t.id")}`)
             .orderBy("t.starts_at")
@@ -94,20 +97,94 @@ export async function recordGeneration(
   await db.with("events", () => insertEvents([event])).selectFrom("events").select("id").executeTakeFirstOrThrow();
 }
 
-export type DeletedTimeslot = Selectable<Timeslots>;
+/** A timeslot before and after it was removed. `isTaken` keeps it; undefined for one that does not exist. */
+export interface RemovedTimeslot {
+  isTaken: boolean;
+  before: TimeslotRow & { withdrawn_at: string | null };
+  /** When it was withdrawn. Null if it was deleted, because nobody has ever booked it. */
+  withdrawnAt: string | null;
+}
 
-/** Deletes a timeslot and returns it. Fails on `bookings_timeslot_fkey` when it has bookings. */
-export function deleteTimeslotRow(db: Kysely<Database>, id: number, now: Date): Promise<DeletedTimeslot | undefined> {
+/**
+ * Deletes a timeslot that was never booked, and withdraws one that has only cancelled bookings. It leaves one with a live
+ * booking as it is. Undefined for a timeslot that does not exist or is withdrawn. Runs in a transaction.
+ */
+export async function removeTimeslot(
+  db: Kysely<Database>,
+  id: number,
+  now: Date,
+): Promise<RemovedTimeslot | undefined> {
+  // Bookings lock the timeslot, too. The next statement sees those that were committed before this lock.
+  await db.selectFrom("timeslots").select("id").where("id", "=", id).forUpdate().execute();
   const event = timeslotEvent({
     type: "deleted",
-    roomId: sql`deleted.room_id`,
-    timeslotId: sql`deleted.id`,
+    roomId: sql`found.room_id`,
+    timeslotId: sql`found.id`,
     isAvailable: sql`false`,
-    startsAt: sql`deleted.starts_at`,
-    endsAt: sql`deleted.ends_at`,
-    from: sql`deleted`,
+    startsAt: sql`found.starts_at`,
+    endsAt: sql`found.ends_at`,
+    from: sql`found where not found.is_taken`,
   }, now);
-  return db.with("deleted", (cte) => cte.deleteFrom("timeslots").where("id", "=", id).returningAll())
+  return await db.with("found", (cte) =>
+    cte.selectFrom("timeslots as t").selectAll()
+      .select([
+        isTaken("t.id").as("is_taken"),
+        sql<boolean>`exists (select from bookings b where b.timeslot_id = t.id)`.as("has_bookings"),
+      ])
+      .where("t.id", "=", id).where("t.withdrawn_at", "is", null))
+    .with(
+      "deleted",
+      (cte) =>
+        cte.deleteFrom("timeslots").where(
+          "id",
+          "in",
+          (eb) => eb.selectFrom("found").select("id").where("has_bookings", "=", false),
+        ),
+    )
+    .with("withdrawn", (cte) =>
+      cte.updateTable("timeslots").set({ withdrawn_at: now }).from("found")
+        .whereRef("timeslots.id", "=", "found.id")
+        .where("found.has_bookings", "=", true).where("found.is_taken", "=", false)
+        .returning("timeslots.withdrawn_at"))
     .with("events", () => insertEvents([event]))
-    .selectFrom("deleted").selectAll().executeTakeFirst();
+    .selectFrom("found").leftJoin("withdrawn", (join) => join.onTrue())
+    .select(["found.is_taken as isTaken", "withdrawn.withdrawn_at as withdrawnAt"])
+    .select(sql<RemovedTimeslot["before"]>`to_json(found)`.as("before"))
+    .executeTakeFirst();
 }
+
+/** A timeslot as an admin sees it. */
+export interface AdminTimeslotRow extends TimeslotRow {
+  withdrawn_at: string | null;
+  /** The live booking. */
+  booking_id: number | null;
+}
+
+export interface TimeslotFilter extends PageRange {
+  roomId: number;
+  /** Range of the timeslots' starts. */
+  range: Range;
+}
+
+/** One page of a room's timeslots, also of an inactive room, booked and withdrawn ones included, the earliest first. */
+export function findTimeslots(
+  db: Kysely<Database>,
+  { range, ...filter }: TimeslotFilter,
+): Promise<{ rows: AdminTimeslotRow[]; total: number }> {
+  return findTimeslotsStatement(db, { ...filter, ...endsByOperator(range, toPostgres) });
+}
+
+const findTimeslotsStatement = preparedPage((db, values: Omit<TimeslotFilter, "range"> & RangeEnds) => {
+  const matching = db.selectFrom("timeslots as t").where("t.room_id", "=", values.roomId)
+    .where((eb) => eb.and(isWithin(sql`t.starts_at`, values)));
+  return {
+    page: matching.selectAll("t")
+      .select((eb) =>
+        eb.selectFrom("bookings as b").select("b.id").whereRef("b.timeslot_id", "=", "t.id")
+          .where("b.status", "<>", sql.lit("cancelled")).as("booking_id")
+      )
+      .orderBy("t.starts_at").orderBy("t.id").limit(values.limit).offset(values.offset),
+    order: sql`starts_at, id`,
+    count: matching.select((eb) => eb.fn.countAll<number>().as("total")),
+  };
+});

@@ -1,21 +1,29 @@
 /** The rules of timeslots. */
 import type { Kysely } from "kysely";
-import type { FreeTimeslots, GenerateTimeslots, Timeslot, TimeslotsGenerated } from "../../generated/contract.ts";
+import type {
+  AdminTimeslot,
+  FreeTimeslots,
+  GenerateTimeslots,
+  Timeslot,
+  TimeslotsGenerated,
+} from "../../generated/contract.ts";
 import type { Scope } from "../contract/handlers.ts";
 import { invalidFields, Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
-import { bookingTimeslotForeignKey } from "../database/constraints.ts";
-import { violates } from "../database/failures.ts";
 import { isoOf } from "../database/instants.ts";
+import { findRoom } from "../rooms/queries.ts";
 import { roomNotFound, timeZoneForTimeslots, toRoom } from "../rooms/rooms.ts";
-import { dayBounds, dayIn, type Moment, parseMoment, shortestLength } from "../time/calendar.ts";
+import { type Bound, dayBounds, dayIn, type Moment, parseMoment, shortestLength } from "../time/calendar.ts";
 import type { Clock } from "../time/clock.ts";
+import { type Range, rangeIn } from "../time/ranges.ts";
 import { computeTimeslots } from "./generation.ts";
 import {
-  deleteTimeslotRow,
   findRoomWithFreeTimeslots,
+  findTimeslots,
   insertTimeslots,
   recordGeneration,
+  removeTimeslot,
+  type TimeslotFilter,
   type TimeslotRow,
 } from "./queries.ts";
 import { unpackTimeslots } from "./packed_timeslots.ts";
@@ -132,21 +140,44 @@ export async function addTimeslots(
 }
 
 /**
- * Deletes a timeslot.
+ * Deletes a timeslot that was never booked. Withdraws one that has only cancelled bookings: it stays for them.
  *
- * @throws {Problem} `timeslot_not_found`, or `timeslot_has_bookings` when it has any, cancelled ones included.
+ * @returns when it was withdrawn; null for a deleted one.
+ * @throws {Problem} `timeslot_not_found`, or `timeslot_has_bookings` when it has a live booking.
  */
 export async function deleteTimeslot(
   { db, clock, announce, audit }: TimeslotRules,
   id: number,
-): Promise<void> {
-  const row = await deleteTimeslotRow(db, id, clock.now()).catch((failure) => {
-    if (!violates(failure, bookingTimeslotForeignKey)) throw failure;
-    throw new Problem("timeslot_has_bookings", "Cannot delete timeslot with existing bookings");
-  });
-  if (row === undefined) throw new Problem("timeslot_not_found", `Timeslot not found: there is no timeslot ${id}.`);
-  await audit({ resource: "timeslot", resourceId: id, before: toTimeslot(row), after: null });
+): Promise<string | null> {
+  const removed = await removeTimeslot(db, id, clock.now());
+  if (removed === undefined) throw new Problem("timeslot_not_found", `Timeslot not found: there is no timeslot ${id}.`);
+  const { isTaken, withdrawnAt } = removed;
+  if (isTaken) throw new Problem("timeslot_has_bookings", "Cannot delete timeslot with existing bookings");
+  const before = toTimeslot(removed.before);
+  const after = withdrawnAt === null ? null : { ...before, withdrawnAt: isoOf(withdrawnAt) };
+  await audit({ resource: "timeslot", resourceId: id, before, after });
   announce();
+  return withdrawnAt === null ? null : isoOf(withdrawnAt);
+}
+
+/**
+ * One page of a room's timeslots for an admin.
+ *
+ * @throws {Problem} `unknown_room` or `invalid_date_range`.
+ */
+export async function listTimeslots(
+  db: Kysely<Database>,
+  { range, ...filter }: Omit<TimeslotFilter, "range"> & { range: Range<Bound["at"]> },
+): Promise<{ items: AdminTimeslot[]; total: number }> {
+  const room = await findRoom(db, filter.roomId);
+  if (room === undefined) throw new Problem("unknown_room", `There is no room ${filter.roomId}.`);
+  const { rows, total } = await findTimeslots(db, { ...filter, range: rangeIn(room.time_zone, range) });
+  const items = rows.map((row) => ({
+    ...toTimeslot(row),
+    bookingId: row.booking_id,
+    withdrawnAt: row.withdrawn_at && isoOf(row.withdrawn_at),
+  }));
+  return { items, total };
 }
 
 export function toTimeslot(row: TimeslotRow): Timeslot {

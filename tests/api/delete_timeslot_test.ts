@@ -11,7 +11,7 @@ Deno.test("deleteTimeslot: timeslot never booked -> deleted, others stay", async
   assert(first);
   const token = await server.token("admin", "admin");
   const answer = await server.ok("deleteTimeslot", { token, params: { timeslotId: first.id } });
-  assert.deepEqual(answer, { message: "Timeslot deleted" });
+  assert.deepEqual(answer, { message: "Timeslot deleted", withdrawnAt: null });
   const listed = await server.ok("listFreeTimeslots", { params: { roomId: room.id }, query });
   assert.deepEqual(listed.timeslots, others);
   const booking = { token: await server.token("alice"), body: { roomId: room.id, timeslotId: first.id } };
@@ -30,7 +30,7 @@ Deno.test("deleteTimeslot: deleted timeslot -> another one fits its time", async
   assert.notEqual(again[0]?.id, timeslot.id);
 });
 
-Deno.test("deleteTimeslot: booking pending, confirmed or cancelled -> 400 timeslot_has_bookings", async () => {
+Deno.test("deleteTimeslot: booking pending or confirmed -> 400 timeslot_has_bookings, after its cancellation withdrawn", async () => {
   await using server = await sharedServer();
   const { room, timeslot } = await newRoomWithTimeslot(server);
   const [token, alice] = [await server.token("admin", "admin"), await server.token("alice")];
@@ -44,11 +44,12 @@ Deno.test("deleteTimeslot: booking pending, confirmed or cancelled -> 400 timesl
   await confirm(server, booking);
   await assertRefused();
   await server.ok("cancelBooking", { token: alice, params: { bookingId: booking.id } });
-  await assertRefused();
+  const answer = await server.ok("deleteTimeslot", { token, params: { timeslotId: timeslot.id } });
+  assert.deepEqual(answer, { message: "Timeslot withdrawn", withdrawnAt: "2026-03-02T10:00:00.000Z" });
   const kept = await server.ok("getBooking", { token: alice, params: { bookingId: booking.id } });
   assert.deepEqual(kept.timeslot, timeslot);
   const { timeslots } = await server.ok("listFreeTimeslots", { params: { roomId: room.id }, query });
-  assert.deepEqual(timeslots, [timeslot]);
+  assert.deepEqual(timeslots, []);
 });
 
 Deno.test("deleteTimeslot: booking rescheduled away -> deleted", async () => {

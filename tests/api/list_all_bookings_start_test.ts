@@ -112,7 +112,7 @@ Deno.test("listAllBookings: startTo before startFrom, unknown sort or order -> 4
   }
 });
 
-Deno.test("admin bookings list --start-from --start-to --sort start -> who comes on that day, earliest first", async () => {
+Deno.test("admin bookings list: --start-from, --start-to and --sort start -> who comes on that day, earliest first", async () => {
   await using server = await startServer({ env });
   await newBookings(server);
   const { stdout } = await admin(server, "bookings list --start-from 2026-03-10 --start-to 2026-03-10 --sort start");

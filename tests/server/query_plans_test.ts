@@ -127,6 +127,10 @@ Deno.test("query plans: operations, payment events, jobs and sweeps -> no sequen
     updateRoom: [{ token: admin, params: { roomId: 2 }, body: { capacity: 2 } }],
     deleteRoom: [{ token: admin, params: { roomId: 3 } }],
     generateTimeslots: [{ token: admin, body: { roomId: 2, startDate: "2026-06-01", endDate: "2026-06-02" } }],
+    listTimeslots: [
+      { token: admin, query: { roomId: 1, from: "2026-03-03", to: "2026-03-04" } },
+      { token: admin, query: { roomId: 1, page: 4 } },
+    ],
     deleteTimeslot: [
       { token: admin, params: { timeslotId: 10 } },
       { token: admin, params: { timeslotId: rooms * slotsPerRoom } },
