@@ -11,7 +11,7 @@ import { addResultPage } from "./checkout/result_page.ts";
 import type { Config } from "./config.ts";
 import type { Handlers } from "./contract/handlers.ts";
 import type { Database } from "./database/connect.ts";
-import { addDocs } from "./docs/docs.ts";
+import { addDocs, type DocsTokens } from "./docs/docs.ts";
 import type { EventFeed } from "./events/feed.ts";
 import type { AppEnv } from "./http/context.ts";
 import { Deadlines } from "./http/deadlines.ts";
@@ -29,6 +29,7 @@ import { roomHandlers } from "./rooms/handlers.ts";
 import { addCheckoutPage } from "./sandbox/checkout_page.ts";
 import { SandboxClock } from "./sandbox/clock.ts";
 import { sandboxHandlers } from "./sandbox/handlers.ts";
+import { trialFor } from "./sandbox/trial.ts";
 import { settlementHandlers } from "./settlement/handlers.ts";
 import { paymentTasks } from "./settlement/jobs.ts";
 import { subscriptionHandlers } from "./subscriptions/handlers.ts";
@@ -49,8 +50,8 @@ export interface AppOptions {
   feed: EventFeed;
   /** The public URL of this server, known once it listens. */
   publicUrl: () => string;
-  /** The token that the docs use for "try it"; undefined outside the sandbox. */
-  docsToken: string | undefined;
+  /** The tokens that the docs use for "Test request"; undefined outside the sandbox. */
+  docsTokens: DocsTokens | undefined;
   /** Needed to drain the server. */
   intake?: Intake;
   socketLimits?: SocketLimits;
@@ -77,7 +78,7 @@ export interface App {
 }
 
 export function createApp(options: AppOptions): App {
-  const { config, db, clock, log, verify, feed, publicUrl, docsToken, intake = new Intake() } = options;
+  const { config, db, clock, log, verify, feed, publicUrl, docsTokens, intake = new Intake() } = options;
   const { rateLimits = contractLimits, deadlines = new Deadlines(), socketLimits, socketCheckMs } = options;
   const links = paymentLinks(publicUrl, config.checkoutReturnUrl);
   const payments = openPaymentProvider(config, links);
@@ -111,7 +112,14 @@ export function createApp(options: AppOptions): App {
     deadlines,
     corsOrigins: config.corsOrigins,
   });
-  addDocs(app, { token: docsToken, publicUrl, limiter });
+  const hasTrial = docsTokens !== undefined && config.demoData && isSandboxPayments(payments);
+  addDocs(app, {
+    tokens: docsTokens,
+    publicUrl,
+    limiter,
+    clock,
+    trialValues: hasTrial ? trialFor(rules, docsTokens) : () => Promise.resolve({}),
+  });
   if (payments !== undefined) {
     addResultPage(app, { ...rules, limiter, payPage: isSandboxPayments(payments) ? payments.payPage : undefined });
   }

@@ -55,7 +55,7 @@ async function start(): Promise<void> {
       verify: await createTokenVerifier(config.auth),
       feed,
       publicUrl: () => address,
-      docsToken: tokens?.user,
+      docsTokens: tokens,
       intake,
     });
     const server = Deno.serve({ hostname: config.host, port: config.port, onListen: () => {} }, app.fetch);

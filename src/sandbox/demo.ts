@@ -1,9 +1,10 @@
 /** Demo rooms and timeslots for a new sandbox. */
-import { type Kysely, sql } from "kysely";
+import { type Kysely, sql, type Transaction } from "kysely";
 import type { CreateRoom } from "../../generated/contract.ts";
 import type { Database } from "../database/connect.ts";
 import { instant } from "../database/instants.ts";
 import { addRoom, type RoomOptions } from "../rooms/rooms.ts";
+import type { Clock } from "../time/clock.ts";
 import { isTaken } from "../timeslots/taken.ts";
 import { addTimeslots } from "../timeslots/timeslots.ts";
 
@@ -66,21 +67,41 @@ export async function fillInDemo({ db, clock, config }: RoomOptions & { db: Kyse
         await addRoom({ db: trx, clock, config }, { ...defaults, ...room });
       }
     }
-    const demoRooms = await trx.selectFrom("rooms").select(["id", "time_zone"])
-      .where(sql<boolean>`metadata @> '{"demo": true}'`).orderBy("id").execute();
-    for (const { id, time_zone } of demoRooms) {
-      const today = clock.now().toTemporalInstant().toZonedDateTimeISO(time_zone).toPlainDate();
-      await addTimeslots(trx, {
-        roomId: id,
-        startDate: today.toString(),
-        endDate: today.add({ days: demoDays }).toString(),
-        slotDuration: 60,
-        breaks: [{ start: "12:00", end: "13:00" }],
-        daysOfWeek: [1, 2, 3, 4, 5, 6, 7],
-        excludedDates: [],
-      }, { now: clock.now() });
-    }
+    await extendDemo(trx, clock.now());
   });
+}
+
+/** Adds the timeslots of the next {@link demoDays} days to the demo rooms, unless they have them. */
+export async function addDemoTimeslots({ db, clock }: { db: Kysely<Database>; clock: Clock }): Promise<void> {
+  const now = clock.now();
+  const last = instant(new Date(now.getTime() + (demoDays - 1) * 24 * 3_600_000));
+  const missing = await db.selectFrom("rooms as r").select("r.id")
+    .where("r.is_active", "=", true)
+    .where(sql<boolean>`r.metadata @> '{"demo": true}'`)
+    .where(sql<boolean>`not exists (select from timeslots where room_id = r.id and starts_at > ${last})`)
+    .limit(1).executeTakeFirst();
+  if (missing === undefined) return;
+  await db.transaction().execute(async (trx) => {
+    await sql`select pg_advisory_xact_lock(${demoLock})`.execute(trx);
+    await extendDemo(trx, now);
+  });
+}
+
+async function extendDemo(trx: Transaction<Database>, now: Date): Promise<void> {
+  const demoRooms = await trx.selectFrom("rooms").select(["id", "time_zone"])
+    .where(sql<boolean>`metadata @> '{"demo": true}'`).orderBy("id").execute();
+  for (const { id, time_zone } of demoRooms) {
+    const today = now.toTemporalInstant().toZonedDateTimeISO(time_zone).toPlainDate();
+    await addTimeslots(trx, {
+      roomId: id,
+      startDate: today.toString(),
+      endDate: today.add({ days: demoDays }).toString(),
+      slotDuration: 60,
+      breaks: [{ start: "12:00", end: "13:00" }],
+      daysOfWeek: [1, 2, 3, 4, 5, 6, 7],
+      excludedDates: [],
+    }, { now });
+  }
 }
 
 async function isEmptyDatabase(db: Kysely<Database>): Promise<boolean> {

@@ -4,17 +4,22 @@ import type { Page } from "playwright-core";
 import { parse } from "yaml";
 import { codeSamples } from "../../generated/code_samples.ts";
 import { operations } from "../../generated/contract.ts";
+import { parseConfig } from "../../src/config.ts";
 import { guideNames } from "../../src/docs/guides.ts";
+import { fillInDemo } from "../../src/sandbox/demo.ts";
 import { startBeside } from "../support/app.ts";
 import { hasBrowser, openPage } from "../support/browser.ts";
-import { newRoomWithTimeslot } from "../support/builders.ts";
+import { type FilledIn, refusals, requestsOf } from "../support/reference.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 
 if (!hasBrowser) console.log("Chromium not found. Set CHROMIUM_PATH to test the docs in a browser.");
 
 /** Starts another server beside `server`, with a token of `subject` in its docs as in the sandbox. */
 async function serveDocs(server: TestServer, subject: string, publicUrl = server.url) {
-  return await startBeside(server, { publicUrl: () => publicUrl, docsToken: await server.token(subject) });
+  return await startBeside(server, {
+    publicUrl: () => publicUrl,
+    docsTokens: { user: await server.token(subject), admin: await server.token("admin", "admin") },
+  });
 }
 
 type Route = typeof operations[keyof typeof operations]["route"];
@@ -31,6 +36,18 @@ function removeSamples(paths: Record<string, Record<string, Record<string, unkno
   return samples;
 }
 
+/** Code of the page: waits until `query` returns something, and returns that. */
+const until = `const until = async (what, query) => {
+  const end = performance.now() + 60_000;
+  for (;;) {
+    const found = query();
+    if (found) return found;
+    if (performance.now() > end) throw new Error(what + " is not rendered");
+    // A timer, because a frame for each poll would paint the whole page.
+    await new Promise((later) => setTimeout(later, 16));
+  }
+};`;
+
 /**
  * Opens operations by the menu, one after the other, and waits until all are rendered. Those far from the screen are
  * rendered only if opened. Runs in the page: locators take a second each on a page of this size.
@@ -41,14 +58,7 @@ async function openOperations(page: Page, routes: Route[]): Promise<void> {
     return { group, id: `${group}/${method.toUpperCase()}${path}`, texts: [summary, `(${method} ${path})`] };
   });
   await page.evaluate(`(async (wanted) => {
-    // A timer, because a frame for each poll would paint the whole page.
-    const until = async (id, query) => {
-      const end = performance.now() + 60_000;
-      while (!query()) {
-        if (performance.now() > end) throw new Error(id + " is not rendered");
-        await new Promise((later) => setTimeout(later, 16));
-      }
-    };
+    ${until}
     const find = (id, selector) => document.querySelector('[data-sidebar-id="' + id + '"] ' + selector);
     for (const { group, id } of wanted) {
       await until(group, () => find(group, "button"));
@@ -63,42 +73,86 @@ async function openOperations(page: Page, routes: Route[]): Promise<void> {
   })(${JSON.stringify(wanted)})`);
 }
 
+interface Sent {
+  method: string;
+  target: string;
+  body: unknown;
+  /** Headers that the operation declares. */
+  headers: string[];
+  token: string | undefined;
+  status: number;
+  code: string;
+}
+
+/** Opens the form of an operation, sends it as it is filled in, and closes it. */
+async function sendFilledIn(page: Page, { id, method }: FilledIn): Promise<Sent> {
+  const { path } = operations[id].route;
+  const pattern = new RegExp(`^${path.replaceAll(/\{\w+\}/g, "[^/]+")}$`);
+  const answered = page.waitForResponse((answer) =>
+    answer.request().method() === method && pattern.test(new URL(answer.url()).pathname)
+  );
+  // In the page, because locators take a second each on a page of this size.
+  await page.evaluate(`(async () => {
+    ${until}
+    const buttons = (root) => [...root.querySelectorAll("button")];
+    const text = ${JSON.stringify(`(${method.toLowerCase()} ${path})`)};
+    (await until(text, () => buttons(document).find((button) => button.textContent.includes(text)))).click();
+    const dialog = await until("the form", () => document.querySelector("[role=dialog]"));
+    (await until("Send", () => buttons(dialog).find((button) => /^Send/.test(button.textContent.trim())))).click();
+  })()`);
+  const answer = await answered;
+  const request = answer.request();
+  const { pathname, search } = new URL(request.url());
+  // Without those that the browser adds.
+  const headers = request.headers();
+  const text = await answer.text();
+  await page.keyboard.press("Escape");
+  await page.locator("[role=dialog]").waitFor({ state: "hidden" });
+  return {
+    method: request.method(),
+    target: pathname + search,
+    body: request.postDataJSON() ?? undefined,
+    headers: ["idempotency-key", "if-match", "if-none-match"].filter((name) => name in headers),
+    token: headers.authorization?.replace("Bearer ", ""),
+    status: answer.status(),
+    code: JSON.parse(text).code ?? "",
+  };
+}
+
 Deno.test({
-  name: "docs: open and send in a browser -> every operation rendered, a booking, no request elsewhere",
+  name: "docs: send every operation in a browser as it is filled in, changes twice -> success, or what has changed",
   ignore: !hasBrowser,
   // In one page, because it takes seconds to open.
   fn: async (t) => {
-    await using server = await startServer();
-    const { room, timeslot } = await newRoomWithTimeslot(server);
-    await using docs = await serveDocs(server, "reader");
-    await using tab = await openPage({ origins: [docs.url], viewport: { width: 1400, height: 900 } });
+    await using server = await startServer({ env: { PAYMENT_PROVIDER: "sandbox" }, docsSubject: "demo-user" });
+    await fillInDemo({ ...server, config: parseConfig({}) });
+    const tokens: Record<string, string> = {
+      bearer: await server.token("demo-user"),
+      adminBearer: await server.token("admin", "admin"),
+    };
+    await using tab = await openPage({ origins: [server.url], viewport: { width: 1400, height: 900 } });
     const { page, faults } = tab;
-    await page.goto(docs.url);
-    assert.equal(page.url(), `${docs.url}/docs`);
-    // First, because a page with all operations is slow.
-    await t.step("createBooking: Send with the filled-in token -> 201", async () => {
-      await openOperations(page, [operations.createBooking.route]);
-      // By text and attribute: names of roles take a second more on a page of this size.
-      await page.locator("button", { hasText: "(post /api/v1/bookings)" }).click();
-
-      const dialog = page.locator("[role=dialog]");
-      const editor = dialog.getByRole("textbox").and(dialog.locator("[contenteditable=true]"));
-      await editor.click();
-      await page.keyboard.press("ControlOrMeta+A");
-      await page.keyboard.insertText(JSON.stringify({ roomId: room.id, timeslotId: timeslot.id }));
-      await dialog.getByRole("button", { name: /^Send post request/i }).click();
-      await dialog.getByText("201 Created").waitFor();
-
-      const { items } = await server.ok("listBookings", { token: await server.token("reader") });
-      assert.deepEqual(items.map(({ timeslotId }) => timeslotId), [timeslot.id]);
-      await page.keyboard.press("Escape");
-      await dialog.waitFor({ state: "hidden" });
-    });
-
-    // Rendered but not painted, which takes two seconds for all operations.
-    await page.evaluate("document.querySelector('main').style.display = 'none'");
+    const loaded = page.waitForResponse(`${server.url}/docs/reference.json`);
+    await page.goto(server.url);
+    assert.equal(page.url(), `${server.url}/docs`);
+    const requests = requestsOf(await (await loaded).json());
     await openOperations(page, Object.values(operations).map(({ route }) => route));
     assert.deepEqual(faults, []);
+    // Rendered but not painted, which takes two seconds for all operations.
+    await page.evaluate("document.querySelector('main').style.display = 'none'");
+    for (const time of ["first", "again"] as const) {
+      const isSent = ({ method }: FilledIn) => time === "first" || method !== "GET";
+      for (const request of requests.filter(isSent)) {
+        const { id, method, target, body, scheme } = request;
+        const problem = refusals[id]?.[time];
+        await t.step(`${id} ${time} -> ${problem ?? "success"}`, async () => {
+          const { status, code, ...sent } = await sendFilledIn(page, request);
+          assert.deepEqual(sent, { method, target, body, headers: [], token: tokens[scheme ?? ""] });
+          assert.equal(code, problem ?? "");
+          if (problem === undefined) assert(String(status) in operations[id].answers, `answered ${status}`);
+        });
+      }
+    }
   },
 });
 

@@ -1,5 +1,5 @@
 /** The app as `main.ts` builds it, without a port. It does not follow the feed, so its database may be missing. */
-import { type App, createApp } from "../../src/app.ts";
+import { type App, type AppOptions, createApp } from "../../src/app.ts";
 import { createTokenVerifier } from "../../src/auth/tokens.ts";
 import { type Config, parseConfig } from "../../src/config.ts";
 import { connect } from "../../src/database/connect.ts";
@@ -28,7 +28,7 @@ export async function newApp(databaseUrl: string): Promise<BareApp> {
     publicUrl: () => "http://localhost",
     verify: await createTokenVerifier(config.auth),
     feed,
-    docsToken: undefined,
+    docsTokens: undefined,
   });
   return {
     config,
@@ -44,11 +44,11 @@ export async function newApp(databaseUrl: string): Promise<BareApp> {
 export interface BesideOptions {
   env?: Record<string, string>;
   publicUrl?: () => string;
-  docsToken?: string | undefined;
+  docsTokens?: AppOptions["docsTokens"];
 }
 
 /** Another app on the database, clock and feed of `first`, with its own environment. */
-export async function appBeside(first: TestServer, { env = {}, publicUrl, docsToken }: BesideOptions): Promise<App> {
+export async function appBeside(first: TestServer, { env = {}, publicUrl, docsTokens }: BesideOptions): Promise<App> {
   const config = parseConfig({ AUTH_JWT_SECRET: testSecret, DATABASE_URL: first.databaseUrl, ...env });
   return createApp({
     config,
@@ -58,7 +58,7 @@ export async function appBeside(first: TestServer, { env = {}, publicUrl, docsTo
     log: createLog("error", () => {}),
     publicUrl: publicUrl ?? (() => first.url),
     verify: await createTokenVerifier(config.auth),
-    docsToken,
+    docsTokens,
   });
 }
 

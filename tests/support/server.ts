@@ -93,6 +93,8 @@ export interface TestServerOptions {
   deadlines?: AppOptions["deadlines"];
   /** Milliseconds between two polls of the feed without a hint. */
   feedPollMs?: number;
+  /** The reference sends tokens of this user and of `admin`, as in the sandbox. */
+  docsSubject?: string;
   /** The database of another server. It is not removed. */
   database?: Pick<TestDatabase, "url">;
 }
@@ -175,8 +177,18 @@ interface Started {
 }
 
 async function start(
-  { now = testStart, env = {}, log, pool = 4, socketLimits, rateLimits, deadlines, feedPollMs, database: shared }:
-    TestServerOptions = {},
+  {
+    now = testStart,
+    env = {},
+    log,
+    pool = 4,
+    socketLimits,
+    rateLimits,
+    deadlines,
+    feedPollMs,
+    docsSubject,
+    database: shared,
+  }: TestServerOptions = {},
 ): Promise<Started> {
   const own = shared === undefined ? await newDatabase() : undefined;
   const database = shared ?? own ?? { url: "" };
@@ -196,6 +208,16 @@ async function start(
   const serverLog = createLog("debug", (line) => logged.push(line));
   const feed = new EventFeed({ db, url: database.url, log: serverLog, render: toFeedEvent, pollMs: feedPollMs });
   await feed.start();
+  const tokens = new Map<string, { token: Promise<string>; mintedAt: number }>();
+  const token = (subject: string, role: Role = "user"): Promise<string> => {
+    const key = `${role} ${subject}`;
+    const [known, now] = [tokens.get(key), Date.now()];
+    if (known !== undefined && Math.abs(now - known.mintedAt) < tokenReuseMs) return known.token;
+    const minted = mintToken(config.auth, { subject, role, lifetimeSeconds: 3_600 });
+    tokens.set(key, { token: minted, mintedAt: now });
+    return minted;
+  };
+
   let url = config.publicUrl ?? "";
   const app = createApp({
     config,
@@ -209,21 +231,13 @@ async function start(
     socketCheckMs,
     publicUrl: () => url,
     verify: await createTokenVerifier(config.auth),
-    docsToken: undefined,
+    docsTokens: docsSubject === undefined
+      ? undefined
+      : { user: await token(docsSubject), admin: await token("admin", "admin") },
   });
   const http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, app.fetch);
   url = `http://127.0.0.1:${http.addr.port}`;
   const worker = new Worker({ db, url: database.url, log: serverLog, tasks: app.tasks });
-
-  const tokens = new Map<string, { token: Promise<string>; mintedAt: number }>();
-  const token = (subject: string, role: Role = "user"): Promise<string> => {
-    const key = `${role} ${subject}`;
-    const [known, now] = [tokens.get(key), Date.now()];
-    if (known !== undefined && Math.abs(now - known.mintedAt) < tokenReuseMs) return known.token;
-    const minted = mintToken(config.auth, { subject, role, lifetimeSeconds: 3_600 });
-    tokens.set(key, { token: minted, mintedAt: now });
-    return minted;
-  };
 
   const call = async (id: OperationId, request: Call = {}): Promise<Answer> => {
     const { status, headers, text } = await send(url, id, request);
