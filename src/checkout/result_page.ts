@@ -5,6 +5,7 @@
 import type { Hono, MiddlewareHandler } from "hono";
 import { html } from "hono/html";
 import { NONCE, secureHeaders } from "hono/secure-headers";
+import { Problem } from "../../generated/contract.ts";
 import type { AppEnv } from "../http/context.ts";
 import type { RequestLimiter } from "../http/request_limiter.ts";
 import { findCheckoutPage } from "../settlement/create_checkout.ts";
@@ -45,13 +46,30 @@ export function checkoutHeaders(formTargets: string[]): MiddlewareHandler {
   });
 }
 
+/** Answers a refusal as a page for people: too many requests, a large body, a failure. */
+export function problemsAsPages(note: string): MiddlewareHandler<AppEnv> {
+  return async (c, next) => {
+    await next();
+    const { status, headers } = c.res;
+    if (headers.get("Content-Type") !== "application/problem+json") return;
+    const { title, detail, requestId } = Problem.parse(await c.res.json());
+    const text = status < 500 ? [detail] : [detail, `The requestId is ${requestId}.`];
+    const main = outcomeMarkup({ title, text });
+    const page = await layout(c.get("secureHeadersNonce") ?? "", { title, note, main });
+    headers.set("Content-Type", "text/html; charset=UTF-8");
+    // Without this, Hono merges the headers of both.
+    c.res = undefined;
+    c.res = new Response(page, { status, headers });
+  };
+}
+
 /** Adds the page. */
 export function addResultPage(app: Hono<AppEnv>, options: ResultPageOptions): void {
   const { clock, limiter, payPage } = options;
-  app.get("/checkout/:checkoutId", limiter.page, checkoutHeaders(["'none'"]), async (c) => {
+  const note = payPage === undefined ? "Slotkeeper" : sandboxNote;
+  app.get("/checkout/:checkoutId", checkoutHeaders(["'none'"]), problemsAsPages(note), limiter.page, async (c) => {
     c.header("Cache-Control", "no-store");
     const nonce = c.get("secureHeadersNonce") ?? "";
-    const note = payPage === undefined ? "Slotkeeper" : sandboxNote;
     const checkout = await findCheckoutView(options, c.req.param("checkoutId"));
     if (checkout === undefined) {
       return c.html(layout(nonce, { title: noCheckout.title, note, main: outcomeMarkup(noCheckout) }), 404);

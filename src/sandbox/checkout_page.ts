@@ -14,7 +14,14 @@ import {
   type Outcome,
   timeLeft,
 } from "../checkout/outcome.ts";
-import { checkoutHeaders, findCheckoutView, noCheckout, outcomeMarkup, sandboxNote } from "../checkout/result_page.ts";
+import {
+  checkoutHeaders,
+  findCheckoutView,
+  noCheckout,
+  outcomeMarkup,
+  problemsAsPages,
+  sandboxNote,
+} from "../checkout/result_page.ts";
 import type { AppEnv } from "../http/context.ts";
 import type { Deadlines } from "../http/deadlines.ts";
 import { readText } from "../http/json_body.ts";
@@ -44,6 +51,7 @@ export function addCheckoutPage(app: Hono<AppEnv>, options: CheckoutPageOptions)
     const back = new URL(links.afterCheckout({ checkoutId: "", bookingId: 1 }, "paid")).origin;
     return checkoutHeaders(["'self'", back])(c, next);
   };
+  const asPages = problemsAsPages(sandboxNote);
   const answer = (
     c: Context<AppEnv>,
     status: 200 | 400 | 404 | 409 | 503,
@@ -64,13 +72,13 @@ export function addCheckoutPage(app: Hono<AppEnv>, options: CheckoutPageOptions)
     };
   };
 
-  app.get(path, limiter.page, headers, async (c) => {
+  app.get(path, headers, asPages, limiter.page, async (c) => {
     const checkout = await findCheckoutView(options, c.req.param("checkoutId"));
     if (checkout === undefined) return answer(c, 404, notice(noCheckout));
     return answer(c, 200, isPayable(checkout, clock.now()) ? form(checkout, clock.now(), links) : closed(checkout));
   });
 
-  app.post(path, limiter.page, headers, async (c) => {
+  app.post(path, headers, asPages, limiter.page, async (c) => {
     const checkout = await findCheckoutView(options, c.req.param("checkoutId"));
     if (checkout === undefined) return answer(c, 404, notice(noCheckout));
     const { id: checkoutId, booking } = checkout;

@@ -10,7 +10,7 @@ import { instant } from "../database/instants.ts";
 import { describeFailure } from "../log.ts";
 import { isTaken } from "../timeslots/taken.ts";
 import { addDemoTimeslots } from "./demo.ts";
-import { noAudit, TrialBookings, type TrialRules } from "./trial_bookings.ts";
+import { leastRefund, noAudit, TrialBookings, type TrialRules } from "./trial_bookings.ts";
 
 /** The users of the tokens in the reference. */
 interface TrialSubjects {
@@ -57,7 +57,7 @@ async function prepare(rules: TrialRules, subjects: TrialSubjects): Promise<Tria
   const demo = await db.selectFrom("rooms").select(["id", "hourly_rate", "auto_confirm", "is_active"])
     .where(sql<boolean>`metadata @> '{"demo": true}'`).orderBy("id").execute();
   const active = demo.filter(({ is_active }) => is_active);
-  const priced = active.find(({ hourly_rate }) => hourly_rate !== null);
+  const priced = active.find(({ hourly_rate }) => Number(hourly_rate) > 0);
   const free = active.find(({ hourly_rate, auto_confirm }) => hourly_rate === null && auto_confirm);
   const spare = demo.findLast(({ id }) => id !== priced?.id && id !== free?.id);
   if (priced === undefined || free === undefined) return {};
@@ -95,7 +95,7 @@ async function prepare(rules: TrialRules, subjects: TrialSubjects): Promise<Tria
     generateTimeslots: { body: room },
     deleteTimeslot: { parameters: { timeslotId: pricedSlots.pop() } },
     updateBookingStatus: { parameters: { bookingId: requested } },
-    refundBooking: { parameters: { bookingId: refundable } },
+    refundBooking: { parameters: { bookingId: refundable }, body: { amount: leastRefund } },
     retryRefund: { parameters: { bookingId: retried } },
     settleRefund: { parameters: { bookingId: settled } },
     revokeApiKey: { parameters: { apiKeyId: await findOrCreateKey(rules, admin.id) } },

@@ -22,8 +22,8 @@ const holdMinutes = 24 * 60;
 const leastHoldMs = 2 * 3_600_000;
 /** Bookings to choose from. */
 const maxBookings = 500;
-/** The least amount that a request refunds. */
-const leastRefund = 15;
+/** The amount that a request refunds. It is whole, because some currencies have no fractions. */
+export const leastRefund = 10;
 
 interface TrialBooking {
   id: number;

@@ -82,7 +82,7 @@ function httpUsesOf(file: string, source: string): Set<string> {
 const httpPlaces: [place: string, uses: string, reason: string][] = [
   ["http/", "hono Request Response", "the request pipeline"],
   ["docs/", "src/http hono", "pages"],
-  ["checkout/", "src/http hono", "pages about a checkout"],
+  ["checkout/", "src/http hono Response", "pages about a checkout"],
   ["sandbox/checkout_page.ts", "src/http hono Request Response", "a page, which delivers the sandbox's webhooks"],
   ["app.ts", "src/http hono fetch", "composes all parts"],
   ["main.ts", "src/http", "drains the requests at the end"],

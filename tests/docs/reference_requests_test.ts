@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { operations } from "../../generated/contract.ts";
 import { parseConfig } from "../../src/config.ts";
 import { fillInDemo } from "../../src/sandbox/demo.ts";
+import { runs } from "../support/properties.ts";
 import { type FilledIn, readReference, refusals } from "../support/reference.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 
@@ -59,7 +60,7 @@ const days = [
   "2031-12-31T23:59:59.000Z",
 ];
 
-for (const now of days) {
+for (const now of days.slice(0, runs(2, days.length))) {
   Deno.test(`reference: each request as filled in at ${now} -> success, again -> success or what has changed`, async () => {
     await using server = await startSandbox(now);
     const requests = await readReference(server.url);
@@ -103,6 +104,13 @@ Deno.test("reference: loaded again and again -> no more bookings, keys or rooms"
   const before = await count();
   await readReference(server.url);
   assert.deepEqual(await count(), before);
+});
+
+Deno.test("reference: a currency without fractions -> success", async () => {
+  await using server = await startServer({ env, docsSubject: "demo-user" });
+  await fillInDemo({ ...server, config: parseConfig({ DEFAULT_CURRENCY: "JPY" }) });
+  const requests = await readReference(server.url);
+  assert.deepEqual(codes(await sendAll(server, requests)), expected(requests, "first"));
 });
 
 Deno.test("reference: no demo data, or another payment provider -> the examples of the contract, and nothing is made", async () => {

@@ -141,7 +141,7 @@ Deno.test({
       ],
       ["Asia/Kathmandu", "2026-03-09", "09:15", "09:45", "Monday 9 March 2026 at 09:15 to 09:45"],
       // Two hours; local time skips the third.
-      ["America/New_York", "2026-03-08", "01:00", "04:00", "Sunday 8 March 2026 at 01:00 to 04:00"],
+      ["America/New_York", "2026-03-08", "01:00", "04:00", "Sunday 8 March 2026 at 01:00 -05:00 to 04:00 -04:00"],
     ] as const;
     for (const [timeZone, date, start, end, expected] of cases) {
       await t.step(`${expected} in ${timeZone}`, async () => {

@@ -1,6 +1,6 @@
 /** Requests to the sandbox's checkout page. tests/long/checkout_page_test.ts opens it in a browser. */
 import assert from "node:assert/strict";
-import type { Booking } from "../../generated/contract.ts";
+import { type Booking, rateLimits as contractLimits } from "../../generated/contract.ts";
 import { appBeside } from "../support/app.ts";
 import { newRoom, newRoomWithTimeslot, newTimeslots } from "../support/builders.ts";
 import { checkoutIn, eventTypes, newCheckout, paymentsOf } from "../support/sandbox_payments.ts";
@@ -92,6 +92,27 @@ Deno.test("checkout page: unknown checkout or malformed id -> 404 page", async (
     }
   }
   assert.deepEqual(await read(server, booking), booking);
+});
+
+Deno.test("checkout page, result page: too many requests, a large body -> a page with the reason", async () => {
+  const { databaseUrl: url } = await sharedServer({ env });
+  const rateLimits = { ...contractLimits, public: { quota: 3, windowSeconds: 60 } };
+  await using server = await startServer({ env: { ...env, RATE_LIMIT: "on" }, rateLimits, database: { url } });
+  const { timeslot } = await newRoomWithTimeslot(server);
+  const { checkoutUrl, checkout } = await newCheckout(server, "alice", timeslot);
+  const large = await post(checkoutUrl, new URLSearchParams({ action: "pay".repeat(30_000) }));
+  const answers: [Response, number][] = [[large, 413]];
+  for (let request = 0; request < 2; request++) await (await fetch(checkoutUrl)).body?.cancel();
+  answers.push([await fetch(checkoutUrl), 429], [await post(checkoutUrl, action("pay")), 429]);
+  answers.push([await fetch(`${server.url}/checkout/${checkout}`), 429]);
+  for (const [answer, status] of answers) {
+    assert.equal(answer.status, status);
+    assert.match(answer.headers.get("Content-Type") ?? "", /^text\/html/);
+    assert.match(answer.headers.get("Content-Security-Policy") ?? "", /style-src 'nonce-.{16,}'/);
+    assert.match(answer.headers.get("X-Request-Id") ?? "", /./);
+    assert.equal(answer.headers.has("Retry-After"), status === 429);
+    assert.match(await answer.text(), status === 429 ? /Try again in \d+ seconds/ : /Body is too large/);
+  }
 });
 
 Deno.test("checkout page: post without a known action -> 400, booking unchanged", async () => {
