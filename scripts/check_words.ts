@@ -4,6 +4,7 @@
  * `deno run -A scripts/check_words.ts src/bookings README.md` checks these; without arguments it checks everything.
  */
 import { type Passage, passagesOfComments, passagesOfTypeScript, passagesOfYaml } from "./check_words/passages.ts";
+import { answerHelp } from "../src/boot/arguments.ts";
 
 export type Finding = { line: number; message: string };
 const longest = 20;
@@ -113,6 +114,7 @@ async function filesOf(path: string): Promise<string[]> {
 }
 
 if (import.meta.main) {
+  answerHelp("Usage: deno run -A scripts/check_words.ts [path ...]");
   Deno.chdir(new URL("../", import.meta.url));
   const all = Array.from(Deno.readDirSync("."), ({ name }) => name).filter((name) => everything.test(name));
   const paths = Deno.args.length > 0 ? Deno.args : all.sort();

@@ -5,6 +5,7 @@
  */
 import openapiTypescript, { astToString } from "openapi-typescript";
 import { parse } from "yaml";
+import { answerHelp, refuseArguments } from "../src/boot/arguments.ts";
 import { generateCodeSamples } from "./generate/code_samples.ts";
 import { generateContract } from "./generate/contract.ts";
 import { generateDatabaseTypes } from "./generate/database.ts";
@@ -60,6 +61,13 @@ async function generate(): Promise<Record<string, string>> {
   };
 }
 
+const usage = `Usage: deno task generate [--check]
+
+Derives generated/ from openapi.yaml and the migrations. With --check nothing is written, and a stale file fails the run.`;
+
+answerHelp(usage);
+const unknown = Deno.args.find((argument) => argument !== "--check");
+if (unknown !== undefined) refuseArguments(`Unknown argument '${unknown}'. Nothing was written.`, usage);
 const check = Deno.args.includes("--check");
 const stale: string[] = [];
 const generated = await generate().catch((failure: unknown) => {

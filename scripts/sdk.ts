@@ -5,6 +5,7 @@
 import { join, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 import denoJson from "../deno.json" with { type: "json" };
+import { answerHelp, refuseArguments } from "../src/boot/arguments.ts";
 import { version } from "../src/version.ts";
 
 /** Limit of what a page loads, in bytes: all modules, compressed, without types. */
@@ -12,10 +13,12 @@ const largestBytes = 20_000;
 
 const root = new URL("../", import.meta.url);
 const [target = ".", ...more] = Deno.args;
-if (target.startsWith("-") || more.length > 0) {
-  console.error("Usage: deno task sdk [folder]");
-  Deno.exit(2);
-}
+const usage = `Usage: deno task sdk [folder]
+
+Packs the SDK as an npm package, into the folder or here.`;
+answerHelp(usage);
+const unknown = target.startsWith("-") ? target : more[0];
+if (unknown !== undefined) refuseArguments(`Unknown argument '${unknown}'. Nothing was packed.`, usage);
 const output = resolve(target);
 
 async function run(args: string[], cwd: string): Promise<void> {

@@ -9,6 +9,7 @@
  * Options go to `deno test`. `TEST_SHARDS` sets the number of shards, `DENO_JOBS` how many of them run at once.
  */
 import { join } from "node:path";
+import { answerHelp } from "../src/boot/arguments.ts";
 import { migrate } from "../src/boot/migrate.ts";
 import { createDatabase, databaseUrl, dropDatabase, templateDatabase } from "../tests/support/database.ts";
 import { startTemporaryPostgres } from "./temporary_postgres.ts";
@@ -135,6 +136,10 @@ async function run(adminUrl: string, { shards, options, env, isVerbose }: Select
   }
 }
 
+answerHelp(`Usage: deno task test [name | path ...] [options of deno test]
+       deno task test:long
+
+Runs all tests except the long ones, or those of a path (tests/api) or of a name (createBooking).`);
 let selection: Selection;
 try {
   selection = await select(Deno.args);

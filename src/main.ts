@@ -1,7 +1,10 @@
 /** Starts the server: configuration, database, app. Drains and stops it after a signal. */
 import { createApp } from "./app.ts";
 import { createTokenVerifier, mintToken } from "./auth/tokens.ts";
+import { assertNoArguments } from "./boot/arguments.ts";
 import { exitAfter } from "./boot/exit.ts";
+import { checkServices } from "./boot/check_services.ts";
+import { assertCanListen, listenFault } from "./boot/listening.ts";
 import { migrate } from "./boot/migrate.ts";
 import { openDatabase, withSecret } from "./boot/open_database.ts";
 import { type Config, parseConfig } from "./config.ts";
@@ -26,13 +29,23 @@ const drainLimitMs = 10_000;
 const sweepIntervalMs = 5_000;
 const sandboxTokenSeconds = 30 * 24 * 60 * 60;
 
+const usage = `Usage: deno task start    with a Postgres of its own, and demo data
+       deno task serve    in production, with DATABASE_URL
+
+Settings come from the environment, such as: PORT=8001 deno task start
+The guide on operating lists them: src/docs/guides/operating.md`;
+
 async function start(): Promise<void> {
+  assertNoArguments(usage);
   // Listens from the beginning, so that a signal during the start also stops the server in order.
   const stop = Promise.withResolvers<string>();
   for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.addSignalListener(signal, () => stop.resolve(signal));
-  const config = await withSecret(parseConfig(Deno.env.toObject()));
+  const settings = parseConfig(Deno.env.toObject());
   const output = bufferedOutput();
-  const log = createLog(config.logLevel, output.add);
+  const log = createLog(settings.logLevel, output.add);
+  assertCanListen(settings);
+  await checkServices(settings, log);
+  const config = await withSecret(settings);
   const database = await openDatabase(config);
   try {
     const { db, url } = database;
@@ -58,7 +71,7 @@ async function start(): Promise<void> {
       docsTokens: tokens,
       intake,
     });
-    const server = Deno.serve({ hostname: config.host, port: config.port, onListen: () => {} }, app.fetch);
+    const server = listen(config, app.fetch);
     address = config.publicUrl ?? addressOf(server.addr);
     const worker = new Worker({ db, url, log, tasks: app.tasks });
     const sweeper = new Repeater(app.sweep, sweepIntervalMs);
@@ -81,6 +94,15 @@ async function start(): Promise<void> {
     await app.close();
   } finally {
     await database.close();
+  }
+}
+
+function listen(config: Config, handler: Deno.ServeHandler<Deno.NetAddr>): Deno.HttpServer<Deno.NetAddr> {
+  try {
+    return Deno.serve({ hostname: config.host, port: config.port, onListen: () => {} }, handler);
+  } catch (failure) {
+    // Another program may have taken the port since it was checked.
+    throw listenFault(failure, config) ?? failure;
   }
 }
 

@@ -4,6 +4,7 @@
  * The server and a Postgres with fsync on are processes; subscribers and writers are this process. All share the cores, so the
  * figures include the cost of the clients.
  */
+import { assertNoArguments } from "../../src/boot/arguments.ts";
 import { exitAfter } from "../../src/boot/exit.ts";
 import {
   type BenchServer,
@@ -232,4 +233,5 @@ const ms = (value: number) => `${value.toFixed(1)} ms`;
 const mib = (bytes: number) => `${(bytes / 1024 ** 2).toFixed(0)} MiB`;
 const kib = (bytes: number) => `${(bytes / 1024).toFixed(1)} KiB`;
 
+assertNoArguments("Usage: deno task bench:events\n\nMeasures the feed of events on this machine, about three minutes.");
 await exitAfter(() => withResources(totalLimitMs, bench));

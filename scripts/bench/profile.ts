@@ -5,6 +5,7 @@
  */
 import { SourceMap } from "node:module";
 import { parseArgs } from "node:util";
+import { answerHelp, refuseArguments } from "../../src/boot/arguments.ts";
 import { exitAfter } from "../../src/boot/exit.ts";
 import { type Contenders, startContenders } from "./contenders.ts";
 import { type Inspector, openInspector } from "./inspector.ts";
@@ -31,6 +32,7 @@ interface Options {
 }
 
 function parseOptions(): Options {
+  answerHelp(`Usage: ${usage}`);
   try {
     const text = { type: "string" } as const;
     const { values, positionals: [name = "", ...others] } = parseArgs({
@@ -43,8 +45,7 @@ function parseOptions(): Options {
     if (!(seconds > 0 && seconds <= 30)) throw new Error("--seconds must be a number from 0 to 30.");
     return { name, keyed: values.keyed, seconds, output: values.output ?? `${name}.cpuprofile` };
   } catch (failure) {
-    console.error(`${failure instanceof Error ? failure.message : failure}\nUsage: ${usage}`);
-    Deno.exit(2);
+    refuseArguments(failure instanceof Error ? failure.message : String(failure), `Usage: ${usage}`);
   }
 }
 

@@ -6,6 +6,7 @@
  * client.
  */
 import { parseArgs } from "node:util";
+import { answerHelp, refuseArguments } from "../../src/boot/arguments.ts";
 import { exitAfter } from "../../src/boot/exit.ts";
 import { compareAnswers, type Contenders, startBareServer, startContenders } from "./contenders.ts";
 import { type Figures, measure, median, withKeys } from "./load.ts";
@@ -68,6 +69,7 @@ interface Outcome {
 }
 
 function parseOptions(): Options {
+  answerHelp(`Usage: ${usage}`);
   try {
     const text = { type: "string" } as const;
     const { values } = parseArgs({ args: Deno.args, options: { rounds: text, seconds: text, only: text, json: text } });
@@ -78,8 +80,7 @@ function parseOptions(): Options {
     if (only !== undefined && !isOperationName(only)) throw new Error(`--only must be ${operationNames.join(", ")}.`);
     return { rounds, seconds, only, json };
   } catch (failure) {
-    console.error(`${failure instanceof Error ? failure.message : failure}\nUsage: ${usage}`);
-    Deno.exit(2);
+    refuseArguments(failure instanceof Error ? failure.message : String(failure), `Usage: ${usage}`);
   }
 }
 

@@ -3,6 +3,7 @@
  *
  * The server and Postgres (fsync on) are processes, the client is this process. All share the cores.
  */
+import { assertNoArguments } from "../../src/boot/arguments.ts";
 import { exitAfter } from "../../src/boot/exit.ts";
 import { fillData, timeslotsPerDay } from "./data.ts";
 import { describeMachine, startPostgres, startServer, watchCpu } from "./processes.ts";
@@ -89,4 +90,5 @@ async function bench(): Promise<void> {
   for (const each of cases) await measureCase(each);
 }
 
+assertNoArguments("Usage: deno task bench:search\n\nMeasures the search of 50 rooms over 7 days on this machine.");
 await exitAfter(bench);

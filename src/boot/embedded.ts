@@ -66,7 +66,16 @@ export async function startEmbeddedPostgres(
     const defaults = { listen_addresses: "127.0.0.1", unix_socket_directories: "" };
     const options = Object.entries({ ...defaults, ...settings, port: String(port) })
       .map(([name, value]) => `-c ${name}=${value}`).join(" ");
-    await control("start", "--silent", "--log", join(data, "server.log"), "--options", options);
+    const log = join(data, "server.log");
+    const earlier = await Deno.stat(log).then(({ size }) => size, () => 0);
+    await control("start", "--silent", "--log", log, "--options", options).catch(async (cause: unknown) => {
+      const reason = lastFailure((await Deno.readTextFile(log).catch(() => "")).slice(earlier));
+      if (reason === undefined) throw cause;
+      const advice = "Mend this, or choose another folder.";
+      throw new EmbeddedPostgresError(`DATA_DIR: the Postgres in ${home} cannot start: ${reason}. ${advice}`, {
+        cause,
+      });
+    });
 
     const stop = async () => {
       await control("stop", "--mode=fast");
@@ -194,6 +203,13 @@ async function run({ uid, gid, prefix }: Account, program: string, args: string[
   if (success) return;
   const printed = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes).trim()).filter(Boolean).join("\n");
   throw new EmbeddedPostgresError(`The embedded Postgres failed (${program} ${args.join(" ")}):\n${printed}`);
+}
+
+/** Returns the last fatal message in a log of Postgres with its detail, or else the last line. */
+function lastFailure(log: string): string | undefined {
+  const fatal = [...log.matchAll(/(?:FATAL|PANIC): +(.+)(?:\n.* DETAIL: +(.+))?/g)].at(-1)?.slice(1).filter(Boolean);
+  const line = fatal?.join(". ") ?? log.trim().split("\n").at(-1);
+  return line === "" ? undefined : line?.replace(/\.$/, "");
 }
 
 /** Returns the output of a command, or undefined if it fails or is missing. */

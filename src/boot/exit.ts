@@ -19,7 +19,9 @@ function explain(failure: unknown): string {
   if (failure instanceof ConfigError) return failure.message;
   // Checked by name, because the production image does not contain the class.
   if (failure instanceof Error && failure.name === "EmbeddedPostgresError") return failure.message;
-  if (failure instanceof Deno.errors.AddrInUse) return "The port is in use. Set another PORT.";
+  if (failure instanceof Deno.errors.NotCapable) {
+    return `Deno did not allow this: ${failure.message}. Start the program with its task, such as deno task start.`;
+  }
   const cause = failure instanceof Error && failure.cause instanceof Error ? failure.cause : failure;
   if (isUnavailable(cause) && cause instanceof Error) return `The database cannot be reached: ${cause.message}`;
   return JSON.stringify(describeFailure(failure));

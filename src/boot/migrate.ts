@@ -5,6 +5,7 @@ import { connect } from "../database/connect.ts";
 import { isMigrated, migrations } from "../database/migrations.ts";
 import { retryConflicts } from "../database/transactions.ts";
 import { migrateQueue } from "../jobs/queue_migrations.ts";
+import { databaseFault } from "./check_database.ts";
 
 const provider = { getMigrations: () => Promise.resolve(migrations) };
 
@@ -14,6 +15,8 @@ const provider = { getMigrations: () => Promise.resolve(migrations) };
  *
  * Each migration is a transaction of its own, so that it keeps few locks for a short time. Requests of a server of the
  * previous version may take the same locks in another order. A migration that loses to them is retried.
+ *
+ * @throws {ConfigError} if the role lacks a right, or the database cannot be reached.
  */
 export async function migrate(url: string): Promise<string[]> {
   // The lock belongs to one connection.
@@ -37,6 +40,9 @@ export async function migrate(url: string): Promise<string[]> {
       if (names.length === 0) return ran;
       ran.push(...names);
     }
+  } catch (failure) {
+    const cause = failure instanceof Error && failure.cause instanceof Error ? failure.cause : failure;
+    throw databaseFault(cause, url) ?? failure;
   } finally {
     await db.destroy();
   }

@@ -1,7 +1,9 @@
 /** Opens the configured database, and the secret file of a server with the embedded one. */
 import type { Kysely } from "kysely";
-import { type Config, ConfigError } from "../config.ts";
+import type { Config } from "../config.ts";
 import { connect, type Database } from "../database/connect.ts";
+import { checkDatabase } from "./check_database.ts";
+import { assertFitsPostgres, explainFolder, makeDataFolder } from "./data_folder.ts";
 import { readOrMakeSecret } from "./secret_file.ts";
 
 export interface OpenDatabase {
@@ -10,16 +12,22 @@ export interface OpenDatabase {
   close(): Promise<void>;
 }
 
-/** Connects to `DATABASE_URL`, or starts the embedded Postgres first. `close` also stops that Postgres. */
+/**
+ * Connects to `DATABASE_URL`, or starts the embedded Postgres first. `close` also stops that Postgres.
+ *
+ * @throws {ConfigError} if the database or the folder cannot be used.
+ */
 export async function openDatabase({ databaseUrl, dataDir, databasePool: pool }: Config): Promise<OpenDatabase> {
   if (databaseUrl !== undefined) {
+    await checkDatabase(databaseUrl);
     const db = connect({ url: databaseUrl, pool });
     return { url: databaseUrl, db, close: () => db.destroy() };
   }
-  await assertMayWrite(dataDir);
+  await makeDataFolder(dataDir);
+  await assertFitsPostgres(dataDir);
   // Imported here because the production image has no embedded Postgres.
   const { startEmbeddedPostgres } = await import("./embedded.ts");
-  const server = await startEmbeddedPostgres({ directory: dataDir });
+  const server = await explainFolder(dataDir, () => startEmbeddedPostgres({ directory: dataDir }));
   const url = server.url("postgres");
   const db = connect({ url, pool });
   const close = async () => {
@@ -36,14 +44,7 @@ export async function openDatabase({ databaseUrl, dataDir, databasePool: pool }:
 export async function withSecret(config: Config): Promise<Config> {
   const { auth, dataDir } = config;
   if (auth.secret !== undefined || auth.jwksUrl !== undefined) return config;
-  await assertMayWrite(dataDir);
-  await Deno.mkdir(dataDir, { recursive: true });
-  return { ...config, auth: { ...auth, secret: await readOrMakeSecret(`${dataDir}/jwt_secret`) } };
-}
-
-async function assertMayWrite(path: string): Promise<void> {
-  if ((await Deno.permissions.query({ name: "write", path })).state === "granted") return;
-  throw new ConfigError(
-    "DATABASE_URL: set it, because this server may not write files and cannot start a Postgres of its own",
-  );
+  await makeDataFolder(dataDir);
+  const secret = await explainFolder(dataDir, () => readOrMakeSecret(`${dataDir}/jwt_secret`));
+  return { ...config, auth: { ...auth, secret } };
 }

@@ -155,3 +155,26 @@ export class SharedCounts<Name extends string> {
     this.log.warn("redis is down, each server counts rate limits alone", { failure: describeFailure(failure) });
   }
 }
+
+/** Returns why Redis refuses the credentials or the database of `url`. Undefined if it accepts them or cannot be reached. */
+export async function findRefusal(url: string, patienceMs: number): Promise<string | undefined> {
+  const limits = { connectTimeout: patienceMs, commandTimeout: patienceMs, maxRetriesPerRequest: 0 };
+  const client = new Redis(url, { ...limits, lazyConnect: true, retryStrategy: () => null });
+  let refusal: string | undefined;
+  const note = (failure: unknown) => {
+    if (failure instanceof Error && failure.name === "ReplyError") refusal ??= failure.message;
+  };
+  client.on("error", note);
+  try {
+    await client.connect();
+    await client.ping();
+  } catch (failure) {
+    // Another failure means that Redis is down, which the counts report.
+    note(failure);
+  } finally {
+    client.disconnect();
+  }
+  if (refusal?.startsWith("NOAUTH")) return "it wants a password";
+  // Redis answers so while it reads its file.
+  return refusal?.startsWith("LOADING") ? undefined : refusal;
+}

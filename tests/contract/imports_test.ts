@@ -93,6 +93,7 @@ const httpPlaces: [place: string, uses: string, reason: string][] = [
   ["subscriptions/handshake.ts", "Request", "the handshake of a WebSocket"],
   ["payments/provider.ts", "Headers", "the signature of a webhook"],
   ["payments/sandbox.ts", "Headers", "the signature of a webhook"],
+  ["boot/check_services.ts", "fetch src/http", "the start reads the issuer's keys and asks Redis"],
   ["client/", "Request Response Headers fetch", "the SDK sends requests"],
 ];
 
@@ -156,17 +157,21 @@ Deno.test("imports: the server -> not the SDK", () => {
   }
 });
 
-Deno.test("imports: libraries of Redis -> loaded by one dynamic import, which only REDIS_URL reaches", () => {
+Deno.test("imports: libraries of Redis -> loaded by two dynamic imports, which only REDIS_URL reaches", () => {
   const ofRedis = /^(ioredis|rate-limiter-flexible|http\/shared_counts\.ts)$/;
   for (const [file, source] of sources) {
     if (file === "http/shared_counts.ts") continue;
     const loaded = importsOf(file, source.replaceAll(/^import type [^;]+;$/gm, "")).filter((target) =>
       ofRedis.test(target)
     );
-    assert.deepEqual(loaded, file === "http/rate_limits.ts" ? ["http/shared_counts.ts"] : [], file);
+    const mayLoad = ["http/rate_limits.ts", "boot/check_services.ts"].includes(file);
+    assert.deepEqual(loaded, mayLoad ? ["http/shared_counts.ts"] : [], file);
   }
   const opening = /if \(redisUrl === undefined\) return;\s+this\.opening = import\("\.\/shared_counts\.ts"\)/;
   assert.match(sources.get("http/rate_limits.ts") ?? "", opening);
+  const checks = sources.get("boot/check_services.ts") ?? "";
+  assert.match(checks, /redisUrl === undefined \|\| !rateLimit \? undefined : faultOfRedis\(redisUrl\)/);
+  assert.match(checks, /const \{ findRefusal \} = await import\("\.\.\/http\/shared_counts\.ts"\);/);
 });
 
 Deno.test("imports: any form of import -> found, samples in texts not", () => {

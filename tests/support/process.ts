@@ -28,13 +28,21 @@ export interface TaskProcess extends AsyncDisposable {
   end(): Promise<{ code: number; stdout: string; stderr: string }>;
 }
 
+interface TaskOptions {
+  env?: Environment;
+  args?: string[];
+  /** The user of the process instead of ours. Only root may name one. */
+  uid?: number;
+}
+
 /** Starts a task. Disposing of it sends SIGTERM and waits for the end. */
-export function startTask(task: Task, { env = {}, args = [] }: { env?: Environment; args?: string[] }): TaskProcess {
+export function startTask(task: Task, { env = {}, args = [], uid }: TaskOptions): TaskProcess {
   const { variables, args: taskArgs } = parseTaskCommand(denoJson.tasks[task].command);
   const kept = inherited.flatMap((name) => Deno.env.has(name) ? [[name, Deno.env.get(name) ?? ""]] : []);
   const child = new Deno.Command(Deno.execPath(), {
     args: [...taskArgs, ...args],
     cwd: new URL("../../", import.meta.url),
+    ...(uid === undefined ? {} : { uid, gid: uid }),
     clearEnv: true,
     env: { ...Object.fromEntries(kept), ...variables, DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1", ...env },
     stdin: "null",
@@ -89,7 +97,7 @@ export function startTask(task: Task, { env = {}, args = [] }: { env?: Environme
 /** Runs a task to its end. */
 export async function runTask(
   task: Task,
-  options: { env?: Environment; args?: string[] },
+  options: TaskOptions,
 ): Promise<{ code: number; stdout: string; stderr: string }> {
   await using running = startTask(task, options);
   return await running.end();
