@@ -1599,7 +1599,10 @@ export interface components {
       | "too_many_pending_bookings"
       | "internal_error"
       | "service_unavailable"
-      | "payment_provider_unavailable";
+      | "payment_provider_unavailable"
+      | "malformed_request"
+      | "bad_gateway"
+      | "gateway_timeout";
     /** @description An error (RFC 9457). */
     Problem: {
       /** @description A URI for the kind of problem: `urn:slotkeeper:problem:` and the code. */
@@ -1928,7 +1931,7 @@ export interface components {
         "application/problem+json": components["schemas"]["Problem"];
       };
     };
-    /** @description The resource has changed since you read it, so its `ETag` differs from `If-Match`. Read it again. */
+    /** @description The `ETag` of the resource differs from `If-Match`, mostly because it has changed. Read it again. */
     PreconditionFailed: {
       headers: {
         [name: string]: unknown;
@@ -1937,7 +1940,7 @@ export interface components {
         "application/problem+json": components["schemas"]["Problem"];
       };
     };
-    /** @description You used this Idempotency-Key for another request within 24 hours. */
+    /** @description This Idempotency-Key belongs to another request of the last 24 hours. */
     IdempotencyKeyReused: {
       headers: {
         [name: string]: unknown;

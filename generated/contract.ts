@@ -805,6 +805,9 @@ export const ProblemCode = z.enum([
   "internal_error",
   "service_unavailable",
   "payment_provider_unavailable",
+  "malformed_request",
+  "bad_gateway",
+  "gateway_timeout",
 ]).openapi({ "description": "The reason, for programs. Codes are never renamed." }).openapi("ProblemCode");
 export type ProblemCode = z.output<typeof ProblemCode>;
 
@@ -879,10 +882,10 @@ const examples = {
       "type": "urn:slotkeeper:problem:token_invalid",
       "title": "Token is not valid",
       "status": 401,
-      "detail": "The token is not valid: it is malformed, not signed by us, or not meant for us.",
+      "detail": "The token is not valid here: its form, signature, issuer, audience or dates are wrong.",
       "code": "token_invalid",
       "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      "error": "The token is not valid: it is malformed, not signed by us, or not meant for us.",
+      "error": "The token is not valid here: its form, signature, issuer, audience or dates are wrong.",
     },
   },
   "token_expired": {
@@ -1138,10 +1141,12 @@ const examples = {
       "type": "urn:slotkeeper:problem:price_differs",
       "title": "Price differs",
       "status": 400,
-      "detail": "The new timeslot costs 45.00 EUR, the booking 22.50 EUR. Choose a timeslot of the same price.",
+      "detail":
+        "The new timeslot costs 45.00 EUR, the booking 22.50 EUR. Choose a timeslot of the same price, or cancel and book again.",
       "code": "price_differs",
       "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      "error": "The new timeslot costs 45.00 EUR, the booking 22.50 EUR. Choose a timeslot of the same price.",
+      "error":
+        "The new timeslot costs 45.00 EUR, the booking 22.50 EUR. Choose a timeslot of the same price, or cancel and book again.",
     },
   },
   "invalid_status_transition": {
@@ -1375,15 +1380,15 @@ const examples = {
     },
   },
   "precondition_failed": {
-    "summary": "Resource has changed",
+    "summary": "Precondition failed",
     "value": {
       "type": "urn:slotkeeper:problem:precondition_failed",
-      "title": "Resource has changed",
+      "title": "Precondition failed",
       "status": 412,
-      "detail": "The resource has changed since you read it. Read it again before you change it.",
+      "detail": "The resource does not have the entity tag of If-Match. Read it again before you change it.",
       "code": "precondition_failed",
       "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      "error": "The resource has changed since you read it. Read it again before you change it.",
+      "error": "The resource does not have the entity tag of If-Match. Read it again before you change it.",
     },
   },
   "idempotency_key_reused": {
@@ -1392,10 +1397,12 @@ const examples = {
       "type": "urn:slotkeeper:problem:idempotency_key_reused",
       "title": "Idempotency-Key was used",
       "status": 422,
-      "detail": "You used this Idempotency-Key for another request. Use a new key for each new request.",
+      "detail":
+        "This Idempotency-Key belongs to a request with another path, body or If-Match. Use a new key for each new request.",
       "code": "idempotency_key_reused",
       "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      "error": "You used this Idempotency-Key for another request. Use a new key for each new request.",
+      "error":
+        "This Idempotency-Key belongs to a request with another path, body or If-Match. Use a new key for each new request.",
     },
   },
   "rate_limited": {
@@ -1416,10 +1423,12 @@ const examples = {
       "type": "urn:slotkeeper:problem:too_many_pending_bookings",
       "title": "Too many pending bookings",
       "status": 400,
-      "detail": "You have 5 bookings that are not paid or confirmed, the limit for one user. Pay or cancel one first.",
+      "detail":
+        "You have 5 bookings that are not paid or confirmed. The limit for one user is 5. Pay or cancel one, or wait until one is confirmed.",
       "code": "too_many_pending_bookings",
       "requestId": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      "error": "You have 5 bookings that are not paid or confirmed, the limit for one user. Pay or cancel one first.",
+      "error":
+        "You have 5 bookings that are not paid or confirmed. The limit for one user is 5. Pay or cancel one, or wait until one is confirmed.",
     },
   },
 };
@@ -1694,7 +1703,7 @@ const responses = {
     },
   },
   "PreconditionFailed": {
-    description: "The resource has changed since you read it, so its `ETag` differs from `If-Match`. Read it again.",
+    description: "The `ETag` of the resource differs from `If-Match`, mostly because it has changed. Read it again.",
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -1703,7 +1712,7 @@ const responses = {
     },
   },
   "IdempotencyKeyReused": {
-    description: "You used this Idempotency-Key for another request within 24 hours.",
+    description: "This Idempotency-Key belongs to another request of the last 24 hours.",
     content: {
       "application/problem+json": {
         schema: Problem,

@@ -735,7 +735,8 @@ function isProblemCode(value: unknown): boolean {
     value === "scope_missing" || value === "api_key_not_found" || value === "request_timeout" ||
     value === "idempotency_in_progress" || value === "precondition_failed" || value === "idempotency_key_reused" ||
     value === "rate_limited" || value === "too_many_pending_bookings" || value === "internal_error" ||
-    value === "service_unavailable" || value === "payment_provider_unavailable");
+    value === "service_unavailable" || value === "payment_provider_unavailable" || value === "malformed_request" ||
+    value === "bad_gateway" || value === "gateway_timeout");
 }
 
 function copyFieldError(value: unknown): unknown {

@@ -111,6 +111,7 @@ export function createApp(options: AppOptions): App {
     limiter,
     deadlines,
     corsOrigins: config.corsOrigins,
+    corsHeaders: config.corsHeaders,
   });
   const hasTrial = docsTokens !== undefined && config.demoData && isSandboxPayments(payments);
   addDocs(app, {

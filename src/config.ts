@@ -48,6 +48,8 @@ export interface Config {
   publicUrl: string | undefined;
   /** Other origins (`https://app.example`) whose pages may call this server. */
   corsOrigins: string[];
+  /** More headers that these pages may send. */
+  corsHeaders: string[];
   /** How long before the start of a booking its reminder comes. 0 means never. */
   reminderLeadMinutes: number;
   eventRetentionDays: number;
@@ -84,6 +86,13 @@ const origins = z.string().transform((value, context): string[] => {
   const list = value.split(",").map((origin) => origin.trim());
   if (list.every((origin) => URL.canParse(origin) && new URL(origin).origin === origin)) return list;
   context.addIssue("must be origins such as https://app.example, separated by commas, without a path");
+  return z.NEVER;
+});
+
+const headerNames = z.string().transform((value, context): string[] => {
+  const names = value.split(",").map((name) => name.trim());
+  if (names.every((name) => /^[!#$%&'*+.^_`|~\w-]+$/.test(name))) return names;
+  context.addIssue("must be names of headers such as X-App-Version, separated by commas");
   return z.NEVER;
 });
 
@@ -152,6 +161,7 @@ const variables = z.object({
   RESCHEDULE_NOTICE_HOURS: wholeNumber(0, 87_600).prefault("0"),
   PUBLIC_URL: plainUrl.optional(),
   CORS_ORIGINS: origins.optional(),
+  CORS_HEADERS: headerNames.optional(),
   REMINDER_LEAD_MINUTES: wholeNumber(0, 525_600).prefault("60"),
   EVENT_RETENTION_DAYS: wholeNumber(1, 3_660).prefault("30"),
   RATE_LIMIT: z.enum(["on", "off"], "must be on or off").default("on"),
@@ -225,6 +235,7 @@ export function parseConfig(
     holdMinutes: data.HOLD_MINUTES,
     rescheduleNoticeHours: data.RESCHEDULE_NOTICE_HOURS,
     corsOrigins: data.CORS_ORIGINS ?? [],
+    corsHeaders: data.CORS_HEADERS ?? [],
     reminderLeadMinutes: data.REMINDER_LEAD_MINUTES,
     eventRetentionDays: data.EVENT_RETENTION_DAYS,
     rateLimit: data.RATE_LIMIT === "on",

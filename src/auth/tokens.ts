@@ -36,7 +36,10 @@ const tokenType = /^(application\/)?(at\+)?jwt$/i;
 const publicKeyAlgorithms = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
 
 const invalid = () =>
-  new Problem("token_invalid", "The token is not valid: it is malformed, not signed by us, or not meant for us.");
+  new Problem(
+    "token_invalid",
+    "The token is not valid here: its form, signature, issuer, audience or dates are wrong.",
+  );
 
 /**
  * Returns the verifier for this configuration. It imports the key once, and uses the machine's time.

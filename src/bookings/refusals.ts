@@ -34,13 +34,23 @@ export function assertOwner(row: BookingRow, caller: Caller): void {
   throw new Problem("not_booking_owner", "Access denied: the booking belongs to another user.");
 }
 
+function cancelledAlready({ cancellation_reason: reason }: BookingRow): string {
+  const why: Partial<Record<NonNullable<typeof reason>, string>> = {
+    hold_expired: ": it was not paid in time",
+    not_confirmed: ": nobody confirmed it before its start",
+    admin_request: " by an admin",
+  };
+  return `The booking is cancelled already${reason === null ? "" : why[reason] ?? ""}.`;
+}
+
 export function notLiveRefusal(
   row: BookingRow,
   now: Date,
   { code, verb }: { code: "booking_not_cancellable" | "booking_not_reschedulable"; verb: string },
 ): Problem | undefined {
   if (row.status !== "pending" && row.status !== "confirmed") {
-    return new Problem(code, `A booking that is ${row.status} cannot be ${verb}.`);
+    const isDone = row.status === "cancelled" && verb === "cancelled";
+    return new Problem(code, isDone ? cancelledAlready(row) : `A booking that is ${row.status} cannot be ${verb}.`);
   }
   if (!isAfter(row.starts_at, now)) {
     return new Problem(code, `The timeslot has started, so the booking cannot be ${verb}.`);
@@ -81,6 +91,10 @@ export async function timeslotRefusal(
   if (timeslotId === booking?.timeslot_id) {
     return timeslotUnavailable(`The booking is in timeslot ${timeslotId} already.`, alternatives);
   }
+  if (slot.ownBookingId !== null) {
+    const detail = `You have timeslot ${timeslotId} already, with booking ${slot.ownBookingId}.`;
+    return timeslotUnavailable(`${detail} Choose another one for a second booking.`, alternatives);
+  }
   if (slot.isTaken) {
     return timeslotUnavailable(`Timeslot ${timeslotId} is taken. Choose another one.`, alternatives);
   }
@@ -88,7 +102,7 @@ export async function timeslotRefusal(
   if (booking?.status === "confirmed" && !costsTheSame) {
     const prices = `The new timeslot costs ${slot.price} ${slot.currency}, ` +
       `the booking ${Number(booking.price).toFixed(2)} ${booking.currency}.`;
-    return new Problem("price_differs", `${prices} Choose a timeslot of the same price.`);
+    return new Problem("price_differs", `${prices} Choose a timeslot of the same price, or cancel and book again.`);
   }
   return undefined;
 }
@@ -96,7 +110,7 @@ export async function timeslotRefusal(
 /** A confirmed booking must keep its price. A pending one may change it. */
 function toRescheduleRequest({ timeslotId, booking, now }: RescheduleTarget): RescheduleRequest {
   const { price, currency } = booking.status === "confirmed" ? booking : { price: null, currency: null };
-  return { timeslotId, roomId: booking.room_id, price, currency, now };
+  return { timeslotId, roomId: booking.room_id, userId: booking.user_id, price, currency, now };
 }
 
 /** Returns why a user may have no more pending bookings, or undefined if they may. */
@@ -107,7 +121,7 @@ export async function pendingLimitRefusal(
   if (maxPendingBookings === 0) return undefined;
   const count = await countPending(db, { userId, now });
   if (count < maxPendingBookings) return undefined;
-  const detail = `You have ${count} bookings that are not paid or confirmed, the limit for one user. ` +
-    "Pay or cancel one first.";
+  const detail = `You have ${count} bookings that are not paid or confirmed. The limit for one user is ` +
+    `${maxPendingBookings}. Pay or cancel one, or wait until one is confirmed.`;
   return new Problem("too_many_pending_bookings", detail);
 }

@@ -12,6 +12,8 @@ export interface RequestedTimeslot {
   startsAt: string;
   isActive: boolean;
   isTaken: boolean;
+  /** The caller's own booking of the timeslot, if that is why it is taken. */
+  ownBookingId: number | null;
   isWithdrawn: boolean;
   price: string;
   currency: string;
@@ -23,11 +25,11 @@ interface TimeslotRequest {
   timeslotId: number;
   /** The requested room, which may differ from the timeslot's room. */
   roomId: number;
+  userId: number;
   now: Date;
 }
 
 export interface BookingRequest extends TimeslotRequest {
-  userId: number;
   /** Pending bookings that the user may have; 0 means no limit. */
   maxPendingBookings: number;
 }
@@ -128,7 +130,7 @@ function nearest(room: Room, suits: RawBuilder<boolean>, now: Date): RawBuilder<
  */
 function selectTimeslot(
   db: Kysely<Database>,
-  { timeslotId, roomId, now }: TimeslotRequest,
+  { timeslotId, roomId, userId, now }: TimeslotRequest,
   { own, others }: { own: RawBuilder<unknown>; others: RawBuilder<unknown> },
 ): Compilable<RequestedTimeslot> {
   const isUnavailable = sql<boolean>`t.room_id = ${roomId}::bigint and r.is_active
@@ -150,6 +152,10 @@ function selectTimeslot(
       "r.currency",
       priceOf("t").as("price"),
       isTaken("t.id").as("isTaken"),
+      sql<number | null>`(
+        select own.id from bookings own
+        where own.timeslot_id = t.id and own.status <> 'cancelled' and own.user_id = ${userId}::bigint
+      )`.as("ownBookingId"),
       sql<boolean>`t.withdrawn_at is not null`.as("isWithdrawn"),
       alternatives.as("alternatives"),
     ])

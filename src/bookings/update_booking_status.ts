@@ -86,8 +86,11 @@ function transitionRefusal(row: BookingRow, status: string, now: Date): Problem 
   const time = isAfter(row.starts_at, now) ? "before" : "after";
   if (transition !== undefined && (transition.when === "always" || transition.when === time)) return undefined;
   const start = transition === undefined ? "" : ` and has ${time === "before" ? "not started" : "started"}`;
+  const isSame: boolean = status === row.status;
   const known = new Set<string>(transitions.map(({ to }) => to));
   const choice = known.has(status) ? "" : ` An admin sets ${[...known].join(", ")}.`;
-  const detail = `Invalid status transition to: ${status}. The booking is ${row.status}${start}.${choice}`;
+  const detail = `Invalid status transition to: ${status}. The booking is ${row.status}${
+    isSame ? " already" : start
+  }.${choice}`;
   return new Problem("invalid_status_transition", detail);
 }

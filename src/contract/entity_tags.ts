@@ -21,12 +21,20 @@ export function namesTag(header: string, tag: string): boolean {
  */
 export function assertMatches(ifMatch: string | undefined, serialize: Serialize, resource: unknown): void {
   if (ifMatch === undefined || ifMatch.trim() === "*") return;
-  // A weak tag does not promise that nothing has changed.
-  if (listed(ifMatch).includes(entityTagOf(serialize(resource)))) return;
-  throw new Problem(
-    "precondition_failed",
-    "The resource has changed since you read it. Read it again before you change it.",
-  );
+  const tag = entityTagOf(serialize(resource));
+  const tags = listed(ifMatch);
+  if (tags.includes(tag)) return;
+  throw new Problem("precondition_failed", whyNoneMatches(tags, tag));
+}
+
+/** The comparison is strong (RFC 9110, 13.1.1): a weak tag does not promise that nothing has changed. */
+function whyNoneMatches(tags: string[], tag: string): string {
+  if (tags.length === 0) return 'If-Match must be the ETag of the resource, with its quotes: If-Match: "…".';
+  if (tags.includes(`W/${tag}`)) {
+    return "The entity tag in If-Match is weak. A proxy may have added W/ when it compressed the answer. " +
+      "Send the tag without W/.";
+  }
+  return "The resource does not have the entity tag of If-Match. Read it again before you change it.";
 }
 
 function listed(header: string): string[] {

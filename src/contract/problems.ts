@@ -49,13 +49,17 @@ export const catalogue: Record<ProblemCode, { status: number; title: string }> =
   api_key_not_found: { status: 404, title: "API key not found" },
   request_timeout: { status: 408, title: "Request timed out" },
   idempotency_in_progress: { status: 409, title: "Request is still running" },
-  precondition_failed: { status: 412, title: "Resource has changed" },
+  precondition_failed: { status: 412, title: "Precondition failed" },
   idempotency_key_reused: { status: 422, title: "Idempotency-Key was used" },
   rate_limited: { status: 429, title: "Too many requests" },
   too_many_pending_bookings: { status: 400, title: "Too many pending bookings" },
   internal_error: { status: 500, title: "Internal error" },
   service_unavailable: { status: 503, title: "Service unavailable" },
   payment_provider_unavailable: { status: 503, title: "Payment provider unavailable" },
+  // Answers of the edge (scripts/deploy/haproxy.cfg).
+  malformed_request: { status: 400, title: "Request is malformed" },
+  bad_gateway: { status: 502, title: "Answer was lost" },
+  gateway_timeout: { status: 504, title: "Answer did not come" },
 };
 
 /** A refusal. `detail` is for the caller: it says what is wrong and what to do next. `cause` is for the log. */

@@ -2,6 +2,7 @@
 import type { Hono } from "hono";
 import { Scalar } from "@scalar/hono-api-reference";
 import { compress } from "hono/compress";
+import { etag } from "hono/etag";
 import { NONCE, secureHeaders } from "hono/secure-headers";
 import openapiYaml from "../../openapi.yaml" with { type: "text" };
 import type { AppEnv } from "../http/context.ts";
@@ -52,11 +53,14 @@ export function addDocs(app: Hono<AppEnv>, options: DocsOptions): void {
   const { publicUrl, limiter, clock, tokens, trialValues } = options;
   app.get("/", limiter.page, (c) => c.redirect("/docs"));
   app.get("/favicon.ico", limiter.page, (c) => c.body(icon, 200, { "Content-Type": "image/svg+xml" }));
-  app.get("/openapi.yaml", limiter.page, (c) => c.body(openapiYaml, 200, { "Content-Type": "application/yaml" }));
+  // Clients may store it, but must revalidate it each time.
+  const cached = (type: string) => ({ "Content-Type": type, "Cache-Control": "no-cache" });
+  app.get("/openapi.yaml", limiter.page, etag(), (c) => c.body(openapiYaml, 200, cached("application/yaml")));
   app.get(
     "/openapi.json",
     limiter.page,
-    async (c) => c.body(await contractJson(publicUrl()), 200, { "Content-Type": "application/json" }),
+    etag(),
+    async (c) => c.body(await contractJson(publicUrl()), 200, cached("application/json")),
   );
   app.get("/docs/reference.json", limiter.page, compress(), async (c) => {
     const values = await trialValues();
@@ -75,6 +79,11 @@ export function addDocs(app: Hono<AppEnv>, options: DocsOptions): void {
     "/docs",
     limiter.page,
     securityHeaders,
+    // It has a new nonce each time, and in the sandbox a token.
+    async (c, next) => {
+      await next();
+      c.header("Cache-Control", "no-store");
+    },
     Scalar((c) => ({
       url: "/docs/reference.json",
       cdn: "/docs/scalar.js",

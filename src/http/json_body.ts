@@ -75,16 +75,40 @@ function bodyIsLate(): Problem {
   return new Problem("request_timeout", `The body did not arrive within ${arrivalLimitMs / 1_000} seconds.`);
 }
 
+/** A number of JSON with so many digits that a double may not hold it, or with an exponent. */
+const mayLoseDigits = /\d[\d.]{15,}|\d[eE]/;
+
+/** Marks a number of the body that a double does not hold. */
+class InexactNumber {
+  constructor(readonly source: string) {}
+}
+
+/** For `JSON.parse`: replaces each number that would become another one. */
+function keepInexact(_key: string, value: unknown, { source = "" }: { source?: string } = {}): unknown {
+  if (typeof value !== "number" || decimalOf(source) === decimalOf(String(value))) return value;
+  return new InexactNumber(source);
+}
+
+/** Returns the digits and the exponent of a number, the same for each spelling: `1.50`, `1.5` and `15e-1`. */
+function decimalOf(text: string): string {
+  const [, whole = "", fraction = "", exponent = "0"] = /^-?(\d*)\.?(\d*)(?:[eE]([+-]?\d+))?$/.exec(text) ?? [];
+  const digits = `${whole}${fraction}`.replace(/^0+/, "");
+  const significant = digits.replace(/0+$/, "");
+  return significant === ""
+    ? "0"
+    : `${significant}e${Number(exponent) - fraction.length + digits.length - significant.length}`;
+}
+
 /**
- * Parses a JSON body. Postgres cannot store NUL and lone surrogates, so they are `validation_failed`. So is nesting
- * deeper than {@link depthLimit}.
+ * Parses a JSON body. Postgres cannot store NUL and lone surrogates, so they are `validation_failed`. So are numbers that a
+ * double cannot hold, and nesting deeper than {@link depthLimit}.
  *
  * @throws {Problem} `malformed_json` or `validation_failed`.
  */
 export function parseJsonBody(text: string): unknown {
   let parsed: unknown;
   try {
-    parsed = JSON.parse(text);
+    parsed = mayLoseDigits.test(text) ? JSON.parse(text, keepInexact) : JSON.parse(text);
   } catch {
     throw new Problem("malformed_json", "The body is not valid JSON.");
   }
@@ -107,6 +131,10 @@ function assertStorable(value: unknown, path: string[]): void {
     throw invalidAt(path, "must not contain the NUL character or half of a surrogate pair");
   }
   if (typeof value !== "object" || value === null) return;
+  if (value instanceof InexactNumber) {
+    const shown = value.source.length > 40 ? `${value.source.slice(0, 40)}…` : value.source;
+    throw invalidAt(path, `must be a number that a double can hold, not ${shown}. Send it as a text`);
+  }
   if (path.length === depthLimit) throw invalidAt(path, `must not be nested more than ${depthLimit} levels deep`);
   for (const [key, child] of Object.entries(value)) {
     const at = [...path, key];

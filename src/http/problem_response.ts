@@ -1,4 +1,5 @@
 /** Converts every refusal and failure to an HTTP answer. */
+import { Buffer } from "node:buffer";
 import type { ProblemCode } from "../../generated/contract.ts";
 import { problemText } from "../contract/problem_document.ts";
 import { catalogue, Problem } from "../contract/problems.ts";
@@ -39,6 +40,8 @@ function toProblem(failure: unknown): Problem {
   return new Problem("internal_error", internal);
 }
 
+const upgradeHeaders = { Upgrade: "websocket", Connection: "Upgrade", "Sec-WebSocket-Version": "13" };
+
 /** Seconds after which a client may retry a 503. */
 const unavailableSeconds = 5;
 
@@ -50,7 +53,14 @@ export function problemResponse(exchange: Exchange, problem: Problem): Response 
   if (status === 401) {
     headers["WWW-Authenticate"] = code === "token_missing" ? "Bearer" : 'Bearer error="invalid_token"';
   }
-  if (status === 426) headers.Upgrade = "websocket";
+  if (code === "admin_required" || code === "scope_missing") {
+    // RFC 6750, 3.1.
+    headers["WWW-Authenticate"] = 'Bearer error="insufficient_scope"';
+  }
+  // RFC 9110, 7.8 and 15.5.22; RFC 6455, 4.4.
+  if (status === 426) Object.assign(headers, upgradeHeaders);
+  // RFC 9110, 15.5.9. The rest of the request is not read.
+  if (status === 408) headers.Connection = "close";
   const retryAfter = problem.retryAfter ?? (status === 503 ? unavailableSeconds : undefined);
   if (retryAfter !== undefined) headers["Retry-After"] = String(retryAfter);
   return problemBody(exchange, problemText(problem, exchange.requestId), status);
@@ -58,13 +68,21 @@ export function problemResponse(exchange: Exchange, problem: Problem): Response 
 
 /** Returns a serialized problem document with the headers of all problems. */
 export function problemBody(exchange: Exchange, text: string, status: number): Response {
-  return new Response(text, {
-    status,
-    headers: {
-      ...apiHeaders,
-      ...exchange.headers,
-      "Cache-Control": "no-store",
-      "Content-Type": "application/problem+json",
-    },
-  });
+  const headers = {
+    ...apiHeaders,
+    ...exchange.headers,
+    "Cache-Control": "no-store",
+    "Content-Type": "application/problem+json",
+  };
+  if (exchange.request.method === "HEAD") return answerHead(text, { status, headers });
+  return new Response(text, { status, headers });
+}
+
+/** Returns the answer to `HEAD`: all headers of the answer to `GET`, also its length (RFC 9110, 8.6). */
+export function answerHead(
+  text: string,
+  { status, headers }: { status: number; headers: Record<string, string> },
+): Response {
+  headers["Content-Length"] = String(Buffer.byteLength(text));
+  return new Response(null, { status, headers });
 }

@@ -1,11 +1,11 @@
 /** Serves the contract's operations on HTTP: limits, authentication, decoding, execution, and the answer. */
 import { type Context, type Handler, Hono, type MiddlewareHandler } from "hono";
 import { except } from "hono/combine";
-import { cors } from "hono/cors";
 import { TrieRouter } from "hono/router/trie-router";
 import type { H, RouterRoute } from "hono/types";
 import { operations } from "../../generated/contract.ts";
 import type { Authenticator } from "../auth/callers.ts";
+import type { Config } from "../config.ts";
 import { assertMay } from "../contract/access.ts";
 import type { Caller } from "../contract/caller.ts";
 import { entityTagOf, namesTag } from "../contract/entity_tags.ts";
@@ -17,11 +17,13 @@ import type { Log } from "../log.ts";
 import { createConcurrencyLimiter, type LimitConcurrency } from "./concurrency.ts";
 import { type AppEnv, Exchange } from "./context.ts";
 import type { Deadlines } from "./deadlines.ts";
+import { allowCrossOrigin } from "./cross_origin.ts";
 import { createDecoder } from "./decoder.ts";
 import type { Intake } from "./intake.ts";
 import { assertStorableQuery, readJsonText, readText } from "./json_body.ts";
 import { OperationRouter } from "./operation_router.ts";
-import { answerFailure, problemBody, problemResponse } from "./problem_response.ts";
+import { addLocation } from "./locations.ts";
+import { answerFailure, answerHead, problemBody, problemResponse } from "./problem_response.ts";
 import type { RequestLimiter } from "./request_limiter.ts";
 import { apiHeaders } from "./security_headers.ts";
 
@@ -32,7 +34,7 @@ import { apiHeaders } from "./security_headers.ts";
  */
 const chunkLimit = 2_000;
 
-export interface RouterOptions extends ExecutionRules {
+export interface RouterOptions extends ExecutionRules, Pick<Config, "corsOrigins" | "corsHeaders"> {
   authenticator: Authenticator;
   /** Returns the ticket's caller, for an operation that accepts a ticket instead of a token. */
   redeemTicket: (ticket: string) => Promise<Caller>;
@@ -40,8 +42,6 @@ export interface RouterOptions extends ExecutionRules {
   deadlines: Deadlines;
   /** Whether to serve the operations of the sandbox. */
   isSandbox: boolean;
-  /** Origins of other pages that may call the API. */
-  corsOrigins: string[];
   intake: Intake;
 }
 
@@ -50,10 +50,10 @@ const answerLimitMs = 60_000;
 
 /** Creates the app with every operation of the contract. The caller adds other routes, such as the docs. */
 export function createRouter(options: RouterOptions): Hono<AppEnv> {
-  const { log, intake, limiter, corsOrigins } = options;
+  const { log, intake, limiter } = options;
   const router = new OperationRouter<[H, RouterRoute]>(new TrieRouter());
   const app = new Hono<AppEnv>({ router });
-  const allowOrigins = corsOrigins.length > 0 ? crossOrigin(corsOrigins) : undefined;
+  const allowOrigins = allowCrossOrigin(options);
 
   const execute = createExecutor(options);
   const limitConcurrency = createConcurrencyLimiter();
@@ -70,6 +70,7 @@ export function createRouter(options: RouterOptions): Hono<AppEnv> {
     const exchange = new Exchange(c.req.raw, c.env);
     c.set("exchange", exchange);
     await next();
+    if (c.req.method === "HEAD" && c.res.body !== null) c.res = await withoutBody(c.res);
     const { headers } = c.res;
     // Pages have their own policy.
     const own = headers.has("Content-Security-Policy") ? exchange.headers : { ...apiHeaders, ...exchange.headers };
@@ -96,28 +97,12 @@ export function createRouter(options: RouterOptions): Hono<AppEnv> {
   return app;
 }
 
-function crossOrigin(origins: string[]): MiddlewareHandler<AppEnv> {
-  return cors({
-    origin: origins,
-    allowMethods: ["GET", "HEAD", "POST", "PUT", "DELETE"],
-    allowHeaders: [
-      "Authorization",
-      "Content-Type",
-      "Idempotency-Key",
-      "If-Match",
-      "If-None-Match",
-      "X-Request-Id",
-    ],
-    exposeHeaders: [
-      "ETag",
-      "Idempotency-Replayed",
-      "RateLimit",
-      "RateLimit-Policy",
-      "Retry-After",
-      "WWW-Authenticate",
-      "X-Request-Id",
-    ],
-    maxAge: 7_200,
+/** The answer to `HEAD`: the headers of the answer to `GET`, also its length (RFC 9110, 8.6). */
+async function withoutBody(response: Response): Promise<Response> {
+  const length = String((await response.arrayBuffer()).byteLength);
+  return new Response(null, {
+    status: response.status,
+    headers: { ...Object.fromEntries(response.headers), "Content-Length": length },
   });
 }
 
@@ -233,6 +218,18 @@ function targetOf({ url }: Request): string {
   return url.slice(url.indexOf("/", url.indexOf("://") + 3));
 }
 
+/** Longest path in the log, and longest part between two slashes, in characters. */
+const loggedPathLimit = 200;
+const loggedPartLimit = 40;
+
+/** Returns the path of a request for the log, without its query and without long parts. Both may hold secrets. */
+function pathOf(request: Request): string {
+  const [path = ""] = targetOf(request).split(/[?#]/);
+  const parts = path.split("/").map((part) => part.length > loggedPartLimit ? "…" : part);
+  const shown = parts.join("/");
+  return shown.length > loggedPathLimit ? `${shown.slice(0, loggedPathLimit)}…` : shown;
+}
+
 /** Sends an answer, or 304 if `ifNoneMatch` has its entity tag. */
 function respond(
   exchange: Exchange,
@@ -255,6 +252,8 @@ function respond(
   }
   // Every success of the contract has a body.
   headers["Content-Type"] = "application/json";
+  if (status === 201 && exchange.operation !== undefined) addLocation(headers, exchange.operation.id, text);
+  if (exchange.request.method === "HEAD") return answerHead(text, { status, headers });
   if (text.length <= chunkLimit) headers["Transfer-Encoding"] = "chunked";
   return new Response(text, { status, headers });
 }
@@ -268,7 +267,7 @@ function logRequest(log: Log, { requestId, request, operation, elapsedMs, caller
   log.info("request", {
     requestId,
     method: request.method,
-    route: operation?.route.path ?? "other",
+    ...(operation === undefined ? { route: "other", path: pathOf(request) } : { route: operation.route.path }),
     status,
     ms: elapsedMs,
     userId: caller?.userId,

@@ -97,7 +97,8 @@ export async function claimKey(
   const { request_hash, status, answer, result, pending_until } = claimed;
   if (request_hash === null) return undefined;
   if (request_hash !== digest(...request.content)) {
-    const detail = "You used this Idempotency-Key for another request. Use a new key for each new request.";
+    const detail =
+      "This Idempotency-Key belongs to a request with another path, body or If-Match. Use a new key for each new request.";
     throw new Problem("idempotency_key_reused", detail);
   }
   if (pending_until !== null && isAfter(pending_until, now)) throw inProgress();

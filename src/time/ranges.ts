@@ -84,9 +84,12 @@ export function rangeIn(zone: string, { from, to }: Range<Bound["at"]>): Range {
   const fixed = (bound: Bound | undefined) => bound && { ...bound, at: boundIn(zone, bound) };
   const range = { from: fixed(from), to: fixed(to) };
   if (range.from !== undefined && range.to !== undefined) {
-    const order = Temporal.Instant.compare(range.from.at, range.to.at);
-    const isEmpty = range.to.operator === "<" ? order >= 0 : order > 0;
-    if (isEmpty) throw new Problem("invalid_date_range", "The range ends before it starts.");
+    // Both ends may be in an hour that the clocks skip. Then the range is empty, but not reversed.
+    const order = from?.at instanceof Temporal.PlainDateTime && to?.at instanceof Temporal.PlainDateTime
+      ? Temporal.PlainDateTime.compare(from.at, to.at)
+      : Temporal.Instant.compare(range.from.at, range.to.at);
+    const isReversed = range.to.operator === "<" ? order >= 0 : order > 0;
+    if (isReversed) throw new Problem("invalid_date_range", "The range ends before it starts.");
   }
   return range;
 }

@@ -240,7 +240,7 @@ Deno.test("admin: token invalid, without the role admin or without a scope -> 1 
   const cases: [token: string, messages: string[]][] = [
     ["wrong", [
       "Refused: Token is not valid (token_invalid)",
-      "The token is not valid: it is malformed, not signed by us, or not meant for us.",
+      "The token is not valid here: its form, signature, issuer, audience or dates are wrong.",
       "SLOTKEEPER_TOKEN was refused: set it to a valid token with the role admin, or to an API key.",
     ]],
     [await server.token("alice"), [

@@ -54,7 +54,9 @@ Deno.test("security headers: any answer of the API -> no guessing of types, no f
 });
 
 Deno.test("CORS: page of CORS_ORIGINS -> may call the API and read its headers, other pages may not", async () => {
-  await using server = await sharedServer({ env: { CORS_ORIGINS: `${origin},https://other.example` } });
+  await using server = await sharedServer({
+    env: { CORS_ORIGINS: `${origin},https://other.example`, CORS_HEADERS: "X-App-Version, X-Tenant" },
+  });
   const preflight = (from: string, path: string, method: string) =>
     fetch(server.url + path, {
       method: "OPTIONS",
@@ -68,7 +70,9 @@ Deno.test("CORS: page of CORS_ORIGINS -> may call the API and read its headers, 
   assert.equal(allowed.status, 204);
   assert.equal(allowed.headers.get("Access-Control-Allow-Origin"), origin);
   assert.match(allowed.headers.get("Access-Control-Allow-Methods") ?? "", /POST.*PUT.*DELETE/);
-  for (const name of ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match"]) {
+  const contract = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-Id"];
+  const added = ["traceparent", "tracestate", "baggage", "sentry-trace", "x-requested-with", "X-App-Version"];
+  for (const name of [...contract, ...added]) {
     assert(allowed.headers.get("Access-Control-Allow-Headers")?.includes(name), name);
   }
   assert.equal((await preflight("https://evil.example", "/api/v1/bookings", "POST")).headers.get(allowOrigin), null);
@@ -79,7 +83,7 @@ Deno.test("CORS: page of CORS_ORIGINS -> may call the API and read its headers, 
     assert.equal(answer.headers.get(allowOrigin), origin, path);
     assert.match(answer.headers.get("Vary") ?? "", /Origin/);
     assert.equal(answer.headers.get("Access-Control-Allow-Credentials"), null);
-    for (const name of ["ETag", "RateLimit", "Retry-After", "X-Request-Id", "Idempotency-Replayed"]) {
+    for (const name of ["ETag", "RateLimit", "Retry-After", "X-Request-Id", "Idempotency-Replayed", "Location"]) {
       assert(answer.headers.get("Access-Control-Expose-Headers")?.includes(name), name);
     }
     for (const other of ["https://evil.example", "null", `${origin}.evil.example`, "http://app.example"]) {

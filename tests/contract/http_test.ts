@@ -195,7 +195,7 @@ Deno.test("failures: answer that breaks the contract, statement that fails -> 50
   });
 });
 
-Deno.test("log: any request -> one entry, without tokens, notes or paths", async () => {
+Deno.test("log: any request -> one entry, without tokens, notes and queries", async () => {
   await using server = await sharedServer();
   const { timeslot } = await newRoomWithTimeslot(server);
   const secret = "a note that nobody else may read";
@@ -222,8 +222,10 @@ Deno.test("log: any request -> one entry, without tokens, notes or paths", async
       status: 403,
       userId,
     }],
-    [() => get(`/nowhere/${token}`), { method: "GET", route: "other", status: 404 }],
-    [() => get("/healthz", "PATCH"), { method: "PATCH", route: "other", status: 405 }],
+    [() => get(`/nowhere/${token}?${token}`), { method: "GET", route: "other", path: "/nowhere/…", status: 404 }],
+    [() => get("/api/v1/bookngs?page=2"), { method: "GET", route: "other", path: "/api/v1/bookngs", status: 404 }],
+    [() => get(`/${"a/".repeat(300)}`), { method: "GET", route: "other", path: `/${"a/".repeat(99)}a…`, status: 404 }],
+    [() => get("/healthz", "PATCH"), { method: "PATCH", route: "other", path: "/healthz", status: 405 }],
   ];
   for (const [request, expected] of cases) {
     const { headers } = await request();
