@@ -1643,6 +1643,46 @@ export interface components {
       headers: {
         ETag: components["headers"]["ETag"];
         "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
+        [name: string]: unknown;
+      };
+      content: {
+        /**
+         * @example {
+         *       "id": 1,
+         *       "name": "Sky Lounge",
+         *       "description": "Twelfth floor, view of the park.",
+         *       "capacity": 8,
+         *       "roomType": "meeting",
+         *       "hourlyRate": 45,
+         *       "currency": "EUR",
+         *       "timeZone": "Europe/Berlin",
+         *       "autoConfirm": false,
+         *       "isActive": true,
+         *       "metadata": {
+         *         "floor": 12,
+         *         "projector": true
+         *       },
+         *       "createdAt": "2026-03-01T09:00:00.000Z",
+         *       "updatedAt": "2026-03-01T09:00:00.000Z"
+         *     }
+         */
+        "application/json": components["schemas"]["Room"];
+      };
+    };
+    /** @description The new room. */
+    RoomCreated: {
+      headers: {
+        ETag: components["headers"]["ETag"];
+        "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
+        Location: components["headers"]["Location"];
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -1674,6 +1714,10 @@ export interface components {
       headers: {
         ETag: components["headers"]["ETag"];
         "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -1729,6 +1773,10 @@ export interface components {
     BookingPage: {
       headers: {
         ETag: components["headers"]["ETag"];
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -1790,6 +1838,10 @@ export interface components {
     /** @description A parameter is missing, malformed or unknown. `errors` names the fields. */
     InvalidRequest: {
       headers: {
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -1799,6 +1851,10 @@ export interface components {
     /** @description The body is not JSON, or a field or parameter is missing, malformed or unknown. */
     InvalidBody: {
       headers: {
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -1808,6 +1864,10 @@ export interface components {
     /** @description A parameter is missing, malformed or unknown, or the range ends before it starts. */
     InvalidDateRange: {
       headers: {
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -1817,6 +1877,11 @@ export interface components {
     /** @description The token is missing, invalid or expired. */
     Unauthorized: {
       headers: {
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
+        "WWW-Authenticate": components["headers"]["WwwAuthenticate"];
         [name: string]: unknown;
       };
       content: {
@@ -1826,6 +1891,11 @@ export interface components {
     /** @description Only an admin's token may do this. */
     AdminOnly: {
       headers: {
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
+        "WWW-Authenticate": components["headers"]["WwwAuthenticate"];
         [name: string]: unknown;
       };
       content: {
@@ -1835,6 +1905,11 @@ export interface components {
     /** @description The API key does not have the scope of the operation. */
     ScopeMissing: {
       headers: {
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
+        "WWW-Authenticate": components["headers"]["WwwAuthenticate"];
         [name: string]: unknown;
       };
       content: {
@@ -1844,6 +1919,11 @@ export interface components {
     /** @description The caller is not an admin. */
     AdminRequired: {
       headers: {
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
+        "WWW-Authenticate": components["headers"]["WwwAuthenticate"];
         [name: string]: unknown;
       };
       content: {
@@ -1853,6 +1933,11 @@ export interface components {
     /** @description The booking belongs to another user. */
     NotBookingOwner: {
       headers: {
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
+        "WWW-Authenticate": components["headers"]["WwwAuthenticateIfScope"];
         [name: string]: unknown;
       };
       content: {
@@ -1862,6 +1947,10 @@ export interface components {
     /** @description The room does not exist. */
     RoomNotFound: {
       headers: {
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -1871,6 +1960,10 @@ export interface components {
     /** @description The booking does not exist. */
     BookingNotFound: {
       headers: {
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -1880,6 +1973,10 @@ export interface components {
     /** @description The body is over 64 KiB. */
     BodyTooLarge: {
       headers: {
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -1889,6 +1986,10 @@ export interface components {
     /** @description The body is not sent as `application/json`. */
     UnsupportedMediaType: {
       headers: {
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -1899,6 +2000,10 @@ export interface components {
     NotModified: {
       headers: {
         ETag: components["headers"]["ETag"];
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content?: never;
@@ -1906,6 +2011,10 @@ export interface components {
     /** @description The API key does not exist. */
     ApiKeyNotFound: {
       headers: {
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -1915,6 +2024,10 @@ export interface components {
     /** @description The body did not arrive within 10 seconds. */
     RequestTimeout: {
       headers: {
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -1925,6 +2038,10 @@ export interface components {
     IdempotencyInProgress: {
       headers: {
         "Retry-After": components["headers"]["RetryAfter"];
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -1934,6 +2051,10 @@ export interface components {
     /** @description The `ETag` of the resource differs from `If-Match`, mostly because it has changed. Read it again. */
     PreconditionFailed: {
       headers: {
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -1943,6 +2064,10 @@ export interface components {
     /** @description This Idempotency-Key belongs to another request of the last 24 hours. */
     IdempotencyKeyReused: {
       headers: {
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -1953,6 +2078,10 @@ export interface components {
     PublicLimit: {
       headers: {
         "Retry-After": components["headers"]["RetryAfter"];
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -1963,6 +2092,10 @@ export interface components {
     SearchLimit: {
       headers: {
         "Retry-After": components["headers"]["RetryAfter"];
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -1973,6 +2106,10 @@ export interface components {
     WebhookLimit: {
       headers: {
         "Retry-After": components["headers"]["RetryAfter"];
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -1983,6 +2120,10 @@ export interface components {
     UserLimit: {
       headers: {
         "Retry-After": components["headers"]["RetryAfter"];
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -1993,6 +2134,10 @@ export interface components {
     BookingWriteLimit: {
       headers: {
         "Retry-After": components["headers"]["RetryAfter"];
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -2003,6 +2148,10 @@ export interface components {
     AdminLimit: {
       headers: {
         "Retry-After": components["headers"]["RetryAfter"];
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -2013,6 +2162,10 @@ export interface components {
     AuthLimit: {
       headers: {
         "Retry-After": components["headers"]["RetryAfter"];
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -2022,6 +2175,10 @@ export interface components {
     /** @description The server failed. Its log has the reason under the `requestId`. */
     InternalError: {
       headers: {
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
         [name: string]: unknown;
       };
       content: {
@@ -2031,6 +2188,11 @@ export interface components {
     /** @description A service that the server needs (its database, the issuer's keys) cannot be reached now. Retry. */
     ServiceUnavailable: {
       headers: {
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
+        "Retry-After": components["headers"]["RetryAfter"];
         [name: string]: unknown;
       };
       content: {
@@ -2101,10 +2263,60 @@ export interface components {
      */
     IdempotencyReplayed: string;
     /**
+     * @description The id of the request, in the log too. It is yours if you sent a valid one.
+     * @example 0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11
+     */
+    RequestId: string;
+    /**
+     * @description `no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.
+     * @example no-store
+     */
+    CacheControl: string;
+    /**
+     * @description The requests left in this window, and its rest in seconds. Missing if the request was not counted.
+     * @example "user";r=599;t=60
+     */
+    RateLimit: string;
+    /**
+     * @description The limit and its window in seconds. Missing if the request was not counted.
+     * @example "user";q=600;w=60
+     */
+    RateLimitPolicy: string;
+    /**
      * @description Seconds to wait before a retry.
      * @example 17
      */
     RetryAfter: string;
+    /**
+     * @description The scheme to authenticate with, and why this token was refused (RFC 6750).
+     * @example Bearer error="invalid_token"
+     */
+    WwwAuthenticate: string;
+    /**
+     * @description Sent if the API key lacks a scope.
+     * @example Bearer error="insufficient_scope"
+     */
+    WwwAuthenticateIfScope: string;
+    /**
+     * @description The path of what was created.
+     * @example /api/v1/bookings/42
+     */
+    Location: string;
+    /**
+     * @description The protocol of this path.
+     * @example websocket
+     */
+    Upgrade: string;
+    /**
+     * @description Names the header `Upgrade`.
+     * @example Upgrade
+     */
+    ConnectionUpgrade: string;
+    /**
+     * @description The version of WebSockets.
+     * @example 13
+     */
+    WebSocketVersion: string;
   };
   pathItems: never;
 }
@@ -2138,6 +2350,10 @@ export interface operations {
       200: {
         headers: {
           ETag: components["headers"]["ETag"];
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -2222,6 +2438,10 @@ export interface operations {
       200: {
         headers: {
           ETag: components["headers"]["ETag"];
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -2271,6 +2491,10 @@ export interface operations {
       /** @description A parameter is missing, malformed or unknown. Or the range ends before it starts, or is longer than 7 days. */
       400: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -2282,6 +2506,11 @@ export interface operations {
       /** @description Too many searches run and wait in this server, or a service that it needs cannot be reached now. Retry. */
       503: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
+          "Retry-After": components["headers"]["RetryAfter"];
           [name: string]: unknown;
         };
         content: {
@@ -2315,6 +2544,10 @@ export interface operations {
       200: {
         headers: {
           ETag: components["headers"]["ETag"];
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -2385,6 +2618,10 @@ export interface operations {
       200: {
         headers: {
           ETag: components["headers"]["ETag"];
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -2506,6 +2743,11 @@ export interface operations {
       201: {
         headers: {
           "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
+          Location: components["headers"]["Location"];
           [name: string]: unknown;
         };
         content: {
@@ -2567,6 +2809,10 @@ export interface operations {
        */
       400: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -2649,6 +2895,10 @@ export interface operations {
       200: {
         headers: {
           "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -2707,6 +2957,10 @@ export interface operations {
       /** @description The request is invalid, or the booking is over, already cancelled, or its timeslot has started. */
       400: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -2765,6 +3019,10 @@ export interface operations {
       200: {
         headers: {
           "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -2826,6 +3084,10 @@ export interface operations {
        */
       400: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -2864,6 +3126,10 @@ export interface operations {
       /** @description The refund of a cancellation now. */
       200: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -2885,6 +3151,10 @@ export interface operations {
       /** @description The request is invalid, or the booking is over, already cancelled, or its timeslot has started. */
       400: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -2925,6 +3195,10 @@ export interface operations {
       201: {
         headers: {
           "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -2987,6 +3261,10 @@ export interface operations {
        */
       400: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -3003,6 +3281,11 @@ export interface operations {
       /** @description The payment provider or another service that the server needs cannot be reached now. Retry. */
       503: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
+          "Retry-After": components["headers"]["RetryAfter"];
           [name: string]: unknown;
         };
         content: {
@@ -3046,6 +3329,10 @@ export interface operations {
       /** @description The event is stored if it is about a checkout of this server. */
       200: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -3060,6 +3347,10 @@ export interface operations {
       /** @description The request is invalid, or the provider did not sign it within the last 5 minutes. */
       400: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -3069,6 +3360,10 @@ export interface operations {
       /** @description That provider is not configured here. */
       404: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -3108,6 +3403,10 @@ export interface operations {
       /** @description The next events, and the cursor after them. */
       200: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -3178,6 +3477,10 @@ export interface operations {
       /** @description Events after this cursor are no longer kept, or the cursor belongs to another feed. */
       410: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -3209,6 +3512,10 @@ export interface operations {
       201: {
         headers: {
           "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -3254,6 +3561,11 @@ export interface operations {
       /** @description The token is missing, invalid or expired, or the ticket is not valid. */
       401: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
+          "WWW-Authenticate": components["headers"]["WwwAuthenticate"];
           [name: string]: unknown;
         };
         content: {
@@ -3263,6 +3575,11 @@ export interface operations {
       /** @description The page's origin is not allowed, or the API key lacks the scope. */
       403: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
+          "WWW-Authenticate": components["headers"]["WwwAuthenticateIfScope"];
           [name: string]: unknown;
         };
         content: {
@@ -3272,6 +3589,13 @@ export interface operations {
       /** @description The request does not ask for a WebSocket. */
       426: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
+          Upgrade: components["headers"]["Upgrade"];
+          Connection: components["headers"]["ConnectionUpgrade"];
+          "Sec-WebSocket-Version": components["headers"]["WebSocketVersion"];
           [name: string]: unknown;
         };
         content: {
@@ -3282,6 +3606,10 @@ export interface operations {
       429: {
         headers: {
           "Retry-After": components["headers"]["RetryAfter"];
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -3304,6 +3632,10 @@ export interface operations {
       /** @description The caller. */
       200: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -3362,7 +3694,7 @@ export interface operations {
       };
     };
     responses: {
-      201: components["responses"]["Room"];
+      201: components["responses"]["RoomCreated"];
       400: components["responses"]["InvalidBody"];
       401: components["responses"]["Unauthorized"];
       403: components["responses"]["AdminRequired"];
@@ -3455,6 +3787,10 @@ export interface operations {
       /** @description The room is deactivated. */
       200: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -3528,6 +3864,10 @@ export interface operations {
       201: {
         headers: {
           "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -3548,6 +3888,10 @@ export interface operations {
       /** @description The request is invalid, the room does not exist, or the request is too large. */
       400: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -3592,6 +3936,10 @@ export interface operations {
       /** @description A page of timeslots. */
       200: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -3618,6 +3966,10 @@ export interface operations {
       /** @description The request is invalid, the room does not exist, or the range ends before it starts. */
       400: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -3649,6 +4001,10 @@ export interface operations {
       /** @description The timeslot is deleted or withdrawn. */
       200: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -3664,6 +4020,10 @@ export interface operations {
       /** @description The request is invalid, or the timeslot has a live booking. */
       400: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -3675,6 +4035,10 @@ export interface operations {
       /** @description The timeslot does not exist. */
       404: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -3775,6 +4139,10 @@ export interface operations {
       /** @description The request is invalid, or the booking cannot take this status now. */
       400: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -3821,6 +4189,10 @@ export interface operations {
       200: {
         headers: {
           "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -3879,6 +4251,10 @@ export interface operations {
       /** @description The request is invalid, or no refund of the booking has failed. */
       400: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -3921,6 +4297,10 @@ export interface operations {
       200: {
         headers: {
           "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -3979,6 +4359,10 @@ export interface operations {
       /** @description The request is invalid, or no refund of the booking has failed. */
       400: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -4030,6 +4414,10 @@ export interface operations {
       200: {
         headers: {
           "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -4088,6 +4476,10 @@ export interface operations {
       /** @description The request is invalid, or the booking cannot be refunded by this amount. */
       400: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -4126,6 +4518,10 @@ export interface operations {
       /** @description The counts. */
       200: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -4211,6 +4607,11 @@ export interface operations {
       /** @description Too many counts run and wait in this server, or a service that it needs cannot be reached now. Retry. */
       503: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
+          "Retry-After": components["headers"]["RetryAfter"];
           [name: string]: unknown;
         };
         content: {
@@ -4236,6 +4637,10 @@ export interface operations {
       /** @description A page of API keys. */
       200: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -4307,6 +4712,10 @@ export interface operations {
       201: {
         headers: {
           "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -4365,6 +4774,10 @@ export interface operations {
       /** @description The API key is revoked. */
       200: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -4414,6 +4827,10 @@ export interface operations {
       /** @description A page of the audit log. */
       200: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -4469,6 +4886,10 @@ export interface operations {
       /** @description The clock. */
       200: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -4518,6 +4939,10 @@ export interface operations {
       200: {
         headers: {
           "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -4533,6 +4958,10 @@ export interface operations {
       /** @description The request is invalid, or the new time is before the present one. */
       400: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -4563,6 +4992,10 @@ export interface operations {
       /** @description The clock. */
       200: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          RateLimit: components["headers"]["RateLimit"];
+          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -4595,6 +5028,8 @@ export interface operations {
       /** @description The process is alive. */
       200: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {
@@ -4622,6 +5057,8 @@ export interface operations {
       /** @description The process can serve requests. */
       200: {
         headers: {
+          "X-Request-Id": components["headers"]["RequestId"];
+          "Cache-Control": components["headers"]["CacheControl"];
           [name: string]: unknown;
         };
         content: {

@@ -1439,7 +1439,8 @@ const responses = {
     headers: {
       "ETag": {
         "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
-        "schema": { "type": "string" },
+        "required": true,
+        "schema": { "type": "string", "pattern": '^"[\\w-]+"$' },
         "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
       },
       "Idempotency-Replayed": {
@@ -1447,6 +1448,97 @@ const responses = {
           "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
         "schema": { "type": "string" },
         "example": "true",
+      },
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
+      },
+    } as const,
+    content: {
+      "application/json": {
+        schema: Room,
+        example: {
+          "id": 1,
+          "name": "Sky Lounge",
+          "description": "Twelfth floor, view of the park.",
+          "capacity": 8,
+          "roomType": "meeting",
+          "hourlyRate": 45,
+          "currency": "EUR",
+          "timeZone": "Europe/Berlin",
+          "autoConfirm": false,
+          "isActive": true,
+          "metadata": { "floor": 12, "projector": true },
+          "createdAt": "2026-03-01T09:00:00.000Z",
+          "updatedAt": "2026-03-01T09:00:00.000Z",
+        },
+      },
+    },
+  },
+  "RoomCreated": {
+    description: "The new room.",
+    headers: {
+      "ETag": {
+        "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
+        "required": true,
+        "schema": { "type": "string", "pattern": '^"[\\w-]+"$' },
+        "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+      },
+      "Idempotency-Replayed": {
+        "description":
+          "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
+        "schema": { "type": "string" },
+        "example": "true",
+      },
+      "Location": {
+        "description": "The path of what was created.",
+        "required": true,
+        "schema": { "type": "string", "format": "uri-reference" },
+        "example": "/api/v1/bookings/42",
+      },
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
       },
     } as const,
     content: {
@@ -1475,7 +1567,8 @@ const responses = {
     headers: {
       "ETag": {
         "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
-        "schema": { "type": "string" },
+        "required": true,
+        "schema": { "type": "string", "pattern": '^"[\\w-]+"$' },
         "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
       },
       "Idempotency-Replayed": {
@@ -1483,6 +1576,30 @@ const responses = {
           "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
         "schema": { "type": "string" },
         "example": "true",
+      },
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
       },
     } as const,
     content: {
@@ -1525,8 +1642,33 @@ const responses = {
     headers: {
       "ETag": {
         "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
-        "schema": { "type": "string" },
+        "required": true,
+        "schema": { "type": "string", "pattern": '^"[\\w-]+"$' },
         "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+      },
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
       },
     } as const,
     content: {
@@ -1571,12 +1713,64 @@ const responses = {
   },
   "InvalidRequest": {
     description: "A parameter is missing, malformed or unknown. `errors` names the fields.",
+    headers: {
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
+      },
+    } as const,
     content: {
       "application/problem+json": { schema: Problem, examples: { "validation_failed": examples.validation_failed } },
     },
   },
   "InvalidBody": {
     description: "The body is not JSON, or a field or parameter is missing, malformed or unknown.",
+    headers: {
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
+      },
+    } as const,
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -1586,6 +1780,32 @@ const responses = {
   },
   "InvalidDateRange": {
     description: "A parameter is missing, malformed or unknown, or the range ends before it starts.",
+    headers: {
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
+      },
+    } as const,
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -1598,6 +1818,38 @@ const responses = {
   },
   "Unauthorized": {
     description: "The token is missing, invalid or expired.",
+    headers: {
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
+      },
+      "WWW-Authenticate": {
+        "description": "The scheme to authenticate with, and why this token was refused (RFC 6750).",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^Bearer" },
+        "example": 'Bearer error="invalid_token"',
+      },
+    } as const,
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -1611,16 +1863,112 @@ const responses = {
   },
   "AdminOnly": {
     description: "Only an admin's token may do this.",
+    headers: {
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
+      },
+      "WWW-Authenticate": {
+        "description": "The scheme to authenticate with, and why this token was refused (RFC 6750).",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^Bearer" },
+        "example": 'Bearer error="invalid_token"',
+      },
+    } as const,
     content: {
       "application/problem+json": { schema: Problem, examples: { "admin_required": examples.admin_required } },
     },
   },
   "ScopeMissing": {
     description: "The API key does not have the scope of the operation.",
+    headers: {
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
+      },
+      "WWW-Authenticate": {
+        "description": "The scheme to authenticate with, and why this token was refused (RFC 6750).",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^Bearer" },
+        "example": 'Bearer error="invalid_token"',
+      },
+    } as const,
     content: { "application/problem+json": { schema: Problem, examples: { "scope_missing": examples.scope_missing } } },
   },
   "AdminRequired": {
     description: "The caller is not an admin.",
+    headers: {
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
+      },
+      "WWW-Authenticate": {
+        "description": "The scheme to authenticate with, and why this token was refused (RFC 6750).",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^Bearer" },
+        "example": 'Bearer error="invalid_token"',
+      },
+    } as const,
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -1630,6 +1978,37 @@ const responses = {
   },
   "NotBookingOwner": {
     description: "The booking belongs to another user.",
+    headers: {
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
+      },
+      "WWW-Authenticate": {
+        "description": "Sent if the API key lacks a scope.",
+        "schema": { "type": "string", "pattern": "^Bearer" },
+        "example": 'Bearer error="insufficient_scope"',
+      },
+    } as const,
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -1639,24 +2018,128 @@ const responses = {
   },
   "RoomNotFound": {
     description: "The room does not exist.",
+    headers: {
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
+      },
+    } as const,
     content: {
       "application/problem+json": { schema: Problem, examples: { "room_not_found": examples.room_not_found } },
     },
   },
   "BookingNotFound": {
     description: "The booking does not exist.",
+    headers: {
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
+      },
+    } as const,
     content: {
       "application/problem+json": { schema: Problem, examples: { "booking_not_found": examples.booking_not_found } },
     },
   },
   "BodyTooLarge": {
     description: "The body is over 64 KiB.",
+    headers: {
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
+      },
+    } as const,
     content: {
       "application/problem+json": { schema: Problem, examples: { "body_too_large": examples.body_too_large } },
     },
   },
   "UnsupportedMediaType": {
     description: "The body is not sent as `application/json`.",
+    headers: {
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
+      },
+    } as const,
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -1669,19 +2152,96 @@ const responses = {
     headers: {
       "ETag": {
         "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
-        "schema": { "type": "string" },
+        "required": true,
+        "schema": { "type": "string", "pattern": '^"[\\w-]+"$' },
         "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+      },
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
       },
     } as const,
   },
   "ApiKeyNotFound": {
     description: "The API key does not exist.",
+    headers: {
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
+      },
+    } as const,
     content: {
       "application/problem+json": { schema: Problem, examples: { "api_key_not_found": examples.api_key_not_found } },
     },
   },
   "RequestTimeout": {
     description: "The body did not arrive within 10 seconds.",
+    headers: {
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
+      },
+    } as const,
     content: {
       "application/problem+json": { schema: Problem, examples: { "request_timeout": examples.request_timeout } },
     },
@@ -1691,8 +2251,33 @@ const responses = {
     headers: {
       "Retry-After": {
         "description": "Seconds to wait before a retry.",
-        "schema": { "type": "string" },
+        "required": true,
+        "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
         "example": "17",
+      },
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
       },
     } as const,
     content: {
@@ -1704,6 +2289,32 @@ const responses = {
   },
   "PreconditionFailed": {
     description: "The `ETag` of the resource differs from `If-Match`, mostly because it has changed. Read it again.",
+    headers: {
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
+      },
+    } as const,
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -1713,6 +2324,32 @@ const responses = {
   },
   "IdempotencyKeyReused": {
     description: "This Idempotency-Key belongs to another request of the last 24 hours.",
+    headers: {
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
+      },
+    } as const,
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -1725,8 +2362,33 @@ const responses = {
     headers: {
       "Retry-After": {
         "description": "Seconds to wait before a retry.",
-        "schema": { "type": "string" },
+        "required": true,
+        "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
         "example": "17",
+      },
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
       },
     } as const,
     content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
@@ -1736,8 +2398,33 @@ const responses = {
     headers: {
       "Retry-After": {
         "description": "Seconds to wait before a retry.",
-        "schema": { "type": "string" },
+        "required": true,
+        "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
         "example": "17",
+      },
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
       },
     } as const,
     content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
@@ -1747,8 +2434,33 @@ const responses = {
     headers: {
       "Retry-After": {
         "description": "Seconds to wait before a retry.",
-        "schema": { "type": "string" },
+        "required": true,
+        "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
         "example": "17",
+      },
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
       },
     } as const,
     content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
@@ -1758,8 +2470,33 @@ const responses = {
     headers: {
       "Retry-After": {
         "description": "Seconds to wait before a retry.",
-        "schema": { "type": "string" },
+        "required": true,
+        "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
         "example": "17",
+      },
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
       },
     } as const,
     content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
@@ -1769,8 +2506,33 @@ const responses = {
     headers: {
       "Retry-After": {
         "description": "Seconds to wait before a retry.",
-        "schema": { "type": "string" },
+        "required": true,
+        "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
         "example": "17",
+      },
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
       },
     } as const,
     content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
@@ -1780,8 +2542,33 @@ const responses = {
     headers: {
       "Retry-After": {
         "description": "Seconds to wait before a retry.",
-        "schema": { "type": "string" },
+        "required": true,
+        "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
         "example": "17",
+      },
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
       },
     } as const,
     content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
@@ -1791,20 +2578,103 @@ const responses = {
     headers: {
       "Retry-After": {
         "description": "Seconds to wait before a retry.",
-        "schema": { "type": "string" },
+        "required": true,
+        "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
         "example": "17",
+      },
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
       },
     } as const,
     content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
   },
   "InternalError": {
     description: "The server failed. Its log has the reason under the `requestId`.",
+    headers: {
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
+      },
+    } as const,
     content: {
       "application/problem+json": { schema: Problem, examples: { "internal_error": examples.internal_error } },
     },
   },
   "ServiceUnavailable": {
     description: "A service that the server needs (its database, the issuer's keys) cannot be reached now. Retry.",
+    headers: {
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
+      },
+      "Retry-After": {
+        "description": "Seconds to wait before a retry.",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
+        "example": "17",
+      },
+    } as const,
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -1860,8 +2730,33 @@ const routes = {
         headers: {
           "ETag": {
             "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
-            "schema": { "type": "string" },
+            "required": true,
+            "schema": { "type": "string", "pattern": '^"[\\w-]+"$' },
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+          },
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
           },
         } as const,
         content: {
@@ -1958,8 +2853,33 @@ const routes = {
         headers: {
           "ETag": {
             "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
-            "schema": { "type": "string" },
+            "required": true,
+            "schema": { "type": "string", "pattern": '^"[\\w-]+"$' },
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+          },
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
           },
         } as const,
         content: {
@@ -2002,6 +2922,32 @@ const routes = {
       400: {
         description:
           "A parameter is missing, malformed or unknown. Or the range ends before it starts, or is longer than 7 days.\n",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -2017,6 +2963,38 @@ const routes = {
       503: {
         description:
           "Too many searches run and wait in this server, or a service that it needs cannot be reached now. Retry.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+          "Retry-After": {
+            "description": "Seconds to wait before a retry.",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
+            "example": "17",
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -2065,8 +3043,33 @@ const routes = {
         headers: {
           "ETag": {
             "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
-            "schema": { "type": "string" },
+            "required": true,
+            "schema": { "type": "string", "pattern": '^"[\\w-]+"$' },
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+          },
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
           },
         } as const,
         content: {
@@ -2154,8 +3157,33 @@ const routes = {
         headers: {
           "ETag": {
             "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
-            "schema": { "type": "string" },
+            "required": true,
+            "schema": { "type": "string", "pattern": '^"[\\w-]+"$' },
             "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+          },
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
           },
         } as const,
         content: {
@@ -2245,6 +3273,36 @@ const routes = {
             "schema": { "type": "string" },
             "example": "true",
           },
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+          "Location": {
+            "description": "The path of what was created.",
+            "required": true,
+            "schema": { "type": "string", "format": "uri-reference" },
+            "example": "/api/v1/bookings/42",
+          },
         } as const,
         content: {
           "application/json": {
@@ -2288,6 +3346,32 @@ const routes = {
       400: {
         description:
           "The request is invalid, or the timeslot cannot be booked. It is taken, has started, does not exist, belongs\nto another room, or its room is deactivated.\n",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -2476,6 +3560,30 @@ const routes = {
             "schema": { "type": "string" },
             "example": "true",
           },
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
         } as const,
         content: {
           "application/json": {
@@ -2518,6 +3626,32 @@ const routes = {
       },
       400: {
         description: "The request is invalid, or the booking is over, already cancelled, or its timeslot has started.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -2597,6 +3731,30 @@ const routes = {
             "schema": { "type": "string" },
             "example": "true",
           },
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
         } as const,
         content: {
           "application/json": {
@@ -2639,6 +3797,32 @@ const routes = {
       400: {
         description:
           "The request is invalid, the booking can no longer be moved, or the new timeslot cannot be booked. It is\ntaken, has started, does not exist, belongs to another room or has another price. Or the room is\ndeactivated.\n",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -2697,6 +3881,32 @@ const routes = {
     responses: {
       200: {
         description: "The refund of a cancellation now.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/json": {
             schema: Cancellation,
@@ -2715,6 +3925,32 @@ const routes = {
       },
       400: {
         description: "The request is invalid, or the booking is over, already cancelled, or its timeslot has started.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -2780,6 +4016,30 @@ const routes = {
             "schema": { "type": "string" },
             "example": "true",
           },
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
         } as const,
         content: {
           "application/json": {
@@ -2823,6 +4083,32 @@ const routes = {
       400: {
         description:
           "The request is invalid, or the booking does not wait for an online payment. It is paid, over, cancelled or\nfree of charge, or its hold has expired. Or payments are made elsewhere, or the payment provider rejects\nthis amount.\n",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -2842,6 +4128,38 @@ const routes = {
       500: responses.InternalError,
       503: {
         description: "The payment provider or another service that the server needs cannot be reached now. Retry.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+          "Retry-After": {
+            "description": "Seconds to wait before a retry.",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
+            "example": "17",
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -2892,10 +4210,62 @@ const routes = {
     responses: {
       200: {
         description: "The event is stored if it is about a checkout of this server.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: { "application/json": { schema: Message, example: { "message": "Event received" } } },
       },
       400: {
         description: "The request is invalid, or the provider did not sign it within the last 5 minutes.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -2909,6 +4279,32 @@ const routes = {
       },
       404: {
         description: "That provider is not configured here.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -2975,6 +4371,32 @@ const routes = {
     responses: {
       200: {
         description: "The next events, and the cursor after them.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/json": {
             schema: EventPage,
@@ -3026,6 +4448,32 @@ const routes = {
       403: responses.AdminRequired,
       410: {
         description: "Events after this cursor are no longer kept, or the cursor belongs to another feed.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/problem+json": { schema: Problem, examples: { "cursor_expired": examples.cursor_expired } },
         },
@@ -3072,6 +4520,30 @@ const routes = {
               "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
             "schema": { "type": "string" },
             "example": "true",
+          },
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
           },
         } as const,
         content: {
@@ -3123,6 +4595,38 @@ const routes = {
       400: responses.InvalidRequest,
       401: {
         description: "The token is missing, invalid or expired, or the ticket is not valid.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+          "WWW-Authenticate": {
+            "description": "The scheme to authenticate with, and why this token was refused (RFC 6750).",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^Bearer" },
+            "example": 'Bearer error="invalid_token"',
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -3137,6 +4641,37 @@ const routes = {
       },
       403: {
         description: "The page's origin is not allowed, or the API key lacks the scope.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+          "WWW-Authenticate": {
+            "description": "Sent if the API key lacks a scope.",
+            "schema": { "type": "string", "pattern": "^Bearer" },
+            "example": 'Bearer error="insufficient_scope"',
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -3146,6 +4681,50 @@ const routes = {
       },
       426: {
         description: "The request does not ask for a WebSocket.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+          "Upgrade": {
+            "description": "The protocol of this path.",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^websocket$" },
+            "example": "websocket",
+          },
+          "Connection": {
+            "description": "Names the header `Upgrade`.",
+            "required": true,
+            "schema": { "type": "string" },
+            "example": "Upgrade",
+          },
+          "Sec-WebSocket-Version": {
+            "description": "The version of WebSockets.",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^13$" },
+            "example": "13",
+          },
+        } as const,
         content: {
           "application/problem+json": { schema: Problem, examples: { "upgrade_required": examples.upgrade_required } },
         },
@@ -3156,8 +4735,33 @@ const routes = {
         headers: {
           "Retry-After": {
             "description": "Seconds to wait before a retry.",
-            "schema": { "type": "string" },
+            "required": true,
+            "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
             "example": "17",
+          },
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
           },
         } as const,
         content: {
@@ -3190,6 +4794,32 @@ const routes = {
     responses: {
       200: {
         description: "The caller.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/json": {
             schema: Me,
@@ -3258,7 +4888,7 @@ const routes = {
       },
     },
     responses: {
-      201: responses.Room,
+      201: responses.RoomCreated,
       400: responses.InvalidBody,
       401: responses.Unauthorized,
       403: responses.AdminRequired,
@@ -3374,6 +5004,32 @@ const routes = {
     responses: {
       200: {
         description: "The room is deactivated.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: { "application/json": { schema: Message, example: { "message": "Room deactivated" } } },
       },
       400: responses.InvalidRequest,
@@ -3442,6 +5098,30 @@ const routes = {
             "schema": { "type": "string" },
             "example": "true",
           },
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
         } as const,
         content: {
           "application/json": {
@@ -3457,6 +5137,32 @@ const routes = {
       },
       400: {
         description: "The request is invalid, the room does not exist, or the request is too large.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -3526,6 +5232,32 @@ const routes = {
     responses: {
       200: {
         description: "A page of timeslots.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/json": {
             schema: AdminTimeslotPage,
@@ -3547,6 +5279,32 @@ const routes = {
       },
       400: {
         description: "The request is invalid, the room does not exist, or the range ends before it starts.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -3593,6 +5351,32 @@ const routes = {
     responses: {
       200: {
         description: "The timeslot is deleted or withdrawn.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/json": {
             schema: TimeslotDeleted,
@@ -3602,6 +5386,32 @@ const routes = {
       },
       400: {
         description: "The request is invalid, or the timeslot has a live booking.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -3616,6 +5426,32 @@ const routes = {
       403: responses.AdminRequired,
       404: {
         description: "The timeslot does not exist.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -3764,6 +5600,32 @@ const routes = {
       200: responses.Booking,
       400: {
         description: "The request is invalid, or the booking cannot take this status now.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -3836,6 +5698,30 @@ const routes = {
             "schema": { "type": "string" },
             "example": "true",
           },
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
         } as const,
         content: {
           "application/json": {
@@ -3878,6 +5764,32 @@ const routes = {
       },
       400: {
         description: "The request is invalid, or no refund of the booking has failed.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -3945,6 +5857,30 @@ const routes = {
             "schema": { "type": "string" },
             "example": "true",
           },
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
         } as const,
         content: {
           "application/json": {
@@ -3987,6 +5923,32 @@ const routes = {
       },
       400: {
         description: "The request is invalid, or no refund of the booking has failed.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -4058,6 +6020,30 @@ const routes = {
             "schema": { "type": "string" },
             "example": "true",
           },
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
         } as const,
         content: {
           "application/json": {
@@ -4100,6 +6086,32 @@ const routes = {
       },
       400: {
         description: "The request is invalid, or the booking cannot be refunded by this amount.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -4160,6 +6172,32 @@ const routes = {
     responses: {
       200: {
         description: "The counts.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/json": {
             schema: BookingStats,
@@ -4212,6 +6250,38 @@ const routes = {
       503: {
         description:
           "Too many counts run and wait in this server, or a service that it needs cannot be reached now. Retry.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+          "Retry-After": {
+            "description": "Seconds to wait before a retry.",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
+            "example": "17",
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -4249,6 +6319,32 @@ const routes = {
     responses: {
       200: {
         description: "A page of API keys.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/json": {
             schema: ApiKeyPage,
@@ -4327,6 +6423,30 @@ const routes = {
             "schema": { "type": "string" },
             "example": "true",
           },
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
         } as const,
         content: {
           "application/json": {
@@ -4391,6 +6511,32 @@ const routes = {
     responses: {
       200: {
         description: "The API key is revoked.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: { "application/json": { schema: Message, example: { "message": "API key revoked" } } },
       },
       400: responses.InvalidRequest,
@@ -4461,6 +6607,32 @@ const routes = {
     responses: {
       200: {
         description: "A page of the audit log.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/json": {
             schema: AuditPage,
@@ -4515,6 +6687,32 @@ const routes = {
     responses: {
       200: {
         description: "The clock.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/json": {
             schema: SandboxClock,
@@ -4573,6 +6771,30 @@ const routes = {
             "schema": { "type": "string" },
             "example": "true",
           },
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
         } as const,
         content: {
           "application/json": { schema: SandboxClock, example: { "now": "2027-03-09T08:00:00.000Z", "isMoved": true } },
@@ -4580,6 +6802,32 @@ const routes = {
       },
       400: {
         description: "The request is invalid, or the new time is before the present one.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -4622,6 +6870,32 @@ const routes = {
     responses: {
       200: {
         description: "The clock.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "RateLimit": {
+            "description":
+              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";r=599;t=60',
+          },
+          "RateLimit-Policy": {
+            "description": "The limit and its window in seconds. Missing if the request was not counted.",
+            "schema": { "type": "string" },
+            "example": '"user";q=600;w=60',
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: {
           "application/json": {
             schema: SandboxClock,
@@ -4655,6 +6929,21 @@ const routes = {
     responses: {
       200: {
         description: "The process is alive.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: { "application/json": { schema: Health, example: { "status": "ok" } } },
       },
       400: responses.InvalidRequest,
@@ -4680,6 +6969,21 @@ const routes = {
     responses: {
       200: {
         description: "The process can serve requests.",
+        headers: {
+          "X-Request-Id": {
+            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+          },
+          "Cache-Control": {
+            "description":
+              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+            "example": "no-store",
+          },
+        } as const,
         content: { "application/json": { schema: Readiness, example: { "status": "ready" } } },
       },
       400: responses.InvalidRequest,
