@@ -27,14 +27,22 @@ export async function main(
 
   // Sweden writes dates as YYYY-MM-DD.
   const day = new Intl.DateTimeFormat("sv-SE", { timeZone });
-  const clock = new Intl.DateTimeFormat("en-GB", { timeZone, timeStyle: "short" });
+  const clock = (instant: string) => {
+    const at = Temporal.Instant.from(instant).toZonedDateTimeISO(timeZone);
+    const [first, second] = (["earlier", "later"] as const).map((disambiguation) =>
+      at.toPlainDateTime().toZonedDateTime(timeZone, { disambiguation }).offset
+    );
+    const time = at.toPlainTime().toString({ smallestUnit: "minute" });
+    // An hour comes twice in the night when the clocks are set back.
+    return first === second ? time : `${time} ${at.offset}`;
+  };
   const show = async () => {
     const { timeslots } = await unwrap(
       client.GET("/api/v1/bookings/rooms/{roomId}/timeslots", {
         params: { path: { roomId }, query: { date: day.format(now()), duration: 1 } },
       }),
     );
-    const times = timeslots.map(({ startTime }) => clock.format(new Date(startTime)));
+    const times = timeslots.map(({ startTime }) => clock(startTime));
     console.log(`${name}: ${times.length === 0 ? "nothing free today" : `free at ${times.join(", ")}`}`);
   };
 

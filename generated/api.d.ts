@@ -1502,6 +1502,24 @@ export interface components {
      * @enum {string}
      */
     AuditResource: "room" | "timeslots" | "timeslot" | "booking" | "api_key" | "clock";
+    /**
+     * @description An operation whose changes are in the audit log.
+     * @enum {string}
+     */
+    AuditedOperation:
+      | "createRoom"
+      | "updateRoom"
+      | "deleteRoom"
+      | "generateTimeslots"
+      | "deleteTimeslot"
+      | "updateBookingStatus"
+      | "retryRefund"
+      | "settleRefund"
+      | "refundBooking"
+      | "createApiKey"
+      | "revokeApiKey"
+      | "setSandboxClock"
+      | "resetSandboxClock";
     AuditEntry: {
       id: components["schemas"]["Id"];
       /** Format: date-time */
@@ -1850,6 +1868,19 @@ export interface components {
     };
     /** @description The body is not JSON, or a field or parameter is missing, malformed or unknown. */
     InvalidBody: {
+      headers: {
+        "X-Request-Id": components["headers"]["RequestId"];
+        RateLimit: components["headers"]["RateLimit"];
+        "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+        "Cache-Control": components["headers"]["CacheControl"];
+        [name: string]: unknown;
+      };
+      content: {
+        "application/problem+json": components["schemas"]["Problem"];
+      };
+    };
+    /** @description The request is invalid, the room does not exist, or the range ends before it starts. */
+    UnknownRoomOrRange: {
       headers: {
         "X-Request-Id": components["headers"]["RequestId"];
         RateLimit: components["headers"]["RateLimit"];
@@ -3963,19 +3994,7 @@ export interface operations {
           "application/json": components["schemas"]["AdminTimeslotPage"];
         };
       };
-      /** @description The request is invalid, the room does not exist, or the range ends before it starts. */
-      400: {
-        headers: {
-          "X-Request-Id": components["headers"]["RequestId"];
-          RateLimit: components["headers"]["RateLimit"];
-          "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
-          "Cache-Control": components["headers"]["CacheControl"];
-          [name: string]: unknown;
-        };
-        content: {
-          "application/problem+json": components["schemas"]["Problem"];
-        };
-      };
+      400: components["responses"]["UnknownRoomOrRange"];
       401: components["responses"]["Unauthorized"];
       403: components["responses"]["AdminRequired"];
       429: components["responses"]["AdminLimit"];
@@ -4055,7 +4074,7 @@ export interface operations {
       query?: {
         /** @description Only bookings with this status. */
         status?: components["parameters"]["BookingStatusFilter"];
-        /** @description Only bookings of this room. */
+        /** @description Only bookings of this room. An unknown room is refused. */
         roomId?: components["schemas"]["Id"];
         /** @description Only bookings of this user. */
         userId?: components["schemas"]["Id"];
@@ -4090,7 +4109,7 @@ export interface operations {
     responses: {
       200: components["responses"]["BookingPage"];
       304: components["responses"]["NotModified"];
-      400: components["responses"]["InvalidDateRange"];
+      400: components["responses"]["UnknownRoomOrRange"];
       401: components["responses"]["Unauthorized"];
       403: components["responses"]["AdminRequired"];
       429: components["responses"]["AdminLimit"];
@@ -4506,7 +4525,7 @@ export interface operations {
         fromDate?: components["parameters"]["FromDate"];
         /** @description Only bookings created on or before this day or instant. */
         toDate?: components["parameters"]["ToDate"];
-        /** @description Only this room. An unknown room has zeros. */
+        /** @description Only this room. An unknown room is refused. */
         roomId?: components["schemas"]["Id"];
       };
       header?: never;
@@ -4599,7 +4618,7 @@ export interface operations {
           "application/json": components["schemas"]["BookingStats"];
         };
       };
-      400: components["responses"]["InvalidDateRange"];
+      400: components["responses"]["UnknownRoomOrRange"];
       401: components["responses"]["Unauthorized"];
       403: components["responses"]["AdminRequired"];
       429: components["responses"]["AdminLimit"];
@@ -4804,7 +4823,7 @@ export interface operations {
         /** @description Only changes by this user. */
         userId?: components["schemas"]["Id"];
         /** @description Only changes by this operation, such as `updateRoom`. */
-        operation?: string;
+        operation?: components["schemas"]["AuditedOperation"];
         /** @description Only changes of this kind of resource. */
         resource?: components["schemas"]["AuditResource"];
         /** @description Only changes of the resource with this id; together with `resource`. */

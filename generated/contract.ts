@@ -88,7 +88,7 @@ export type RoomSummary = z.output<typeof RoomSummary>;
 
 export const RoomName = z.string().min(1).max(200).regex(
   new RegExp(
-    "[^\\s\\u0000-\\u001f\\u007f-\\u00a0\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180e\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u2800\\u3164\\ufeff\\uffa0]",
+    "[^\\s\\u0000-\\u001f\\u007f-\\u00a0\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u2800\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufffb]",
   ),
   "must be: At least one visible character",
 ).openapi({ "description": "At least one visible character." }).openapi("RoomName");
@@ -340,7 +340,7 @@ export const CreateBooking = z.strictObject({
   "notes": z.string().max(2000).nullable().default(null).openapi({ "description": "For the operator." }),
   "bookingType": z.string().min(1).max(100).regex(
     new RegExp(
-      "[^\\s\\u0000-\\u001f\\u007f-\\u00a0\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180e\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u2800\\u3164\\ufeff\\uffa0]",
+      "[^\\s\\u0000-\\u001f\\u007f-\\u00a0\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u2800\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufffb]",
     ),
     "must be: A label of your own, with at least one visible character",
   ).nullable().default(null).openapi({ "description": "A label of your own, with at least one visible character." }),
@@ -666,7 +666,7 @@ export type Me = z.output<typeof Me>;
 export const CreateApiKey = z.strictObject({
   "name": z.string().min(1).max(100).regex(
     new RegExp(
-      "[^\\s\\u0000-\\u001f\\u007f-\\u00a0\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180e\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u2800\\u3164\\ufeff\\uffa0]",
+      "[^\\s\\u0000-\\u001f\\u007f-\\u00a0\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u2800\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufffb]",
     ),
     "must be: The purpose of the key, with at least one visible character",
   ).openapi({ "description": "The purpose of the key, with at least one visible character." }),
@@ -714,6 +714,23 @@ export const AuditResource = z.enum(["room", "timeslots", "timeslot", "booking",
   "description": "The kind of the changed resource. For generated `timeslots`, `resourceId` is the room.",
 }).openapi("AuditResource");
 export type AuditResource = z.output<typeof AuditResource>;
+
+export const AuditedOperation = z.enum([
+  "createRoom",
+  "updateRoom",
+  "deleteRoom",
+  "generateTimeslots",
+  "deleteTimeslot",
+  "updateBookingStatus",
+  "retryRefund",
+  "settleRefund",
+  "refundBooking",
+  "createApiKey",
+  "revokeApiKey",
+  "setSandboxClock",
+  "resetSandboxClock",
+]).openapi({ "description": "An operation whose changes are in the audit log." }).openapi("AuditedOperation");
+export type AuditedOperation = z.output<typeof AuditedOperation>;
 
 export const Actor = z.object({ "userId": Id, "subject": z.string(), "name": z.string().nullable() }).openapi("Actor");
 export type Actor = z.output<typeof Actor>;
@@ -1775,6 +1792,45 @@ const responses = {
       "application/problem+json": {
         schema: Problem,
         examples: { "validation_failed": examples.validation_failed, "malformed_json": examples.malformed_json },
+      },
+    },
+  },
+  "UnknownRoomOrRange": {
+    description: "The request is invalid, the room does not exist, or the range ends before it starts.",
+    headers: {
+      "X-Request-Id": {
+        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+        "required": true,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+      },
+      "RateLimit": {
+        "description":
+          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";r=599;t=60',
+      },
+      "RateLimit-Policy": {
+        "description": "The limit and its window in seconds. Missing if the request was not counted.",
+        "schema": { "type": "string" },
+        "example": '"user";q=600;w=60',
+      },
+      "Cache-Control": {
+        "description":
+          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+        "required": true,
+        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+        "example": "no-store",
+      },
+    } as const,
+    content: {
+      "application/problem+json": {
+        schema: Problem,
+        examples: {
+          "validation_failed": examples.validation_failed,
+          "unknown_room": examples.unknown_room,
+          "invalid_date_range": examples.invalid_date_range,
+        },
       },
     },
   },
@@ -5277,45 +5333,7 @@ const routes = {
           },
         },
       },
-      400: {
-        description: "The request is invalid, the room does not exist, or the range ends before it starts.",
-        headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
-        content: {
-          "application/problem+json": {
-            schema: Problem,
-            examples: {
-              "validation_failed": examples.validation_failed,
-              "unknown_room": examples.unknown_room,
-              "invalid_date_range": examples.invalid_date_range,
-            },
-          },
-        },
-      },
+      400: responses.UnknownRoomOrRange,
       401: responses.Unauthorized,
       403: responses.AdminRequired,
       429: responses.AdminLimit,
@@ -5487,7 +5505,7 @@ const routes = {
             "maximum": 9007199254740991,
             "description": "A whole number, assigned by the server.",
           } as const,
-        ).optional().openapi({ param: { "description": "Only bookings of this room." } }),
+        ).optional().openapi({ param: { "description": "Only bookings of this room. An unknown room is refused." } }),
         "userId": integerParameter(z.int().min(1).max(9007199254740991)).openapi(
           {
             "type": "integer",
@@ -5540,7 +5558,7 @@ const routes = {
     responses: {
       200: responses.BookingPage,
       304: responses.NotModified,
-      400: responses.InvalidDateRange,
+      400: responses.UnknownRoomOrRange,
       401: responses.Unauthorized,
       403: responses.AdminRequired,
       429: responses.AdminLimit,
@@ -6166,7 +6184,7 @@ const routes = {
             "maximum": 9007199254740991,
             "description": "A whole number, assigned by the server.",
           } as const,
-        ).optional().openapi({ param: { "description": "Only this room. An unknown room has zeros." } }),
+        ).optional().openapi({ param: { "description": "Only this room. An unknown room is refused." } }),
       }),
     },
     responses: {
@@ -6242,7 +6260,7 @@ const routes = {
           },
         },
       },
-      400: responses.InvalidDateRange,
+      400: responses.UnknownRoomOrRange,
       401: responses.Unauthorized,
       403: responses.AdminRequired,
       429: responses.AdminLimit,
@@ -6571,7 +6589,7 @@ const routes = {
             "description": "A whole number, assigned by the server.",
           } as const,
         ).optional().openapi({ param: { "description": "Only changes by this user." } }),
-        "operation": z.string().min(1).max(100).optional().openapi({
+        "operation": AuditedOperation.optional().openapi({
           param: { "description": "Only changes by this operation, such as `updateRoom`." },
         }),
         "resource": AuditResource.optional().openapi({
@@ -7671,6 +7689,7 @@ export const operations = {
     isSandboxOnly: false,
     problems: [
       "validation_failed",
+      "unknown_room",
       "invalid_date_range",
       "token_missing",
       "token_invalid",
@@ -7838,6 +7857,7 @@ export const operations = {
     isSandboxOnly: false,
     problems: [
       "validation_failed",
+      "unknown_room",
       "invalid_date_range",
       "token_missing",
       "token_invalid",

@@ -109,8 +109,11 @@ function issuerVerifier(url: URL, options: JWTVerifyOptions): JoseVerify {
   return (token) => jwtVerify(token, keyOf, { ...options, algorithms: publicKeyAlgorithms });
 }
 
+/** A character that people see. U+2800 is a Braille cell without dots. */
+const visible = /[^\p{White_Space}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]/u;
+
 function storableText(value: unknown): string | null {
-  if (typeof value !== "string" || value === "" || value.length > textLimit) return null;
+  if (typeof value !== "string" || value.length > textLimit || !visible.test(value)) return null;
   return value.isWellFormed() && !/\p{Cc}/u.test(value) ? value : null;
 }
 

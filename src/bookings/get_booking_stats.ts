@@ -2,6 +2,7 @@
 import type { BookingStats } from "../../generated/contract.ts";
 import { Problem } from "../contract/problems.ts";
 import { toCents } from "../money.ts";
+import { findKnownRoom } from "../rooms/rooms.ts";
 import { type Bound, instantIn } from "../time/calendar.ts";
 import { type Range, rangeIn } from "../time/ranges.ts";
 import type { BookingRules } from "./booking.ts";
@@ -14,7 +15,7 @@ const maxDays = 366;
  * Counts the bookings made in `range`. Without an end, it ends now. Without a start, it starts on the first day of the
  * month in which it ends.
  *
- * @throws {Problem} `invalid_date_range` when it ends before it starts.
+ * @throws {Problem} `invalid_date_range` when it ends before it starts, or `unknown_room`.
  */
 export async function getBookingStats(
   { db, clock, config }: Pick<BookingRules, "db" | "clock" | "config">,
@@ -22,14 +23,16 @@ export async function getBookingStats(
 ): Promise<BookingStats> {
   const zone = config.defaultTimeZone;
   const { from: start, to = { operator: "<=", at: clock.now().toTemporalInstant() } } = rangeIn(zone, range);
-  if (start !== undefined && Temporal.Instant.compare(start.at, to.at) > 0) {
+  if (range.to === undefined && start !== undefined && Temporal.Instant.compare(start.at, to.at) > 0) {
     throw new Problem("invalid_date_range", "fromDate is in the future. Give a toDate after it, too.");
   }
   const lastDay = dayOf(zone, to.operator === "<" ? to.at.subtract({ nanoseconds: 1 }) : to.at);
   const from: Bound<Temporal.Instant> = start ?? { operator: ">=", at: instantIn(zone, lastDay.with({ day: 1 })) };
   const days = daysBetween(dayOf(zone, from.at), lastDay);
   const dayStarts = days.map((day) => instantIn(zone, day));
-  return toStats(days, await countBookings(db, { range: { from, to }, roomId, dayStarts }));
+  const counts = await countBookings(db, { range: { from, to }, roomId, dayStarts });
+  if (roomId !== undefined && counts.rooms.length === 0) await findKnownRoom(db, roomId);
+  return toStats(days, counts);
 }
 
 function dayOf(zone: string, at: Temporal.Instant): Temporal.PlainDate {

@@ -3,6 +3,7 @@ import type { Booking, BookingCancelled, BookingCreated } from "../../generated/
 import type { Handlers, KeyedChanges } from "../contract/handlers.ts";
 import type { Database } from "../database/connect.ts";
 import type { OpenedCheckout } from "../payments/checkouts.ts";
+import { findKnownRoom } from "../rooms/rooms.ts";
 import type { Bound } from "../time/calendar.ts";
 import { hasWallTimes, parseRange, type Range, rangeByZone, rangeIn } from "../time/ranges.ts";
 import { bookingFromJson, type BookingOptions, getBooking, onTimeslotLost, toBooking } from "./booking.ts";
@@ -70,6 +71,7 @@ export function bookingHandlers(options: BookingOptions): Pick<Handlers, Booking
       const start = parseRange({ path: "startFrom", text: startFrom }, { path: "startTo", text: startTo });
       const filter = { ...query, createdRange, startRange: await inEachZone(db, start) };
       const { rows, total } = await listBookings(db, { ...filter, offset: (page - 1) * query.limit });
+      if (total === 0 && query.roomId !== undefined) await findKnownRoom(db, query.roomId);
       return { status: 200, body: { items: rows.map(toBooking), total, page, limit: query.limit } };
     },
 

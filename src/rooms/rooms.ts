@@ -10,7 +10,7 @@ import type { Database } from "../database/connect.ts";
 import { isCurrency } from "../money.ts";
 import type { Clock } from "../time/clock.ts";
 import { ianaName } from "../time_zones.ts";
-import { insertRoom, lockRoom, markInactive, type RoomRow, updateRoomRow } from "./queries.ts";
+import { findRoom, insertRoom, lockRoom, markInactive, type RoomRow, updateRoomRow } from "./queries.ts";
 
 export type { RoomRow };
 
@@ -128,9 +128,20 @@ export async function deleteRoom(
  * @throws {Problem} `unknown_room`.
  */
 export async function timeZoneForTimeslots(db: Kysely<Database>, id: number): Promise<string> {
-  const room = await lockRoom(db, id);
-  if (room === undefined) throw new Problem("unknown_room", `There is no room ${id}.`);
-  return room.time_zone;
+  return (await lockRoom(db, id) ?? unknownRoom(id)).time_zone;
+}
+
+/**
+ * Returns a room that a caller named in a body or a filter.
+ *
+ * @throws {Problem} `unknown_room`.
+ */
+export async function findKnownRoom(db: Kysely<Database>, id: number): Promise<RoomRow> {
+  return await findRoom(db, id) ?? unknownRoom(id);
+}
+
+function unknownRoom(id: number): never {
+  throw new Problem("unknown_room", `There is no room ${id}.`);
 }
 
 /**

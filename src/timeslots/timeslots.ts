@@ -11,8 +11,7 @@ import type { Scope } from "../contract/handlers.ts";
 import { invalidFields, Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
 import { isoOf } from "../database/instants.ts";
-import { findRoom } from "../rooms/queries.ts";
-import { roomNotFound, timeZoneForTimeslots, toRoom } from "../rooms/rooms.ts";
+import { findKnownRoom, roomNotFound, timeZoneForTimeslots, toRoom } from "../rooms/rooms.ts";
 import { type Bound, dayBounds, dayIn, type Moment, parseMoment, shortestLength } from "../time/calendar.ts";
 import type { Clock } from "../time/clock.ts";
 import { type Range, rangeIn } from "../time/ranges.ts";
@@ -169,9 +168,8 @@ export async function listTimeslots(
   db: Kysely<Database>,
   { range, ...filter }: Omit<TimeslotFilter, "range"> & { range: Range<Bound["at"]> },
 ): Promise<{ items: AdminTimeslot[]; total: number }> {
-  const room = await findRoom(db, filter.roomId);
-  if (room === undefined) throw new Problem("unknown_room", `There is no room ${filter.roomId}.`);
-  const { rows, total } = await findTimeslots(db, { ...filter, range: rangeIn(room.time_zone, range) });
+  const { time_zone: timeZone } = await findKnownRoom(db, filter.roomId);
+  const { rows, total } = await findTimeslots(db, { ...filter, range: rangeIn(timeZone, range) });
   const items = rows.map((row) => ({
     ...toTimeslot(row),
     bookingId: row.booking_id,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { BookingStats } from "../../generated/contract.ts";
-import { bookAt } from "../support/builders.ts";
+import { bookAt, missingId, newRoom } from "../support/builders.ts";
 import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 
 const none = { pending: 0, confirmed: 0, cancelled: 0, completed: 0, no_show: 0 };
@@ -103,13 +103,17 @@ Deno.test("getBookingStats: toDate alone -> from the start of its month", async 
   assert.equal((await stats(server, { roomId, toDate: "2026-03-19" })).total, 0);
 });
 
-Deno.test("getBookingStats: unknown room -> zeros on every day", async () => {
+Deno.test("getBookingStats: room without bookings and timeslots -> zeros on every day; unknown room -> 400 unknown_room", async () => {
   await using server = await sharedServer();
   await bookAt(server, ["2026-03-02T11:00:00.000Z"]);
   const range = { fromDate: "2026-03-01", toDate: "2026-03-02" };
-  const { byDay, byRoom, total, occupancy } = await stats(server, { ...range, roomId: Number.MAX_SAFE_INTEGER });
+  const { id: roomId } = await newRoom(server);
+  const { byDay, byRoom, total, occupancy } = await stats(server, { ...range, roomId });
   assert.deepEqual([total, occupancy, byRoom], [0, null, []]);
   assert.deepEqual(byDay.map(({ date, total }) => [date, total]), [["2026-03-01", 0], ["2026-03-02", 0]]);
+  const token = await server.token("admin", "admin");
+  const unknown = { token, query: { ...range, roomId: missingId } };
+  assert.equal((await server.refused("unknown_room", "getBookingStats", unknown)).status, 400);
 });
 
 Deno.test("getBookingStats: up to 366 days -> byDay, more days -> empty byDay", async () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Booking, BookingPage } from "../../generated/contract.ts";
-import { bookAt, confirm, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
+import { bookAt, confirm, missingId, newBooking, newRoom, newTimeslots } from "../support/builders.ts";
 import { sharedServer, startServer, type TestServer } from "../support/server.ts";
 
 async function list(server: TestServer, query: Record<string, unknown> = {}): Promise<BookingPage> {
@@ -65,7 +65,9 @@ Deno.test("listAllBookings: each combination of status, room, user and day -> ma
     assert.deepEqual(items.map(({ id }) => id), expected.reverse(), JSON.stringify(query));
     assert.equal(total, 16 / 2 ** together.length);
   }
-  assert.equal((await list(server, { roomId: Number.MAX_SAFE_INTEGER })).total, 0);
+  assert.equal((await list(server, { roomId: (await newRoom(server)).id })).total, 0);
+  const unknown = { token: await server.token("admin", "admin"), query: { roomId: missingId } };
+  assert.equal((await server.refused("unknown_room", "listAllBookings", unknown)).status, 400);
   assert.equal((await list(server, { userId: Number.MAX_SAFE_INTEGER })).total, 0);
 });
 

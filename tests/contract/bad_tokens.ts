@@ -207,7 +207,7 @@ const claims: BadTokens = {
   "256 characters of sub": claim({ sub: "a".repeat(256) }),
   "a sub of an API key": claim({ sub: "api-key:slk_00000000" }),
   ...Object.fromEntries(
-    ["", null, 7, true, {}, ["alice"], "alice\0", "alice\n", "\ud800", "alice\udc00"]
+    ["", " \u00a0", "\u200b\u{e0020}", null, 7, true, {}, ["alice"], "alice\0", "alice\n", "\ud800", "alice\udc00"]
       .map((sub) => [`sub ${JSON.stringify(sub)}`, claim({ sub })]),
   ),
 };

@@ -75,6 +75,21 @@ Deno.test("examples/door_display: a booking and its cancellation -> the free tim
   await display.ended;
 });
 
+Deno.test("examples/door_display: hour that comes twice -> its offsets", async () => {
+  await using server = await startServer({ now: "2026-10-24T22:00:00.000Z" });
+  const room = await newRoom(server, { name: "Studio", timeZone: "Europe/Berlin" });
+  const workingHours = { start: "01:00", end: "04:00" };
+  await newTimeslots(server, room, { date: "2026-10-25", workingHours });
+  const stop = new AbortController();
+  const env = await environment(server, "door");
+  const display = runProgram(() =>
+    displayDoor([`${room.id}`], { env, signal: stop.signal, now: () => server.clock.now() })
+  );
+  await display.printed(/^Studio: free at 01:00, 02:00 \+02:00, 02:00 \+01:00, 03:00\n$/);
+  stop.abort();
+  await display.ended;
+});
+
 Deno.test("examples/import_rooms: rooms.csv twice -> each room once", async () => {
   await using server = await startServer();
   const env = await environment(server, "olga", "admin");

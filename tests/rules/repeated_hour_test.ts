@@ -118,6 +118,22 @@ Deno.test("listAllBookings: local toDate in a repeated hour -> bookings of both 
   assert.equal((await server.ok("getBookingStats", call)).total, 2);
 });
 
+Deno.test("getBookingStats, listAllBookings and listAuditLog: range within the skipped hour -> nothing, no refusal", async () => {
+  await using server = await startServer({ env: { DEFAULT_TIME_ZONE: timeZone, MAX_PENDING_BOOKINGS: "0" } });
+  const slots = await newTimeslots(server, await newRoom(server), { date: "2026-11-09" });
+  for (const [index, time] of ["00:59:59", "01:00:00"].entries()) {
+    server.clock.set(`${spring}T${time}.000Z`);
+    await newBooking(server, "alice", slots[index] ?? assert.fail());
+  }
+  const query = { fromDate: `${spring}T02:15`, toDate: `${spring}T02:45` };
+  const call = { token: await server.token("admin", "admin"), query };
+  assert.equal((await server.ok("getBookingStats", call)).total, 0);
+  assert.equal((await server.ok("listAllBookings", call)).total, 0);
+  assert.equal((await server.ok("listAuditLog", call)).total, 0);
+  const reversed = { ...call, query: { fromDate: query.toDate, toDate: query.fromDate } };
+  await server.refused("invalid_date_range", "getBookingStats", reversed);
+});
+
 Deno.test("listAvailableRooms: local ends in a repeated or skipped hour -> exactly the timeslots within them", async (t) => {
   await using server = await startServer();
   const nights = [...await newNight(server, autumn), ...await newNight(server, spring)];
