@@ -810,6 +810,10 @@ export interface components {
       /** Format: date-time */
       updatedAt: string;
     };
+    /** @description A place in a list. Its form may change, so use it only as it was received. */
+    PageCursor: string;
+    /** @description Pass it as `after` to get the items that follow. Null if there are none. */
+    NextCursor: string | null;
     RoomPage: {
       items: components["schemas"]["Room"][];
       /** @description The number on all pages. */
@@ -818,6 +822,7 @@ export interface components {
       limit: number;
       /** @description The number of pages. */
       pages: number;
+      nextCursor: components["schemas"]["NextCursor"];
     };
     RoomSummary: {
       id: components["schemas"]["Id"];
@@ -918,6 +923,7 @@ export interface components {
       total: number;
       page: number;
       limit: number;
+      nextCursor: components["schemas"]["NextCursor"];
     };
     /** @description Shorter timeslots than this many minutes are not listed. See `duration`. */
     MinimumDuration: number;
@@ -934,6 +940,7 @@ export interface components {
       limit: number;
       /** @description The number of pages. */
       pages: number;
+      nextCursor: components["schemas"]["NextCursor"];
     };
     GenerateTimeslots: {
       roomId: components["schemas"]["Id"];
@@ -1090,6 +1097,7 @@ export interface components {
       total: number;
       page: number;
       limit: number;
+      nextCursor: components["schemas"]["NextCursor"];
     };
     CreateBooking: {
       timeslotId: components["schemas"]["Id"];
@@ -1496,6 +1504,7 @@ export interface components {
       total: number;
       page: number;
       limit: number;
+      nextCursor: components["schemas"]["NextCursor"];
     };
     /**
      * @description The kind of the changed resource. For generated `timeslots`, `resourceId` is the room.
@@ -1551,6 +1560,7 @@ export interface components {
       total: number;
       page: number;
       limit: number;
+      nextCursor: components["schemas"]["NextCursor"];
     };
     Message: {
       message: string;
@@ -1847,7 +1857,8 @@ export interface components {
          *       ],
          *       "total": 1,
          *       "page": 1,
-         *       "limit": 25
+         *       "limit": 25,
+         *       "nextCursor": null
          *     }
          */
         "application/json": components["schemas"]["BookingPage"];
@@ -2259,6 +2270,10 @@ export interface components {
     Duration: number;
     /** @description The number of the page, from 1. */
     Page: number;
+    /** @description The `nextCursor` of the page before, instead of `page`, with the same filters and `sort`. See **Lists** above. */
+    After: components["schemas"]["PageCursor"];
+    /** @description By name, or in the order of creation, which no change of a room alters. */
+    RoomSort: "name" | "created";
     /** @description Items per page. More than 100 is reduced to 100. */
     Limit25: number;
     /** @description Items per page. More than 100 is reduced to 100. */
@@ -2360,8 +2375,12 @@ export interface operations {
         type?: components["schemas"]["RoomType"];
         /** @description `true` lists active rooms, `false` lists all of them. */
         active?: boolean;
+        /** @description By name, or in the order of creation, which no change of a room alters. */
+        sort?: components["parameters"]["RoomSort"];
         /** @description The number of the page, from 1. */
         page?: components["parameters"]["Page"];
+        /** @description The `nextCursor` of the page before, instead of `page`, with the same filters and `sort`. See **Lists** above. */
+        after?: components["parameters"]["After"];
         /** @description Items per page. More than 100 is reduced to 100. */
         limit?: components["parameters"]["Limit25"];
       };
@@ -2413,7 +2432,8 @@ export interface operations {
            *       "total": 1,
            *       "page": 1,
            *       "limit": 25,
-           *       "pages": 1
+           *       "pages": 1,
+           *       "nextCursor": null
            *     }
            */
           "application/json": components["schemas"]["RoomPage"];
@@ -2448,8 +2468,12 @@ export interface operations {
         type?: components["schemas"]["RoomType"];
         /** @description Only rooms for at least this many people. */
         capacity?: number;
+        /** @description By name, or in the order of creation, which no change of a room alters. */
+        sort?: components["parameters"]["RoomSort"];
         /** @description The number of the page, from 1. */
         page?: components["parameters"]["Page"];
+        /** @description The `nextCursor` of the page before, instead of `page`, with the same filters and `sort`. See **Lists** above. */
+        after?: components["parameters"]["After"];
         /** @description Items per page. More than 100 is reduced to 100. */
         limit?: components["parameters"]["Limit50"];
       };
@@ -2512,7 +2536,8 @@ export interface operations {
            *       "total": 1,
            *       "page": 1,
            *       "limit": 50,
-           *       "pages": 1
+           *       "pages": 1,
+           *       "nextCursor": null
            *     }
            */
           "application/json": components["schemas"]["AvailableRoomPage"];
@@ -2714,6 +2739,8 @@ export interface operations {
         order?: components["parameters"]["BookingOrder"];
         /** @description The number of the page, from 1. */
         page?: components["parameters"]["Page"];
+        /** @description The `nextCursor` of the page before, instead of `page`, with the same filters and `sort`. See **Lists** above. */
+        after?: components["parameters"]["After"];
         /** @description Items per page. More than 100 is reduced to 100. */
         limit?: components["parameters"]["Limit25"];
       };
@@ -3955,6 +3982,8 @@ export interface operations {
         to?: components["schemas"]["DateOrDateTime"];
         /** @description The number of the page, from 1. */
         page?: components["parameters"]["Page"];
+        /** @description The `nextCursor` of the page before, instead of `page`, with the same filters and `sort`. See **Lists** above. */
+        after?: components["parameters"]["After"];
         /** @description Items per page. More than 100 is reduced to 100. */
         limit?: components["parameters"]["Limit50"];
       };
@@ -3988,7 +4017,8 @@ export interface operations {
            *       ],
            *       "total": 1,
            *       "page": 1,
-           *       "limit": 50
+           *       "limit": 50,
+           *       "nextCursor": null
            *     }
            */
           "application/json": components["schemas"]["AdminTimeslotPage"];
@@ -4092,6 +4122,8 @@ export interface operations {
         order?: components["parameters"]["BookingOrder"];
         /** @description The number of the page, from 1. */
         page?: components["parameters"]["Page"];
+        /** @description The `nextCursor` of the page before, instead of `page`, with the same filters and `sort`. See **Lists** above. */
+        after?: components["parameters"]["After"];
         /** @description Bookings per page. More than 100 is reduced to 100. */
         limit?: number;
       };
@@ -4644,6 +4676,8 @@ export interface operations {
       query?: {
         /** @description The number of the page, from 1. */
         page?: components["parameters"]["Page"];
+        /** @description The `nextCursor` of the page before, instead of `page`, with the same filters and `sort`. See **Lists** above. */
+        after?: components["parameters"]["After"];
         /** @description Items per page. More than 100 is reduced to 100. */
         limit?: components["parameters"]["Limit50"];
       };
@@ -4684,7 +4718,8 @@ export interface operations {
            *       ],
            *       "total": 1,
            *       "page": 1,
-           *       "limit": 50
+           *       "limit": 50,
+           *       "nextCursor": null
            *     }
            */
           "application/json": components["schemas"]["ApiKeyPage"];
@@ -4834,6 +4869,8 @@ export interface operations {
         toDate?: components["schemas"]["DateOrDateTime"];
         /** @description The number of the page, from 1. */
         page?: components["parameters"]["Page"];
+        /** @description The `nextCursor` of the page before, instead of `page`, with the same filters and `sort`. See **Lists** above. */
+        after?: components["parameters"]["After"];
         /** @description Items per page. More than 100 is reduced to 100. */
         limit?: components["parameters"]["Limit50"];
       };
@@ -4879,7 +4916,8 @@ export interface operations {
            *       ],
            *       "total": 1,
            *       "page": 1,
-           *       "limit": 50
+           *       "limit": 50,
+           *       "nextCursor": null
            *     }
            */
           "application/json": components["schemas"]["AuditPage"];

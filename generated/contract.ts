@@ -69,12 +69,26 @@ export const Room = z.object({
 }).openapi("Room");
 export type Room = z.output<typeof Room>;
 
+export const PageCursor = z.string().min(1).max(2000).regex(
+  new RegExp("^[A-Za-z0-9_-]+$"),
+  "must be: A place in a list. Its form may change, so use it only as it was received",
+).openapi({ "description": "A place in a list. Its form may change, so use it only as it was received." }).openapi(
+  "PageCursor",
+);
+export type PageCursor = z.output<typeof PageCursor>;
+
+export const NextCursor = z.string().nullable().openapi({
+  "description": "Pass it as `after` to get the items that follow. Null if there are none.",
+}).openapi("NextCursor");
+export type NextCursor = z.output<typeof NextCursor>;
+
 export const RoomPage = z.object({
   "items": z.array(Room),
   "total": z.int().min(0).max(9007199254740991).openapi({ "description": "The number on all pages." }),
   "page": z.int().min(1).max(2147483647),
   "limit": z.int().min(1).max(100),
   "pages": z.int().min(0).max(9007199254740991).openapi({ "description": "The number of pages." }),
+  "nextCursor": NextCursor,
 }).openapi("RoomPage");
 export type RoomPage = z.output<typeof RoomPage>;
 
@@ -180,6 +194,7 @@ export const AdminTimeslotPage = z.object({
   "total": z.int().min(0).max(9007199254740991).openapi({ "description": "The number on all pages." }),
   "page": z.int().min(1).max(2147483647),
   "limit": z.int().min(1).max(100),
+  "nextCursor": NextCursor,
 }).openapi("AdminTimeslotPage");
 export type AdminTimeslotPage = z.output<typeof AdminTimeslotPage>;
 
@@ -193,6 +208,7 @@ export const AvailableRoomPage = z.object({
   "page": z.int().min(1).max(2147483647),
   "limit": z.int().min(1).max(100),
   "pages": z.int().min(0).max(9007199254740991).openapi({ "description": "The number of pages." }),
+  "nextCursor": NextCursor,
 }).openapi("AvailableRoomPage");
 export type AvailableRoomPage = z.output<typeof AvailableRoomPage>;
 
@@ -331,6 +347,7 @@ export const BookingPage = z.object({
   "total": z.int().min(0).max(9007199254740991).openapi({ "description": "The number on all pages." }),
   "page": z.int().min(1).max(2147483647),
   "limit": z.int().min(1).max(100),
+  "nextCursor": NextCursor,
 }).openapi("BookingPage");
 export type BookingPage = z.output<typeof BookingPage>;
 
@@ -707,6 +724,7 @@ export const ApiKeyPage = z.object({
   "total": z.int().min(0).max(9007199254740991).openapi({ "description": "The number on all pages." }),
   "page": z.int().min(1).max(2147483647),
   "limit": z.int().min(1).max(100),
+  "nextCursor": NextCursor,
 }).openapi("ApiKeyPage");
 export type ApiKeyPage = z.output<typeof ApiKeyPage>;
 
@@ -759,6 +777,7 @@ export const AuditPage = z.object({
   "total": z.int().min(0).max(9007199254740991).openapi({ "description": "The number on all pages." }),
   "page": z.int().min(1).max(2147483647),
   "limit": z.int().min(1).max(100),
+  "nextCursor": NextCursor,
 }).openapi("AuditPage");
 export type AuditPage = z.output<typeof AuditPage>;
 
@@ -1724,6 +1743,7 @@ const responses = {
           "total": 1,
           "page": 1,
           "limit": 25,
+          "nextCursor": null,
         },
       },
     },
@@ -2760,9 +2780,18 @@ const routes = {
         "active": booleanParameter().openapi({ "type": "boolean", "default": true } as const).prefault("true").openapi({
           param: { "description": "`true` lists active rooms, `false` lists all of them." },
         }),
+        "sort": z.enum(["name", "created"]).prefault("name").openapi({
+          param: { "description": "By name, or in the order of creation, which no change of a room alters." },
+        }),
         "page": integerParameter(z.int().min(1).max(2147483647)).openapi(
           { "type": "integer", "minimum": 1, "maximum": 2147483647, "default": 1 } as const,
         ).prefault("1").openapi({ param: { "description": "The number of the page, from 1." } }),
+        "after": PageCursor.optional().openapi({
+          param: {
+            "description":
+              "The `nextCursor` of the page before, instead of `page`, with the same filters and `sort`. See **Lists** above.\n",
+          },
+        }),
         "limit": integerParameter(z.int().min(1).max(9007199254740991)).transform((value) => Math.min(value, 100))
           .openapi({ "type": "integer", "minimum": 1, "maximum": 9007199254740991, "default": 25 } as const).prefault(
             "25",
@@ -2838,6 +2867,7 @@ const routes = {
               "page": 1,
               "limit": 25,
               "pages": 1,
+              "nextCursor": null,
             },
           },
         },
@@ -2883,9 +2913,18 @@ const routes = {
         "capacity": integerParameter(z.int().min(1).max(100000)).openapi(
           { "type": "integer", "minimum": 1, "maximum": 100000 } as const,
         ).optional().openapi({ param: { "description": "Only rooms for at least this many people." } }),
+        "sort": z.enum(["name", "created"]).prefault("name").openapi({
+          param: { "description": "By name, or in the order of creation, which no change of a room alters." },
+        }),
         "page": integerParameter(z.int().min(1).max(2147483647)).openapi(
           { "type": "integer", "minimum": 1, "maximum": 2147483647, "default": 1 } as const,
         ).prefault("1").openapi({ param: { "description": "The number of the page, from 1." } }),
+        "after": PageCursor.optional().openapi({
+          param: {
+            "description":
+              "The `nextCursor` of the page before, instead of `page`, with the same filters and `sort`. See **Lists** above.\n",
+          },
+        }),
         "limit": integerParameter(z.int().min(1).max(9007199254740991)).transform((value) => Math.min(value, 100))
           .openapi({ "type": "integer", "minimum": 1, "maximum": 9007199254740991, "default": 50 } as const).prefault(
             "50",
@@ -2970,6 +3009,7 @@ const routes = {
               "page": 1,
               "limit": 50,
               "pages": 1,
+              "nextCursor": null,
             },
           },
         },
@@ -3489,6 +3529,12 @@ const routes = {
         "page": integerParameter(z.int().min(1).max(2147483647)).openapi(
           { "type": "integer", "minimum": 1, "maximum": 2147483647, "default": 1 } as const,
         ).prefault("1").openapi({ param: { "description": "The number of the page, from 1." } }),
+        "after": PageCursor.optional().openapi({
+          param: {
+            "description":
+              "The `nextCursor` of the page before, instead of `page`, with the same filters and `sort`. See **Lists** above.\n",
+          },
+        }),
         "limit": integerParameter(z.int().min(1).max(9007199254740991)).transform((value) => Math.min(value, 100))
           .openapi({ "type": "integer", "minimum": 1, "maximum": 9007199254740991, "default": 25 } as const).prefault(
             "25",
@@ -5277,6 +5323,12 @@ const routes = {
         "page": integerParameter(z.int().min(1).max(2147483647)).openapi(
           { "type": "integer", "minimum": 1, "maximum": 2147483647, "default": 1 } as const,
         ).prefault("1").openapi({ param: { "description": "The number of the page, from 1." } }),
+        "after": PageCursor.optional().openapi({
+          param: {
+            "description":
+              "The `nextCursor` of the page before, instead of `page`, with the same filters and `sort`. See **Lists** above.\n",
+          },
+        }),
         "limit": integerParameter(z.int().min(1).max(9007199254740991)).transform((value) => Math.min(value, 100))
           .openapi({ "type": "integer", "minimum": 1, "maximum": 9007199254740991, "default": 50 } as const).prefault(
             "50",
@@ -5329,6 +5381,7 @@ const routes = {
               "total": 1,
               "page": 1,
               "limit": 50,
+              "nextCursor": null,
             },
           },
         },
@@ -5538,6 +5591,12 @@ const routes = {
         "page": integerParameter(z.int().min(1).max(2147483647)).openapi(
           { "type": "integer", "minimum": 1, "maximum": 2147483647, "default": 1 } as const,
         ).prefault("1").openapi({ param: { "description": "The number of the page, from 1." } }),
+        "after": PageCursor.optional().openapi({
+          param: {
+            "description":
+              "The `nextCursor` of the page before, instead of `page`, with the same filters and `sort`. See **Lists** above.\n",
+          },
+        }),
         "limit": integerParameter(z.int().min(1).max(9007199254740991)).transform((value) => Math.min(value, 100))
           .openapi({ "type": "integer", "minimum": 1, "maximum": 9007199254740991, "default": 50 } as const).prefault(
             "50",
@@ -6326,6 +6385,12 @@ const routes = {
         "page": integerParameter(z.int().min(1).max(2147483647)).openapi(
           { "type": "integer", "minimum": 1, "maximum": 2147483647, "default": 1 } as const,
         ).prefault("1").openapi({ param: { "description": "The number of the page, from 1." } }),
+        "after": PageCursor.optional().openapi({
+          param: {
+            "description":
+              "The `nextCursor` of the page before, instead of `page`, with the same filters and `sort`. See **Lists** above.\n",
+          },
+        }),
         "limit": integerParameter(z.int().min(1).max(9007199254740991)).transform((value) => Math.min(value, 100))
           .openapi({ "type": "integer", "minimum": 1, "maximum": 9007199254740991, "default": 50 } as const).prefault(
             "50",
@@ -6382,6 +6447,7 @@ const routes = {
               "total": 1,
               "page": 1,
               "limit": 50,
+              "nextCursor": null,
             },
           },
         },
@@ -6614,6 +6680,12 @@ const routes = {
         "page": integerParameter(z.int().min(1).max(2147483647)).openapi(
           { "type": "integer", "minimum": 1, "maximum": 2147483647, "default": 1 } as const,
         ).prefault("1").openapi({ param: { "description": "The number of the page, from 1." } }),
+        "after": PageCursor.optional().openapi({
+          param: {
+            "description":
+              "The `nextCursor` of the page before, instead of `page`, with the same filters and `sort`. See **Lists** above.\n",
+          },
+        }),
         "limit": integerParameter(z.int().min(1).max(9007199254740991)).transform((value) => Math.min(value, 100))
           .openapi({ "type": "integer", "minimum": 1, "maximum": 9007199254740991, "default": 50 } as const).prefault(
             "50",
@@ -6674,6 +6746,7 @@ const routes = {
               "total": 1,
               "page": 1,
               "limit": 50,
+              "nextCursor": null,
             },
           },
         },

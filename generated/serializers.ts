@@ -49,6 +49,10 @@ function copyRoom(value: unknown): unknown {
     : parts.refused;
 }
 
+function isNextCursor(value: unknown): boolean {
+  return (value === null || typeof value === "string");
+}
+
 function copyRoomPage(value: unknown): unknown {
   if (!parts.isObject(value)) return parts.refused;
   const copy = {
@@ -57,10 +61,11 @@ function copyRoomPage(value: unknown): unknown {
     page: value.page,
     limit: value.limit,
     pages: value.pages,
+    nextCursor: value.nextCursor,
   };
   return copy.items !== parts.refused && parts.isInteger(copy.total, 0, 9007199254740991) &&
       parts.isInteger(copy.page, 1, 2147483647) && parts.isInteger(copy.limit, 1, 100) &&
-      parts.isInteger(copy.pages, 0, 9007199254740991)
+      parts.isInteger(copy.pages, 0, 9007199254740991) && isNextCursor(copy.nextCursor)
     ? copy
     : parts.refused;
 }
@@ -135,9 +140,10 @@ function copyAdminTimeslotPage(value: unknown): unknown {
     total: value.total,
     page: value.page,
     limit: value.limit,
+    nextCursor: value.nextCursor,
   };
   return copy.items !== parts.refused && parts.isInteger(copy.total, 0, 9007199254740991) &&
-      parts.isInteger(copy.page, 1, 2147483647) && parts.isInteger(copy.limit, 1, 100)
+      parts.isInteger(copy.page, 1, 2147483647) && parts.isInteger(copy.limit, 1, 100) && isNextCursor(copy.nextCursor)
     ? copy
     : parts.refused;
 }
@@ -157,10 +163,12 @@ function copyAvailableRoomPage(value: unknown): unknown {
     page: value.page,
     limit: value.limit,
     pages: value.pages,
+    nextCursor: value.nextCursor,
   };
   return copy.items !== parts.refused && isMinimumDuration(copy.minimumDuration) &&
       parts.isInteger(copy.total, 0, 9007199254740991) && parts.isInteger(copy.page, 1, 2147483647) &&
-      parts.isInteger(copy.limit, 1, 100) && parts.isInteger(copy.pages, 0, 9007199254740991)
+      parts.isInteger(copy.limit, 1, 100) && parts.isInteger(copy.pages, 0, 9007199254740991) &&
+      isNextCursor(copy.nextCursor)
     ? copy
     : parts.refused;
 }
@@ -275,9 +283,10 @@ function copyBookingPage(value: unknown): unknown {
     total: value.total,
     page: value.page,
     limit: value.limit,
+    nextCursor: value.nextCursor,
   };
   return copy.items !== parts.refused && parts.isInteger(copy.total, 0, 9007199254740991) &&
-      parts.isInteger(copy.page, 1, 2147483647) && parts.isInteger(copy.limit, 1, 100)
+      parts.isInteger(copy.page, 1, 2147483647) && parts.isInteger(copy.limit, 1, 100) && isNextCursor(copy.nextCursor)
     ? copy
     : parts.refused;
 }
@@ -645,9 +654,10 @@ function copyApiKeyPage(value: unknown): unknown {
     total: value.total,
     page: value.page,
     limit: value.limit,
+    nextCursor: value.nextCursor,
   };
   return copy.items !== parts.refused && parts.isInteger(copy.total, 0, 9007199254740991) &&
-      parts.isInteger(copy.page, 1, 2147483647) && parts.isInteger(copy.limit, 1, 100)
+      parts.isInteger(copy.page, 1, 2147483647) && parts.isInteger(copy.limit, 1, 100) && isNextCursor(copy.nextCursor)
     ? copy
     : parts.refused;
 }
@@ -693,9 +703,10 @@ function copyAuditPage(value: unknown): unknown {
     total: value.total,
     page: value.page,
     limit: value.limit,
+    nextCursor: value.nextCursor,
   };
   return copy.items !== parts.refused && parts.isInteger(copy.total, 0, 9007199254740991) &&
-      parts.isInteger(copy.page, 1, 2147483647) && parts.isInteger(copy.limit, 1, 100)
+      parts.isInteger(copy.page, 1, 2147483647) && parts.isInteger(copy.limit, 1, 100) && isNextCursor(copy.nextCursor)
     ? copy
     : parts.refused;
 }

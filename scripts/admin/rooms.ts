@@ -46,7 +46,7 @@ export function rooms(program: AdminCommand, shell: Shell): void {
     .addOption(typeOption("Only rooms of this type"))
     .option("--all", "Deactivated rooms too")
     .action(async ({ type, all, json }: ListOptions) => {
-      const query = { ...present({ type }), ...(all ? { active: false } : {}) };
+      const query = { ...present({ type }), ...(all ? { active: false } : {}), sort: "name" } as const;
       const client = connect(shell);
       // The server ignores a token on a public operation, so the list alone would hide that the token is wrong.
       await unwrap(client.GET("/api/v1/me"));

@@ -1,6 +1,7 @@
 import type { AuditEntry } from "../../generated/contract.ts";
 import type { Config } from "../config.ts";
 import type { Handlers } from "../contract/handlers.ts";
+import { pageBody, pageRange } from "../contract/pages.ts";
 import { parseRange, rangeIn } from "../time/ranges.ts";
 import { type AuditRow, listAuditLog } from "./queries.ts";
 
@@ -10,12 +11,13 @@ export interface AuditOptions {
 
 export function auditHandlers({ config }: AuditOptions): Pick<Handlers, "listAuditLog"> {
   return {
-    async listAuditLog({ query: { userId, operation, resource, resourceId, fromDate, toDate, page, limit } }, { db }) {
+    async listAuditLog({ query }, { db }) {
+      const { userId, operation, resource, resourceId, fromDate, toDate } = query;
       const parsed = parseRange({ path: "fromDate", text: fromDate }, { path: "toDate", text: toDate });
       const range = rangeIn(config.defaultTimeZone, parsed);
-      const filter = { userId, operation, resource, resourceId, range, limit, offset: (page - 1) * limit };
-      const { rows, total } = await listAuditLog(db, filter);
-      return { status: 200, body: { items: rows.map(toAuditEntry), total, page, limit } };
+      const filter = { userId, operation, resource, resourceId, range, ...pageRange("id", query) };
+      const found = await listAuditLog(db, filter);
+      return { status: 200, body: pageBody(found, query, { order: "id", toItem: toAuditEntry, valueOf: () => null }) };
     },
   };
 }

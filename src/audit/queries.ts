@@ -10,7 +10,7 @@ import {
 import type { AuditResource } from "../../generated/contract.ts";
 import type { AuditLog, DB, Users } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
-import { type PageRange, preparedPage } from "../database/paging.ts";
+import { follows, type FoundPage, type PageRange, preparedPage } from "../database/paging.ts";
 import { toPostgres } from "../time/calendar.ts";
 import { endsByOperator, isWithin, type Range, type RangeEnds } from "../time/ranges.ts";
 
@@ -32,7 +32,7 @@ export interface AuditFilter extends PageRange {
 export function listAuditLog(
   db: Kysely<Database>,
   { range, ...filter }: AuditFilter,
-): Promise<{ rows: AuditRow[]; total: number }> {
+): Promise<FoundPage<AuditRow>> {
   return listAuditLogStatement(db, { ...filter, ...endsByOperator(range, toPostgres) });
 }
 
@@ -40,10 +40,11 @@ type AuditValues = Omit<AuditFilter, "range"> & RangeEnds;
 
 const listAuditLogStatement = preparedPage((db, filter: AuditValues) => {
   const { limit, offset } = filter;
+  const following = follows(filter, { id: sql`a.id`, direction: "desc" });
   return {
     page: db.selectFrom("audit_log as a").innerJoin("users as u", "u.id", "a.user_id")
       .selectAll("a").select(["u.subject", "u.name"]).where((eb) => matches(eb, filter))
-      .orderBy("a.id", "desc").limit(limit).offset(offset),
+      .where((eb) => eb.and(following)).orderBy("a.id", "desc").limit(limit).offset(offset),
     order: sql`id desc`,
     count: db.selectFrom("audit_log as a").where((eb) => matches(eb, filter))
       .select((eb) => eb.fn.countAll<number>().as("total")),

@@ -3,7 +3,7 @@ import type { ApiKeyScope } from "../../generated/contract.ts";
 import type { ApiKeys, Users } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
 import { instant } from "../database/instants.ts";
-import { type PageRange, preparedPage } from "../database/paging.ts";
+import { follows, type PageRange, preparedPage } from "../database/paging.ts";
 import { prepared } from "../database/prepared.ts";
 
 export type ApiKeyRow = Selectable<ApiKeys>;
@@ -44,10 +44,11 @@ export function insertApiKey(db: Kysely<Database>, key: NewApiKey): Promise<ApiK
 }
 
 /** Returns one page of keys, newest first, and the number on all pages. */
-export const listApiKeys = preparedPage((db, { limit, offset }: PageRange) => {
+export const listApiKeys = preparedPage((db, range: PageRange) => {
   const keys = db.selectFrom("api_keys");
   return {
-    page: keys.selectAll().orderBy("id", "desc").limit(limit).offset(offset),
+    page: keys.selectAll().where((eb) => eb.and(follows(range, { id: sql`id`, direction: "desc" })))
+      .orderBy("id", "desc").limit(range.limit).offset(range.offset),
     order: sql`id desc`,
     count: keys.select((eb) => eb.fn.countAll<number>().as("total")),
   };

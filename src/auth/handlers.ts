@@ -1,4 +1,5 @@
 import type { Handlers } from "../contract/handlers.ts";
+import { pageBody, pageRange } from "../contract/pages.ts";
 import { listApiKeys } from "./api_key_queries.ts";
 import { createApiKey, revokeApiKey, toApiKey } from "./api_keys.ts";
 
@@ -10,9 +11,9 @@ export const authHandlers: Pick<Handlers, AuthOperations> = {
     return Promise.resolve({ status: 200, body: { id, subject, role, scopes: apiKey?.scopes ?? null, name, email } });
   },
 
-  async listApiKeys({ query: { page, limit } }, { db }) {
-    const { rows, total } = await listApiKeys(db, { limit, offset: (page - 1) * limit });
-    return { status: 200, body: { items: rows.map(toApiKey), total, page, limit } };
+  async listApiKeys({ query }, { db }) {
+    const found = await listApiKeys(db, pageRange("id", query));
+    return { status: 200, body: pageBody(found, query, { order: "id", toItem: toApiKey, valueOf: () => null }) };
   },
 
   async createApiKey({ caller, body }, scope) {

@@ -1,7 +1,9 @@
 import type { Kysely } from "kysely";
 import type { Booking, BookingCancelled, BookingCreated } from "../../generated/contract.ts";
 import type { Handlers, KeyedChanges } from "../contract/handlers.ts";
+import { type PageBody, pageBody, type PageQuery, pageRange } from "../contract/pages.ts";
 import type { Database } from "../database/connect.ts";
+import type { FoundPage } from "../database/paging.ts";
 import type { OpenedCheckout } from "../payments/checkouts.ts";
 import { findKnownRoom } from "../rooms/rooms.ts";
 import type { Bound } from "../time/calendar.ts";
@@ -40,11 +42,12 @@ export function bookingHandlers(options: BookingOptions): Pick<Handlers, Booking
       };
     },
 
-    async listBookings({ caller, query: { from_date, to_date, page, ...query } }, { db }) {
+    async listBookings({ caller, query }, { db }) {
+      const { from_date, to_date, status, sort, order } = query;
+      const pageOf = pageRange(sort, query);
       const range = parseRange({ path: "from_date", text: from_date }, { path: "to_date", text: to_date });
-      const filter = { ...query, userId: caller.userId, startRange: await inEachZone(db, range) };
-      const { rows, total } = await listBookings(db, { ...filter, offset: (page - 1) * query.limit });
-      return { status: 200, body: { items: rows.map(toBooking), total, page, limit: query.limit } };
+      const filter = { status, sort, order, userId: caller.userId, startRange: await inEachZone(db, range) };
+      return { status: 200, body: bookingPage(await listBookings(db, { ...filter, ...pageOf }), query) };
     },
 
     async getBooking({ caller, params: { bookingId } }, scope) {
@@ -65,14 +68,17 @@ export function bookingHandlers(options: BookingOptions): Pick<Handlers, Booking
       return { status: 200, body: { booking, message: "Booking rescheduled successfully" } };
     },
 
-    async listAllBookings({ query: { fromDate, toDate, startFrom, startTo, page, ...query } }, { db }) {
+    async listAllBookings({ query }, { db }) {
+      const { fromDate, toDate, startFrom, startTo, status, roomId, userId, sort, order } = query;
+      const pageOf = pageRange(sort, query);
       const created = parseRange({ path: "fromDate", text: fromDate }, { path: "toDate", text: toDate });
       const createdRange = rangeIn(config.defaultTimeZone, created);
       const start = parseRange({ path: "startFrom", text: startFrom }, { path: "startTo", text: startTo });
-      const filter = { ...query, createdRange, startRange: await inEachZone(db, start) };
-      const { rows, total } = await listBookings(db, { ...filter, offset: (page - 1) * query.limit });
-      if (total === 0 && query.roomId !== undefined) await findKnownRoom(db, query.roomId);
-      return { status: 200, body: { items: rows.map(toBooking), total, page, limit: query.limit } };
+      const startRange = await inEachZone(db, start);
+      const filter = { status, roomId, userId, sort, order, createdRange, startRange };
+      const found = await listBookings(db, { ...filter, ...pageOf });
+      if (found.total === 0 && roomId !== undefined) await findKnownRoom(db, roomId);
+      return { status: 200, body: bookingPage(found, query) };
     },
 
     async updateBookingStatus({ params, headers: { "if-match": ifMatch }, body: { status } }, scope) {
@@ -85,6 +91,14 @@ export function bookingHandlers(options: BookingOptions): Pick<Handlers, Booking
       return { status: 200, body: await getBookingStats({ db, clock, config }, { range, roomId }) };
     },
   };
+}
+
+function bookingPage(
+  found: FoundPage<BookingRow>,
+  query: PageQuery & Pick<BookingFilter, "sort">,
+): PageBody<Booking> {
+  const valueOf = (row: BookingRow) => query.sort === "start" ? row.starts_at : row.created_at;
+  return pageBody(found, query, { order: query.sort, toItem: toBooking, valueOf });
 }
 
 /** A range of starts, whose wall-clock times are those of each room. */

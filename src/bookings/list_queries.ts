@@ -3,7 +3,7 @@ import { type Expression, type ExpressionBuilder, type Kysely, type RawBuilder, 
 import type { BookingStatus } from "../../generated/contract.ts";
 import type { Bookings, DB } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
-import { type PageRange, preparedPage } from "../database/paging.ts";
+import { follows, type FoundPage, type PageRange, preparedPage } from "../database/paging.ts";
 import { toPostgres } from "../time/calendar.ts";
 import { endsByOperator, type InstantByZone, isWithin, type Range } from "../time/ranges.ts";
 import { type BookingRow, bookingsWithRelations, selectColumns } from "./queries.ts";
@@ -27,7 +27,7 @@ export interface BookingFilter extends PageRange {
 export function listBookings(
   db: Kysely<Database>,
   { createdRange = { from: undefined, to: undefined }, startRange, sort, order, ...filter }: BookingFilter,
-): Promise<{ rows: BookingRow[]; total: number }> {
+): Promise<FoundPage<BookingRow>> {
   const created = endsByOperator(createdRange, toPostgres);
   const start = endsByOperator(startRange, (at) => at instanceof Temporal.Instant ? toPostgres(at) : undefined);
   const byZone = endsByOperator(startRange, (at) => at instanceof Temporal.Instant ? undefined : at);
@@ -90,9 +90,11 @@ const listStatement = preparedPage((db, values: ListValues) => {
     return eb.and(conditions);
   };
   const page = selectColumns(bookingsWithRelations(db));
+  const time = byStart === undefined ? sql`b.created_at` : sql`t.starts_at`;
+  const following = follows(values, { value: time, id: sql`b.id`, direction });
   const byTime = byStart === undefined
-    ? page.where(matches).orderBy("b.created_at", direction)
-    : page.where((eb) => eb.and([...ownConditions(values), ...starts])).orderBy("t.starts_at", direction);
+    ? page.where(matches).where((eb) => eb.and(following)).orderBy("b.created_at", direction)
+    : page.where((eb) => eb.and([...ownConditions(values), ...starts, ...following])).orderBy("t.starts_at", direction);
   return {
     page: byTime.orderBy("b.id", direction).limit(limit).offset(offset),
     order: sql.raw(`${byStart === undefined ? "created_at" : "starts_at"} ${direction}, id ${direction}`),

@@ -31,7 +31,10 @@ export interface ClientOptions {
  * `{ data, error, response }` with either `data` or `error`. Failed attempts are retried, see {@link ClientOptions.retries}.
  */
 export interface Client extends FetchClient<paths> {
-  /** Reads a list page by page: `for await (const booking of client.items("/api/v1/bookings"))`. */
+  /**
+   * Reads a list page by page: `for await (const booking of client.items("/api/v1/bookings"))`. Yields each item once that
+   * belongs to the list all the time. A `sort` by `name` or `start` cannot promise this, because items change their place.
+   */
   items<Path extends ListPath>(path: Path, options?: ItemsOptions<Path>): AsyncGenerator<Item<Path>, void, undefined>;
   /** Follows events, from now on or after a cursor: `for await (const event of client.subscribe())`. */
   subscribe(options?: SubscriptionOptions): Subscription;

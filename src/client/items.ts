@@ -1,13 +1,12 @@
 /** Reads all pages of a list. */
 import type { Client as FetchClient } from "openapi-fetch";
 import type { paths } from "../../generated/api.d.ts";
-import { unwrap } from "./problems.ts";
+import { UnexpectedAnswerError, unwrap } from "./problems.ts";
 
 interface Page<Element = unknown> {
   items: Element[];
-  total: number;
-  page: number;
-  limit: number;
+  /** Where the next page begins. Null after the last one. */
+  nextCursor: string | null;
 }
 
 type PageOf<Path extends keyof paths> = paths[Path] extends
@@ -24,8 +23,8 @@ type QueryOf<Path extends ListPath> = paths[Path] extends { get: { parameters: {
   : never;
 
 export interface ItemsOptions<Path extends ListPath> {
-  /** Filters of the list, and the `limit` of each page. The default limit is 100. */
-  query?: Omit<QueryOf<Path>, "page"> | undefined;
+  /** Filters and order of the list, and the `limit` of each page. The default limit is 100. */
+  query?: Omit<QueryOf<Path>, "page" | "after"> | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -34,9 +33,19 @@ type GetPage<Path extends ListPath> = (path: Path, init: object) => Promise<
   | { data?: never; error: unknown; response: Response }
 >;
 
+/** Rooms may be renamed while a list is read. Their creation never changes. */
+const defaults: { [Path in ListPath]?: { sort: "created" } } = {
+  "/api/v1/bookings/rooms": { sort: "created" },
+  "/api/v1/bookings/rooms/available": { sort: "created" },
+};
+
 /**
  * Yields each item of a list once. Requests a page when its first item is needed.
- * Items may move to another page while the list is read, for example after a new booking. They are neither repeated nor lost.
+ *
+ * Each page begins after the last item of the page before. So every item that belongs to the list all the time is yielded.
+ * Others may come, go or change meanwhile. A `sort` by `name` or `start` cannot promise this. There an item may move to a
+ * place that was read: its room is renamed, or its booking rescheduled. Without a `sort`, rooms are in the order of
+ * their creation.
  *
  * @throws {ProblemError} if the server answers a page with a problem.
  */
@@ -48,24 +57,24 @@ export async function* itemsOf<Path extends ListPath>(
   // TypeScript cannot infer `GET` for all list paths at once. The type of `path` ensures that it is a list.
   const getPage = client.GET as unknown as GetPage<Path>;
   const knownIds = new Set<unknown>();
-  let lastTotal = 0;
-  for (let page = 1;; page++) {
-    const init = { params: { query: { limit: 100, ...query, page } }, ...(signal === undefined ? {} : { signal }) };
-    const { items, total, limit } = await unwrap(getPage(path, init));
-    const removed = lastTotal - total;
-    lastTotal = total;
-    if (removed > 0) {
-      // Later items have moved up, perhaps to pages that were read. Read as many pages again.
-      page = Math.max(0, page - 1 - Math.ceil(removed / limit));
-      continue;
-    }
-    for (const item of items) {
+  for (let after: { after?: string } = {};;) {
+    const init = {
+      params: { query: { limit: 100, ...defaults[path], ...query, ...after } },
+      ...(signal === undefined ? {} : { signal }),
+    };
+    const answer = await getPage(path, init);
+    const page = await unwrap(answer);
+    // An older server would end every list after its first page.
+    if (page.nextCursor === undefined) throw new UnexpectedAnswerError(answer.response.status, { cause: page });
+    for (const item of page.items) {
+      // An item that has moved to a later place was yielded already.
       const id = idOf(item);
       if (knownIds.has(id)) continue;
       knownIds.add(id);
       yield item;
     }
-    if (page * limit >= total || items.length === 0) return;
+    if (page.nextCursor === null) return;
+    after = { after: page.nextCursor };
   }
 }
 

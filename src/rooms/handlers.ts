@@ -1,14 +1,19 @@
 import type { Handlers } from "../contract/handlers.ts";
+import { pageBody, pageRange } from "../contract/pages.ts";
 import { findRoom, listRooms } from "./queries.ts";
-import { createRoom, deleteRoom, roomNotFound, type RoomOptions, toRoom, updateRoom } from "./rooms.ts";
+import { createRoom, deleteRoom, roomNotFound, type RoomOptions, type RoomRow, toRoom, updateRoom } from "./rooms.ts";
 
 type RoomOperations = "listRooms" | "getRoom" | "createRoom" | "updateRoom" | "deleteRoom";
 
 export function roomHandlers(options: RoomOptions): Pick<Handlers, RoomOperations> {
   return {
-    async listRooms({ query: { type, active, page, limit } }, { db }) {
-      const { rows, total } = await listRooms(db, { type, activeOnly: active, limit, offset: (page - 1) * limit });
-      return { status: 200, body: { items: rows.map(toRoom), total, page, limit, pages: Math.ceil(total / limit) } };
+    async listRooms({ query }, { db }) {
+      const { type, active, limit } = query;
+      const order = query.sort === "name" ? "name" : "id";
+      const found = await listRooms(db, { type, activeOnly: active, order, ...pageRange(order, query) });
+      const valueOf = ({ name }: RoomRow) => order === "name" ? name : null;
+      const body = pageBody(found, query, { order, toItem: toRoom, valueOf });
+      return { status: 200, body: { ...body, pages: Math.ceil(found.total / limit) } };
     },
 
     async getRoom({ params: { roomId } }, { db }) {

@@ -2,7 +2,7 @@ import { type Insertable, type Kysely, type RawBuilder, type Selectable, sql, ty
 import type { RoomType } from "../../generated/contract.ts";
 import type { Rooms } from "../../generated/database.d.ts";
 import type { Database } from "../database/connect.ts";
-import { type PageRange, preparedPage } from "../database/paging.ts";
+import { follows, type FoundPage, type PageRange, preparedPage } from "../database/paging.ts";
 import { prepared } from "../database/prepared.ts";
 import { insertEvents, timeslotEvent } from "../events/record.ts";
 
@@ -13,25 +13,35 @@ export type RoomChange = Updateable<Rooms>;
 export interface RoomFilter extends PageRange {
   type: RoomType | undefined;
   activeOnly: boolean;
+  /** Ids are in the order of creation. */
+  order: "name" | "id";
 }
 
-/** One page of rooms by name, and the number on all pages. */
+/** One page of rooms, and the number on all pages. */
 export function listRooms(
   db: Kysely<Database>,
-  { type, activeOnly, limit, offset }: RoomFilter,
-): Promise<{ rows: RoomRow[]; total: number }> {
-  return listRoomsStatement(db, { type, isActive: activeOnly ? true : undefined, limit, offset });
+  { activeOnly, order, ...filter }: RoomFilter,
+): Promise<FoundPage<RoomRow>> {
+  const isActive = activeOnly ? true : undefined;
+  return listRoomsStatement(db, { ...filter, isActive, byName: order === "name" ? true : undefined });
 }
 
-type RoomValues = PageRange & { type: RoomType | undefined; isActive: true | undefined };
+interface RoomValues extends PageRange {
+  type: RoomType | undefined;
+  isActive: true | undefined;
+  byName: true | undefined;
+}
 
-const listRoomsStatement = preparedPage((db, { type, isActive, limit, offset }: RoomValues) => {
+const listRoomsStatement = preparedPage((db, { type, isActive, byName, ...range }: RoomValues) => {
   let matching = db.selectFrom("rooms");
   if (isActive !== undefined) matching = matching.where("is_active", "=", isActive);
   if (type !== undefined) matching = matching.where("room_type", "=", type);
+  const following = follows(range, { ...(byName === undefined ? {} : { value: sql`name` }), id: sql`id` });
+  const page = matching.selectAll().where((eb) => eb.and(following));
+  const sorted = byName === undefined ? page : page.orderBy("name");
   return {
-    page: matching.selectAll().orderBy("name").orderBy("id").limit(limit).offset(offset),
-    order: sql`name, id`,
+    page: sorted.orderBy("id").limit(range.limit).offset(range.offset),
+    order: byName === undefined ? sql`id` : sql`name, id`,
     count: matching.select((eb) => eb.fn.countAll<number>().as("total")),
   };
 });

@@ -23,6 +23,11 @@ export interface RoomSearch {
   now: Date;
   limit: number;
   offset: number;
+  /** Whether rooms are in the order of their names. Otherwise they are in the order of creation. */
+  byName: boolean;
+  /** The room before the page. Null for a page by its number. */
+  afterName: string | null;
+  afterId: number | null;
 }
 
 /** Totals of the search, and a room of the page. Without a room on the page there is one row, whose `id` is null. */
@@ -33,14 +38,17 @@ export type AvailableRoomRow =
     /** Time zones of rooms that `zones` lacks. Their rooms are missing from the result. */
     unknown_zones: string[];
   }
-  & (RoomRow & { packed_timeslots: string } | { id: null });
+  & (FoundRoomRow | { id: null });
+
+export type FoundRoomRow = RoomRow & { packed_timeslots: string };
 
 /**
- * One page of active rooms with their free timeslots, rooms by name. The query looks for one free timeslot of each
+ * One page of active rooms with their free timeslots. The query looks for one free timeslot of each
  * room, and for all of them only on the page. The guide on decisions explains its form.
  */
 export const findAvailableRooms = prepared<RoomSearch, AvailableRoomRow>((db, search) => {
-  const { zones, endsWithin, type, capacity, now, limit, offset } = search;
+  const { zones, endsWithin, type, capacity, now, limit, offset, byName, afterName, afterId } = search;
+  const sortedName = (name: string) => sql`case when ${byName}::boolean then ${sql.ref(name)} end`;
   // Holds for a timeslot `t` that fits the search in a room `r`, free or not.
   const fits = sql<boolean>`t.room_id = r.id and t.starts_at >= r.from_at and t.starts_at < r.to_at
     and t.ends_at <= r.ends_by and t.starts_at > ${now}::timestamptz and t.ends_at >= t.starts_at + r.shortest
@@ -80,7 +88,11 @@ export const findAvailableRooms = prepared<RoomSearch, AvailableRoomRow>((db, se
     )
     .with(
       "page",
-      (cte) => cte.selectFrom("available").selectAll().orderBy("name").orderBy("id").limit(limit).offset(offset),
+      (cte) =>
+        cte.selectFrom("available").selectAll()
+          .where(sql<boolean>`case when ${afterId}::bigint is null then true
+            when ${byName}::boolean then (name, id) > (${afterName}, ${afterId}) else id > ${afterId} end`)
+          .orderBy(sortedName("name")).orderBy("id").limit(limit).offset(offset),
     )
     .with("taken", () =>
       sql<{ timeslot_id: number }>`(
@@ -103,6 +115,6 @@ export const findAvailableRooms = prepared<RoomSearch, AvailableRoomRow>((db, se
         ) t
       )`.as("packed_timeslots"),
     )
-    .orderBy("r.name")
+    .orderBy(sortedName("r.name"))
     .orderBy("r.id");
 });

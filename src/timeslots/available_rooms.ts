@@ -3,10 +3,11 @@ import type { Kysely } from "kysely";
 import type { AvailableRoom, RoomType } from "../../generated/contract.ts";
 import { Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
+import { type FoundPage, type PageRange, splitPage } from "../database/paging.ts";
 import { toRoom } from "../rooms/rooms.ts";
 import { boundIn, dayIn, instantIn, type Moment, parseMoment, shortestLength } from "../time/calendar.ts";
 import type { Clock } from "../time/clock.ts";
-import { type AvailableRoomRow, findAvailableRooms, type ZoneBounds } from "./available_room_queries.ts";
+import { findAvailableRooms, type FoundRoomRow, type ZoneBounds } from "./available_room_queries.ts";
 import { unpackTimeslots } from "./packed_timeslots.ts";
 
 export interface SearchRules {
@@ -91,21 +92,24 @@ function boundsIn(zone: string, { from, to }: SearchRange, minimumMinutes: numbe
   }
 }
 
-export interface AvailableRoomQuery {
+export interface AvailableRoomQuery extends PageRange {
   range: SearchRange;
   minimumMinutes: number;
   type: RoomType | null;
   /** Smallest capacity of a room, in people. */
   capacity: number;
-  limit: number;
-  offset: number;
+  /** Ids are in the order of creation. */
+  order: "name" | "id";
 }
 
 /** One page of active rooms with timeslots to book now, and the number of such rooms on all pages. */
 export async function listAvailableRooms(
   { db, clock, timeZones }: SearchRules,
-  { range: { from, to }, minimumMinutes, ...query }: AvailableRoomQuery,
-): Promise<{ items: AvailableRoom[]; total: number }> {
+  { range: { from, to }, minimumMinutes, order, afterValue, afterId, ...query }: AvailableRoomQuery,
+): Promise<FoundPage<FoundRoomRow>> {
+  // One more room shows whether rooms follow.
+  const place = { byName: order === "name", afterName: afterValue ?? null, afterId: afterId ?? null };
+  const search = { ...query, ...place, limit: query.limit + 1 };
   for (;;) {
     // Computes the instants for all known zones, so one statement is enough. Only a new zone needs a second one. See
     // the guide on decisions.
@@ -113,14 +117,16 @@ export async function listAvailableRooms(
       [...timeZones].map((zone) => [zone, boundsIn(zone, { from, to }, minimumMinutes)]),
     );
     const endsWithin = !(to instanceof Temporal.PlainDate);
-    const rows = await findAvailableRooms(db, { ...query, zones, endsWithin, now: clock.now() });
+    const rows = await findAvailableRooms(db, { ...search, zones, endsWithin, now: clock.now() });
     const [summary] = rows;
     if (summary === undefined) throw new Error("the search returned no row");
-    if (summary.unknown_zones.length === 0) return { items: rows.flatMap(toAvailableRoom), total: summary.total };
+    if (summary.unknown_zones.length === 0) {
+      return { ...splitPage(rows.filter((row) => row.id !== null), query), total: summary.total };
+    }
     for (const zone of summary.unknown_zones) timeZones.add(zone);
   }
 }
 
-function toAvailableRoom(row: AvailableRoomRow): AvailableRoom[] {
-  return row.id === null ? [] : [{ room: toRoom(row), timeslots: unpackTimeslots(row.packed_timeslots, row.id) }];
+export function toAvailableRoom(row: FoundRoomRow): AvailableRoom {
+  return { room: toRoom(row), timeslots: unpackTimeslots(row.packed_timeslots, row.id) };
 }

@@ -1,10 +1,20 @@
 import type { Handlers } from "../contract/handlers.ts";
+import { pageBody, pageRange } from "../contract/pages.ts";
+import { isoOf } from "../database/instants.ts";
 import { parseMoment } from "../time/calendar.ts";
 import type { Clock } from "../time/clock.ts";
 import { parseRange } from "../time/ranges.ts";
-import { listAvailableRooms, parseSearchRange } from "./available_rooms.ts";
+import type { FoundRoomRow } from "./available_room_queries.ts";
+import { listAvailableRooms, parseSearchRange, toAvailableRoom } from "./available_rooms.ts";
 import { RoomTimeZones } from "./room_time_zones.ts";
-import { deleteTimeslot, generateTimeslots, listFreeTimeslots, listTimeslots } from "./timeslots.ts";
+import {
+  deleteTimeslot,
+  generateTimeslots,
+  listFreeTimeslots,
+  listTimeslots,
+  type TimeslotRow,
+  toAdminTimeslot,
+} from "./timeslots.ts";
 
 type TimeslotOperations =
   | "listAvailableRooms"
@@ -17,14 +27,14 @@ export function timeslotHandlers({ clock }: { clock: Clock }): Pick<Handlers, Ti
   const timeZones = new Set<string>();
   const roomTimeZones = new RoomTimeZones();
   return {
-    async listAvailableRooms({ query: { from, to, duration, type = null, capacity = 1, page, limit } }, { db }) {
-      const range = parseSearchRange(from, to);
-      const query = { range, minimumMinutes: duration, type, capacity, limit, offset: (page - 1) * limit };
-      const { items, total } = await listAvailableRooms({ db, clock, timeZones }, query);
-      return {
-        status: 200,
-        body: { items, minimumDuration: duration, total, page, limit, pages: Math.ceil(total / limit) },
-      };
+    async listAvailableRooms({ query }, { db }) {
+      const { from, to, duration, type = null, capacity = 1, limit } = query;
+      const order = query.sort === "name" ? "name" : "id";
+      const search = { range: parseSearchRange(from, to), minimumMinutes: duration, type, capacity, order } as const;
+      const found = await listAvailableRooms({ db, clock, timeZones }, { ...search, ...pageRange(order, query) });
+      const valueOf = ({ name }: FoundRoomRow) => order === "name" ? name : null;
+      const body = pageBody(found, query, { order, toItem: toAvailableRoom, valueOf });
+      return { status: 200, body: { ...body, minimumDuration: duration, pages: Math.ceil(found.total / limit) } };
     },
 
     async listFreeTimeslots({ params: { roomId }, query: { date, duration } }, { db }) {
@@ -49,10 +59,16 @@ export function timeslotHandlers({ clock }: { clock: Clock }): Pick<Handlers, Ti
       return { status: 200, body: { message, withdrawnAt } };
     },
 
-    async listTimeslots({ query: { roomId, from, to, page, limit } }, { db }) {
+    async listTimeslots({ query }, { db }) {
+      const { roomId, from, to } = query;
       const range = parseRange({ path: "from", text: from }, { path: "to", text: to });
-      const { items, total } = await listTimeslots(db, { roomId, range, limit, offset: (page - 1) * limit });
-      return { status: 200, body: { items, total, page, limit } };
+      const found = await listTimeslots(db, { roomId, range, ...pageRange("start", query) });
+      const form = {
+        order: "start",
+        toItem: toAdminTimeslot,
+        valueOf: (row: TimeslotRow) => isoOf(row.starts_at),
+      } as const;
+      return { status: 200, body: pageBody(found, query, form) };
     },
   };
 }

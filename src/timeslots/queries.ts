@@ -1,7 +1,7 @@
 import { type Kysely, sql } from "kysely";
 import type { Database } from "../database/connect.ts";
 import { instant } from "../database/instants.ts";
-import { type PageRange, preparedPage } from "../database/paging.ts";
+import { follows, type FoundPage, type PageRange, preparedPage } from "../database/paging.ts";
 import { prepared } from "../database/prepared.ts";
 import { insertEvents, timeslotEvent } from "../events/record.ts";
 import type { RoomRow } from "../rooms/rooms.ts";
@@ -170,15 +170,16 @@ export interface TimeslotFilter extends PageRange {
 export function findTimeslots(
   db: Kysely<Database>,
   { range, ...filter }: TimeslotFilter,
-): Promise<{ rows: AdminTimeslotRow[]; total: number }> {
+): Promise<FoundPage<AdminTimeslotRow>> {
   return findTimeslotsStatement(db, { ...filter, ...endsByOperator(range, toPostgres) });
 }
 
 const findTimeslotsStatement = preparedPage((db, values: Omit<TimeslotFilter, "range"> & RangeEnds) => {
   const matching = db.selectFrom("timeslots as t").where("t.room_id", "=", values.roomId)
     .where((eb) => eb.and(isWithin(sql`t.starts_at`, values)));
+  const following = follows(values, { value: sql`t.starts_at`, id: sql`t.id` });
   return {
-    page: matching.selectAll("t")
+    page: matching.selectAll("t").where((eb) => eb.and(following))
       .select((eb) =>
         eb.selectFrom("bookings as b").select("b.id").whereRef("b.timeslot_id", "=", "t.id")
           .where("b.status", "<>", sql.lit("cancelled")).as("booking_id")

@@ -11,12 +11,14 @@ import type { Scope } from "../contract/handlers.ts";
 import { invalidFields, Problem } from "../contract/problems.ts";
 import type { Database } from "../database/connect.ts";
 import { isoOf } from "../database/instants.ts";
+import type { FoundPage } from "../database/paging.ts";
 import { findKnownRoom, roomNotFound, timeZoneForTimeslots, toRoom } from "../rooms/rooms.ts";
 import { type Bound, dayBounds, dayIn, type Moment, parseMoment, shortestLength } from "../time/calendar.ts";
 import type { Clock } from "../time/clock.ts";
 import { type Range, rangeIn } from "../time/ranges.ts";
 import { computeTimeslots } from "./generation.ts";
 import {
+  type AdminTimeslotRow,
   findRoomWithFreeTimeslots,
   findTimeslots,
   insertTimeslots,
@@ -167,15 +169,17 @@ export async function deleteTimeslot(
 export async function listTimeslots(
   db: Kysely<Database>,
   { range, ...filter }: Omit<TimeslotFilter, "range"> & { range: Range<Bound["at"]> },
-): Promise<{ items: AdminTimeslot[]; total: number }> {
+): Promise<FoundPage<AdminTimeslotRow>> {
   const { time_zone: timeZone } = await findKnownRoom(db, filter.roomId);
-  const { rows, total } = await findTimeslots(db, { ...filter, range: rangeIn(timeZone, range) });
-  const items = rows.map((row) => ({
+  return await findTimeslots(db, { ...filter, range: rangeIn(timeZone, range) });
+}
+
+export function toAdminTimeslot(row: AdminTimeslotRow): AdminTimeslot {
+  return {
     ...toTimeslot(row),
     bookingId: row.booking_id,
     withdrawnAt: row.withdrawn_at && isoOf(row.withdrawn_at),
-  }));
-  return { items, total };
+  };
 }
 
 export function toTimeslot(row: TimeslotRow): Timeslot {

@@ -110,6 +110,7 @@ Deno.test("listAvailableRooms: any query -> equals listFreeTimeslots of each roo
       page: 1,
       limit: 50,
       pages: Math.min(1, expected.length),
+      nextCursor: null,
     });
   });
   const numRuns = runs(20, 150);

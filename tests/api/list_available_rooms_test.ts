@@ -37,6 +37,7 @@ Deno.test("listAvailableRooms: no token -> rooms by name, each with its free tim
     page: 1,
     limit: 50,
     pages: 1,
+    nextCursor: null,
   });
 });
 

@@ -17,5 +17,5 @@ Deno.test("listTimeslots: room without timeslots -> an empty page", async () => 
   await using server = await sharedServer();
   const { id: roomId } = await newRoom(server);
   const page = await server.ok("listTimeslots", { token: await server.token("admin", "admin"), query: { roomId } });
-  assert.deepEqual(page, { items: [], total: 0, page: 1, limit: 50 });
+  assert.deepEqual(page, { items: [], total: 0, page: 1, limit: 50, nextCursor: null });
 });

@@ -80,6 +80,10 @@ function bodySchema({ requestBody }: ContractOperation): Schema {
   return requestBody.content["application/json"].schema;
 }
 
+/** Only the server makes cursors of pages. It refuses other texts. */
+const isPageCursor = ({ name, schema }: Pick<Parameter, "name" | "schema">) =>
+  name === "after" && schema.pattern === "^[A-Za-z0-9_-]+$";
+
 Deno.test("validation: example of each operation in the contract -> accepted", async (t) => {
   await using server = await contractServer();
   for (const operation of exampleOperations) {
@@ -127,7 +131,9 @@ Deno.test("validation: query parameter sent twice -> validation_failed with its 
   forEachOperation(t, httpOperations.filter((operation) => inQuery(operation).length > 0), async (subject) => {
     for (const { name, schema, example } of inQuery(subject.operation)) {
       const value = String(subject.ids[name] ?? example ?? boundaryValues(schema)[0] ?? "2026-03-01");
-      assert.equal((await subject.send({ query: [[name, value]] })).status, 200, `${name}=${value} is valid`);
+      if (!isPageCursor({ name, schema })) {
+        assert.equal((await subject.send({ query: [[name, value]] })).status, 200, `${name}=${value} is valid`);
+      }
       const query: Request["query"] = [[name, value], [name, value]];
       await assertRefused(subject, "validation_failed", { query }, `query.${name}`);
     }
@@ -287,10 +293,11 @@ Deno.test("validation: parameters and fields at their bounds -> accepted", async
   const ids = await newExampleRows(server);
   /** Their schemas accept texts that mean nothing. The operation refuses these. */
   const skipped = ["timeZone"];
+  const known = ({ parameters }: ContractOperation) => parameters.filter((parameter) => !isPageCursor(parameter));
   for (const operation of contractOperations) {
     await t.step(operation.operationId, async () => {
       const send = await sender(server, operation, ids);
-      const requests: Request[] = operation.parameters.flatMap(({ name, in: place, schema }) =>
+      const requests: Request[] = known(operation).flatMap(({ name, in: place, schema }) =>
         boundaryValues(schema).map((value) => ({ path: { [name]: String(value) }, value: String(value) }))
           // A header can only hold ASCII.
           .filter(({ value }) => place !== "header" || /^[\x20-\x7e]*$/.test(value))

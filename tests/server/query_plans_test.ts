@@ -87,8 +87,16 @@ Deno.test("query plans: operations, payment events, jobs and sweeps -> no sequen
   `.execute(db);
   assert(booking && otherBooking);
   const bookingId = booking.id;
+  /** A call with the cursor after the first page. */
+  const after = async (id: OperationId, call: Call = {}): Promise<Call> => {
+    const { nextCursor } = await server.ok(id, { ...call, query: { ...call.query, limit: 1 } }) as Record<
+      string,
+      unknown
+    >;
+    return { ...call, query: { ...call.query, after: nextCursor } };
+  };
   const calls: Record<OperationId, Call[]> = {
-    listRooms: [{}],
+    listRooms: [{}, await after("listRooms"), await after("listRooms", { query: { sort: "created" } })],
     getRoom: [{ params: { roomId: 1 } }],
     listAvailableRooms: [
       { query: { from: "2026-03-20", to: "2026-03-26" } },
@@ -100,6 +108,8 @@ Deno.test("query plans: operations, payment events, jobs and sweeps -> no sequen
       { token: user },
       { token: user, query: { status: "pending", from_date: "2026-03-01", to_date: "2026-03-20T10:00:00Z" } },
       { token: user, query: { sort: "start", from_date: "2026-03-01" } },
+      await after("listBookings", { token: user }),
+      await after("listBookings", { token: user, query: { sort: "start" } }),
     ],
     getBooking: [{ token: user, params: { bookingId } }],
     getCancellation: [{ token: user, params: { bookingId } }],
@@ -130,6 +140,7 @@ Deno.test("query plans: operations, payment events, jobs and sweeps -> no sequen
     listTimeslots: [
       { token: admin, query: { roomId: 1, from: "2026-03-03", to: "2026-03-04" } },
       { token: admin, query: { roomId: 1, page: 4 } },
+      await after("listTimeslots", { token: admin, query: { roomId: 1 } }),
     ],
     deleteTimeslot: [
       { token: admin, params: { timeslotId: 10 } },
@@ -137,6 +148,8 @@ Deno.test("query plans: operations, payment events, jobs and sweeps -> no sequen
     ],
     listAllBookings: [
       { token: admin, query: { page: 3 } },
+      await after("listAllBookings", { token: admin }),
+      await after("listAllBookings", { token: admin, query: { sort: "start" } }),
       { token: admin, query: { status: "cancelled" } },
       { token: admin, query: { roomId: 1, limit: 100 } },
       { token: admin, query: { userId: 5 } },
