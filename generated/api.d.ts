@@ -35,7 +35,10 @@ export interface paths {
      *
      *     A calendar date is a day in each room's own time zone, both days included. It selects timeslots that start on
      *     those days. A date-time is an instant; without an offset it is the local time of each room. It selects timeslots
-     *     that start at or after `from` and end at or before `to`. The range is at most 7 days.
+     *     that start at or after `from` and end at or before `to`.
+     *
+     *     The range is at most 7 days. In a week when the clocks are set back, that may be 169 hours. Such days count on
+     *     the clock of the offsets in the request, or of the server's `DEFAULT_TIME_ZONE`.
      */
     get: operations["listAvailableRooms"];
     put?: never;

@@ -2887,7 +2887,7 @@ const routes = {
       "tags": ["Rooms"],
       "summary": "Find rooms with free timeslots",
       "description":
-        "Active rooms with a bookable timeslot in the range, ordered by name. Each has all its bookable timeslots in the\nrange, earliest first. Pages count rooms.\n\nA calendar date is a day in each room's own time zone, both days included. It selects timeslots that start on\nthose days. A date-time is an instant; without an offset it is the local time of each room. It selects timeslots\nthat start at or after `from` and end at or before `to`. The range is at most 7 days.\n",
+        "Active rooms with a bookable timeslot in the range, ordered by name. Each has all its bookable timeslots in the\nrange, earliest first. Pages count rooms.\n\nA calendar date is a day in each room's own time zone, both days included. It selects timeslots that start on\nthose days. A date-time is an instant; without an offset it is the local time of each room. It selects timeslots\nthat start at or after `from` and end at or before `to`.\n\nThe range is at most 7 days. In a week when the clocks are set back, that may be 169 hours. Such days count on\nthe clock of the offsets in the request, or of the server's `DEFAULT_TIME_ZONE`.\n",
       "security": [],
       "x-rate-limit": "search",
       "x-concurrency-limit": "search",

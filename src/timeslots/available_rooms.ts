@@ -27,6 +27,13 @@ export interface SearchRange {
 const maxDays = 7;
 /** Largest offset of a time zone from UTC, in hours. */
 const maxOffsetHours = 14;
+/** Largest change of the clocks, in hours. */
+const maxClockChange = 3;
+
+/** Whether both ends are wall clocks, or both are instants. Other ends are further apart in some zones than in UTC. */
+function isOneKind({ from, to }: SearchRange): boolean {
+  return from instanceof Temporal.Instant === to instanceof Temporal.Instant;
+}
 
 function startIn(zone: string, from: Moment): Temporal.Instant {
   return from instanceof Temporal.PlainDate ? instantIn(zone, from) : boundIn(zone, { operator: ">=", at: from });
@@ -43,37 +50,48 @@ function endIn(zone: string, to: Moment): Temporal.Instant {
 /** The time on the wall clock of the caller, without the offset that they wrote. */
 function wallTime(text: string, moment: Moment): Temporal.PlainDateTime {
   if (moment instanceof Temporal.Instant) return Temporal.PlainDateTime.from(text.replace(/(Z|[+-]\d{2}:\d{2})$/, ""));
+  return wallTimeIn("UTC", moment);
+}
+
+function wallTimeIn(zone: string, moment: Moment): Temporal.PlainDateTime {
+  if (moment instanceof Temporal.Instant) return moment.toZonedDateTimeISO(zone).toPlainDateTime();
   return moment instanceof Temporal.PlainDate ? moment.toPlainDateTime() : moment;
 }
 
-/** Whether the range is longer than {@link maxDays}, in elapsed time and on the caller's wall clock. */
-function isTooLong(range: SearchRange, { from, to }: { from: string; to: string }): boolean {
-  const elapsed = instantIn("UTC", range.from).until(endIn("UTC", range.to)).total("hours");
-  const last = wallTime(to, range.to).add({ days: range.to instanceof Temporal.PlainDate ? 1 : 0 });
-  // Seven days are 169 hours when the clocks are set back in them.
-  const onWallClock = wallTime(from, range.from).until(last).total("hours");
-  return Math.min(elapsed, onWallClock) > maxDays * 24;
+/**
+ * Whether the range is longer than {@link maxDays}. Calendar days are longer in a week when the clocks are set back. Then the
+ * wall clock counts: that of the caller, or that of `zone` for callers who write instants in UTC.
+ */
+function isTooLong(range: SearchRange, { from, to, zone }: { from: string; to: string; zone: string }): boolean {
+  const excess = instantIn("UTC", range.from).until(endIn("UTC", range.to)).total("hours") - maxDays * 24;
+  if (excess <= 0) return false;
+  if (excess > (isOneKind(range) ? maxClockChange : maxOffsetHours)) return true;
+  const walls = [
+    { first: wallTime(from, range.from), last: wallTime(to, range.to) },
+    { first: wallTimeIn(zone, range.from), last: wallTimeIn(zone, range.to) },
+  ];
+  // A day counts to its end.
+  const days = range.to instanceof Temporal.PlainDate ? maxDays - 1 : maxDays;
+  return walls.every(({ first, last }) => Temporal.PlainDateTime.compare(last, first.add({ days })) > 0);
 }
 
 /**
- * Reads the range of a search.
+ * Reads the range of a search. `zone` is the default time zone, see {@link isTooLong}.
  *
  * @throws {Problem} `validation_failed` for an invalid date, `invalid_date_range` when it is too long or ends before it
  * starts.
  */
-export function parseSearchRange(from: string, to: string): SearchRange {
+export function parseSearchRange({ from, to, zone }: { from: string; to: string; zone: string }): SearchRange {
   const range = {
     from: parseMoment(from, { in: "query", path: "from" }),
     to: parseMoment(to, { in: "query", path: "to" }),
   };
   const hours = instantIn("UTC", range.from).until(endIn("UTC", range.to)).total("hours");
-  // An instant and a wall clock may be further apart in the room's time zone than in UTC.
-  const isSameKind = range.from instanceof Temporal.Instant === range.to instanceof Temporal.Instant;
-  const minHours = isSameKind ? 0 : -maxOffsetHours;
+  const minHours = isOneKind(range) ? 0 : -maxOffsetHours;
   if (hours < minHours || range.to instanceof Temporal.PlainDate && hours === minHours) {
     throw new Problem("invalid_date_range", "The range ends before it starts.");
   }
-  if (isTooLong(range, { from, to })) {
+  if (isTooLong(range, { from, to, zone })) {
     throw new Problem("invalid_date_range", `Ask for at most ${maxDays} days at once.`);
   }
   return range;

@@ -1,3 +1,4 @@
+import type { Config } from "../config.ts";
 import type { Handlers } from "../contract/handlers.ts";
 import { pageBody, pageRange } from "../contract/pages.ts";
 import { isoOf } from "../database/instants.ts";
@@ -23,14 +24,20 @@ type TimeslotOperations =
   | "generateTimeslots"
   | "deleteTimeslot";
 
-export function timeslotHandlers({ clock }: { clock: Clock }): Pick<Handlers, TimeslotOperations> {
+export interface TimeslotOptions {
+  clock: Clock;
+  config: Pick<Config, "defaultTimeZone">;
+}
+
+export function timeslotHandlers({ clock, config }: TimeslotOptions): Pick<Handlers, TimeslotOperations> {
   const timeZones = new Set<string>();
   const roomTimeZones = new RoomTimeZones();
   return {
     async listAvailableRooms({ query }, { db }) {
       const { from, to, duration, type = null, capacity = 1, limit } = query;
       const order = query.sort === "name" ? "name" : "id";
-      const search = { range: parseSearchRange(from, to), minimumMinutes: duration, type, capacity, order } as const;
+      const range = parseSearchRange({ from, to, zone: config.defaultTimeZone });
+      const search = { range, minimumMinutes: duration, type, capacity, order } as const;
       const found = await listAvailableRooms({ db, clock, timeZones }, { ...search, ...pageRange(order, query) });
       const valueOf = ({ name }: FoundRoomRow) => order === "name" ? name : null;
       const body = pageBody(found, query, { order, toItem: toAvailableRoom, valueOf });

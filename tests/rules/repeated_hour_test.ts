@@ -156,7 +156,7 @@ Deno.test("listAvailableRooms: local ends in a repeated or skipped hour -> exact
 });
 
 Deno.test("listAvailableRooms: seven calendar days with offsets in the week of a change -> accepted", async (t) => {
-  await using server = await sharedServer();
+  await using server = await sharedServer({ env: { DEFAULT_TIME_ZONE: timeZone } });
   await newRoom(server, { timeZone });
   const accepted = [
     ["2027-10-25T00:00:00+02:00", "2027-11-01T00:00:00+01:00"],
@@ -164,6 +164,12 @@ Deno.test("listAvailableRooms: seven calendar days with offsets in the week of a
     ["2027-10-25T00:00:00+02:00", "2027-10-31"],
     ["2027-10-25", "2027-11-01T00:00:00+01:00"],
     ["2027-10-25T00:00", "2027-11-01T00:00"],
+    // Midnights of the default time zone in UTC, as JavaScript writes them.
+    ["2027-10-24T22:00:00.000Z", "2027-10-31T23:00:00.000Z"],
+    ["2027-10-24T22:00:00.000Z", "2027-10-31"],
+    // Lord Howe changes by half an hour. Kiritimati is 14 hours ahead of UTC.
+    ["2027-03-29T00:00:00+11:00", "2027-04-05T00:00:00+10:30"],
+    ["2027-03-08T00:00:00+14:00", "2027-03-14"],
   ];
   for (const [from, to] of accepted) {
     await t.step(`${from} to ${to}`, async () => {
@@ -174,6 +180,11 @@ Deno.test("listAvailableRooms: seven calendar days with offsets in the week of a
     ["2027-10-25T00:00:00+02:00", "2027-11-01T00:00:01+01:00"],
     ["2027-03-22T00:00:00+01:00", "2027-03-29T01:00:01+02:00"],
     ["2027-10-25T00:00:00+02:00", "2027-11-01"],
+    ["2027-10-24T22:00:00.000Z", "2027-10-31T23:00:00.001Z"],
+    // No change of the clocks in that week.
+    ["2027-10-17T22:00:00.000Z", "2027-10-24T23:00:00.000Z"],
+    // No clock changes by so much.
+    ["2027-03-08T00:00:00+14:00", "2027-03-15T00:00:00-12:00"],
   ];
   for (const [from, to] of refused) {
     await t.step(`${from} to ${to} -> refused`, async () => {
