@@ -1469,47 +1469,96 @@ const examples = {
   },
 };
 
+const headers = {
+  "ETag": {
+    "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
+    "required": true,
+    "schema": { "type": "string", "pattern": '^"[\\w-]+"$' },
+    "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
+  },
+  "IdempotencyReplayed": {
+    "description":
+      "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
+    "schema": { "type": "string" },
+    "example": "true",
+  },
+  "RequestId": {
+    "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
+    "required": true,
+    "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+    "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
+  },
+  "CacheControl": {
+    "description":
+      "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
+    "required": true,
+    "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
+    "example": "no-store",
+  },
+  "RateLimit": {
+    "description": "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
+    "schema": { "type": "string" },
+    "example": '"user";r=599;t=60',
+  },
+  "RateLimitPolicy": {
+    "description": "The limit and its window in seconds. Missing if the request was not counted.",
+    "schema": { "type": "string" },
+    "example": '"user";q=600;w=60',
+  },
+  "RetryAfter": {
+    "description": "Seconds to wait before a retry.",
+    "required": true,
+    "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
+    "example": "17",
+  },
+  "WwwAuthenticate": {
+    "description": "The scheme to authenticate with, and why this token was refused (RFC 6750).",
+    "required": true,
+    "schema": { "type": "string", "pattern": "^Bearer" },
+    "example": 'Bearer error="invalid_token"',
+  },
+  "WwwAuthenticateIfScope": {
+    "description": "Sent if the API key lacks a scope.",
+    "schema": { "type": "string", "pattern": "^Bearer" },
+    "example": 'Bearer error="insufficient_scope"',
+  },
+  "Location": {
+    "description": "The path of what was created.",
+    "required": true,
+    "schema": { "type": "string", "format": "uri-reference" },
+    "example": "/api/v1/bookings/42",
+  },
+  "Upgrade": {
+    "description": "The protocol of this path.",
+    "required": true,
+    "schema": { "type": "string", "pattern": "^websocket$" },
+    "example": "websocket",
+  },
+  "ConnectionUpgrade": {
+    "description": "Names the header `Upgrade`.",
+    "required": true,
+    "schema": { "type": "string" },
+    "example": "Upgrade",
+  },
+  "WebSocketVersion": {
+    "description": "The version of WebSockets.",
+    "required": true,
+    "schema": { "type": "string", "pattern": "^13$" },
+    "example": "13",
+  },
+} as const;
+
 const responses = {
   "Room": {
     description: "The room.",
     headers: {
-      "ETag": {
-        "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
-        "required": true,
-        "schema": { "type": "string", "pattern": '^"[\\w-]+"$' },
-        "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
-      },
-      "Idempotency-Replayed": {
-        "description":
-          "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
-        "schema": { "type": "string" },
-        "example": "true",
-      },
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "ETag": headers.ETag,
+      "Idempotency-Replayed": headers.IdempotencyReplayed,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: {
       "application/json": {
         schema: Room,
@@ -1534,49 +1583,14 @@ const responses = {
   "RoomCreated": {
     description: "The new room.",
     headers: {
-      "ETag": {
-        "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
-        "required": true,
-        "schema": { "type": "string", "pattern": '^"[\\w-]+"$' },
-        "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
-      },
-      "Idempotency-Replayed": {
-        "description":
-          "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
-        "schema": { "type": "string" },
-        "example": "true",
-      },
-      "Location": {
-        "description": "The path of what was created.",
-        "required": true,
-        "schema": { "type": "string", "format": "uri-reference" },
-        "example": "/api/v1/bookings/42",
-      },
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "ETag": headers.ETag,
+      "Idempotency-Replayed": headers.IdempotencyReplayed,
+      "Location": headers.Location,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: {
       "application/json": {
         schema: Room,
@@ -1601,43 +1615,13 @@ const responses = {
   "Booking": {
     description: "The booking.",
     headers: {
-      "ETag": {
-        "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
-        "required": true,
-        "schema": { "type": "string", "pattern": '^"[\\w-]+"$' },
-        "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
-      },
-      "Idempotency-Replayed": {
-        "description":
-          "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
-        "schema": { "type": "string" },
-        "example": "true",
-      },
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "ETag": headers.ETag,
+      "Idempotency-Replayed": headers.IdempotencyReplayed,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: {
       "application/json": {
         schema: Booking,
@@ -1676,37 +1660,12 @@ const responses = {
   "BookingPage": {
     description: "A page of bookings.",
     headers: {
-      "ETag": {
-        "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
-        "required": true,
-        "schema": { "type": "string", "pattern": '^"[\\w-]+"$' },
-        "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
-      },
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "ETag": headers.ETag,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: {
       "application/json": {
         schema: BookingPage,
@@ -1751,31 +1710,11 @@ const responses = {
   "InvalidRequest": {
     description: "A parameter is missing, malformed or unknown. `errors` names the fields.",
     headers: {
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: {
       "application/problem+json": { schema: Problem, examples: { "validation_failed": examples.validation_failed } },
     },
@@ -1783,31 +1722,11 @@ const responses = {
   "InvalidBody": {
     description: "The body is not JSON, or a field or parameter is missing, malformed or unknown.",
     headers: {
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -1818,31 +1737,11 @@ const responses = {
   "UnknownRoomOrRange": {
     description: "The request is invalid, the room does not exist, or the range ends before it starts.",
     headers: {
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -1857,31 +1756,11 @@ const responses = {
   "InvalidDateRange": {
     description: "A parameter is missing, malformed or unknown, or the range ends before it starts.",
     headers: {
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -1895,37 +1774,12 @@ const responses = {
   "Unauthorized": {
     description: "The token is missing, invalid or expired.",
     headers: {
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-      "WWW-Authenticate": {
-        "description": "The scheme to authenticate with, and why this token was refused (RFC 6750).",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^Bearer" },
-        "example": 'Bearer error="invalid_token"',
-      },
-    } as const,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+      "WWW-Authenticate": headers.WwwAuthenticate,
+    },
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -1940,37 +1794,12 @@ const responses = {
   "AdminOnly": {
     description: "Only an admin's token may do this.",
     headers: {
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-      "WWW-Authenticate": {
-        "description": "The scheme to authenticate with, and why this token was refused (RFC 6750).",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^Bearer" },
-        "example": 'Bearer error="invalid_token"',
-      },
-    } as const,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+      "WWW-Authenticate": headers.WwwAuthenticate,
+    },
     content: {
       "application/problem+json": { schema: Problem, examples: { "admin_required": examples.admin_required } },
     },
@@ -1978,73 +1807,23 @@ const responses = {
   "ScopeMissing": {
     description: "The API key does not have the scope of the operation.",
     headers: {
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-      "WWW-Authenticate": {
-        "description": "The scheme to authenticate with, and why this token was refused (RFC 6750).",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^Bearer" },
-        "example": 'Bearer error="invalid_token"',
-      },
-    } as const,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+      "WWW-Authenticate": headers.WwwAuthenticate,
+    },
     content: { "application/problem+json": { schema: Problem, examples: { "scope_missing": examples.scope_missing } } },
   },
   "AdminRequired": {
     description: "The caller is not an admin.",
     headers: {
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-      "WWW-Authenticate": {
-        "description": "The scheme to authenticate with, and why this token was refused (RFC 6750).",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^Bearer" },
-        "example": 'Bearer error="invalid_token"',
-      },
-    } as const,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+      "WWW-Authenticate": headers.WwwAuthenticate,
+    },
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -2055,36 +1834,12 @@ const responses = {
   "NotBookingOwner": {
     description: "The booking belongs to another user.",
     headers: {
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-      "WWW-Authenticate": {
-        "description": "Sent if the API key lacks a scope.",
-        "schema": { "type": "string", "pattern": "^Bearer" },
-        "example": 'Bearer error="insufficient_scope"',
-      },
-    } as const,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+      "WWW-Authenticate": headers.WwwAuthenticateIfScope,
+    },
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -2095,31 +1850,11 @@ const responses = {
   "RoomNotFound": {
     description: "The room does not exist.",
     headers: {
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: {
       "application/problem+json": { schema: Problem, examples: { "room_not_found": examples.room_not_found } },
     },
@@ -2127,31 +1862,11 @@ const responses = {
   "BookingNotFound": {
     description: "The booking does not exist.",
     headers: {
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: {
       "application/problem+json": { schema: Problem, examples: { "booking_not_found": examples.booking_not_found } },
     },
@@ -2159,31 +1874,11 @@ const responses = {
   "BodyTooLarge": {
     description: "The body is over 64 KiB.",
     headers: {
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: {
       "application/problem+json": { schema: Problem, examples: { "body_too_large": examples.body_too_large } },
     },
@@ -2191,31 +1886,11 @@ const responses = {
   "UnsupportedMediaType": {
     description: "The body is not sent as `application/json`.",
     headers: {
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -2226,66 +1901,21 @@ const responses = {
   "NotModified": {
     description: "The answer with the `ETag` of `If-None-Match` has not changed. No body.",
     headers: {
-      "ETag": {
-        "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
-        "required": true,
-        "schema": { "type": "string", "pattern": '^"[\\w-]+"$' },
-        "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
-      },
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "ETag": headers.ETag,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
   },
   "ApiKeyNotFound": {
     description: "The API key does not exist.",
     headers: {
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: {
       "application/problem+json": { schema: Problem, examples: { "api_key_not_found": examples.api_key_not_found } },
     },
@@ -2293,31 +1923,11 @@ const responses = {
   "RequestTimeout": {
     description: "The body did not arrive within 10 seconds.",
     headers: {
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: {
       "application/problem+json": { schema: Problem, examples: { "request_timeout": examples.request_timeout } },
     },
@@ -2325,37 +1935,12 @@ const responses = {
   "IdempotencyInProgress": {
     description: "A request with this Idempotency-Key is still running. Send it again in a moment.",
     headers: {
-      "Retry-After": {
-        "description": "Seconds to wait before a retry.",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
-        "example": "17",
-      },
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "Retry-After": headers.RetryAfter,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -2366,31 +1951,11 @@ const responses = {
   "PreconditionFailed": {
     description: "The `ETag` of the resource differs from `If-Match`, mostly because it has changed. Read it again.",
     headers: {
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -2401,31 +1966,11 @@ const responses = {
   "IdempotencyKeyReused": {
     description: "This Idempotency-Key belongs to another request of the last 24 hours.",
     headers: {
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -2436,283 +1981,88 @@ const responses = {
   "PublicLimit": {
     description: "More than 600 requests of an address in 60 seconds (class `public`).",
     headers: {
-      "Retry-After": {
-        "description": "Seconds to wait before a retry.",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
-        "example": "17",
-      },
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "Retry-After": headers.RetryAfter,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
   },
   "SearchLimit": {
     description: "More than 120 requests of an address in 60 seconds (class `search`).",
     headers: {
-      "Retry-After": {
-        "description": "Seconds to wait before a retry.",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
-        "example": "17",
-      },
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "Retry-After": headers.RetryAfter,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
   },
   "WebhookLimit": {
     description: "More than 6000 requests of an address in 60 seconds (class `webhook`).",
     headers: {
-      "Retry-After": {
-        "description": "Seconds to wait before a retry.",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
-        "example": "17",
-      },
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "Retry-After": headers.RetryAfter,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
   },
   "UserLimit": {
     description: "More than 600 requests of a user in 60 seconds (class `user`).",
     headers: {
-      "Retry-After": {
-        "description": "Seconds to wait before a retry.",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
-        "example": "17",
-      },
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "Retry-After": headers.RetryAfter,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
   },
   "BookingWriteLimit": {
     description: "More than 120 requests of a user in 60 seconds (class `booking_write`).",
     headers: {
-      "Retry-After": {
-        "description": "Seconds to wait before a retry.",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
-        "example": "17",
-      },
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "Retry-After": headers.RetryAfter,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
   },
   "AdminLimit": {
     description: "More than 1200 requests of a user in 60 seconds (class `admin`).",
     headers: {
-      "Retry-After": {
-        "description": "Seconds to wait before a retry.",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
-        "example": "17",
-      },
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "Retry-After": headers.RetryAfter,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
   },
   "AuthLimit": {
     description: "More than 60 requests of a user in 60 seconds (class `auth`).",
     headers: {
-      "Retry-After": {
-        "description": "Seconds to wait before a retry.",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
-        "example": "17",
-      },
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "Retry-After": headers.RetryAfter,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: { "application/problem+json": { schema: Problem, examples: { "rate_limited": examples.rate_limited } } },
   },
   "InternalError": {
     description: "The server failed. Its log has the reason under the `requestId`.",
     headers: {
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-    } as const,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+    },
     content: {
       "application/problem+json": { schema: Problem, examples: { "internal_error": examples.internal_error } },
     },
@@ -2720,37 +2070,12 @@ const responses = {
   "ServiceUnavailable": {
     description: "A service that the server needs (its database, the issuer's keys) cannot be reached now. Retry.",
     headers: {
-      "X-Request-Id": {
-        "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-        "required": true,
-        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-        "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-      },
-      "RateLimit": {
-        "description":
-          "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";r=599;t=60',
-      },
-      "RateLimit-Policy": {
-        "description": "The limit and its window in seconds. Missing if the request was not counted.",
-        "schema": { "type": "string" },
-        "example": '"user";q=600;w=60',
-      },
-      "Cache-Control": {
-        "description":
-          "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-        "example": "no-store",
-      },
-      "Retry-After": {
-        "description": "Seconds to wait before a retry.",
-        "required": true,
-        "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
-        "example": "17",
-      },
-    } as const,
+      "X-Request-Id": headers.RequestId,
+      "RateLimit": headers.RateLimit,
+      "RateLimit-Policy": headers.RateLimitPolicy,
+      "Cache-Control": headers.CacheControl,
+      "Retry-After": headers.RetryAfter,
+    },
     content: {
       "application/problem+json": {
         schema: Problem,
@@ -2813,37 +2138,12 @@ const routes = {
       200: {
         description: "A page of rooms.",
         headers: {
-          "ETag": {
-            "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
-            "required": true,
-            "schema": { "type": "string", "pattern": '^"[\\w-]+"$' },
-            "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
-          },
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "ETag": headers.ETag,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: RoomPage,
@@ -2946,37 +2246,12 @@ const routes = {
       200: {
         description: "A page of rooms, each with its free timeslots.",
         headers: {
-          "ETag": {
-            "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
-            "required": true,
-            "schema": { "type": "string", "pattern": '^"[\\w-]+"$' },
-            "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
-          },
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "ETag": headers.ETag,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: AvailableRoomPage,
@@ -3019,31 +2294,11 @@ const routes = {
         description:
           "A parameter is missing, malformed or unknown. Or the range ends before it starts, or is longer than 7 days.\n",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -3060,37 +2315,12 @@ const routes = {
         description:
           "Too many searches run and wait in this server, or a service that it needs cannot be reached now. Retry.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-          "Retry-After": {
-            "description": "Seconds to wait before a retry.",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
-            "example": "17",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+          "Retry-After": headers.RetryAfter,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -3137,37 +2367,12 @@ const routes = {
       200: {
         description: "The room.",
         headers: {
-          "ETag": {
-            "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
-            "required": true,
-            "schema": { "type": "string", "pattern": '^"[\\w-]+"$' },
-            "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
-          },
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "ETag": headers.ETag,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: Room,
@@ -3251,37 +2456,12 @@ const routes = {
       200: {
         description: "The free timeslots. `date` is the calendar day in the room's time zone.",
         headers: {
-          "ETag": {
-            "description": "Identifies this state of the answer. Send it as `If-None-Match` or `If-Match`.",
-            "required": true,
-            "schema": { "type": "string", "pattern": '^"[\\w-]+"$' },
-            "example": '"PqK2hV3lMZ0w4x5uHh1uCw"',
-          },
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "ETag": headers.ETag,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: FreeTimeslots,
@@ -3363,43 +2543,13 @@ const routes = {
         description:
           "The booking. Pay at `checkoutUrl`. It is null if no payment is due or payments are made elsewhere. It is\nalso null if the payment provider fails or rejects this payment. `message` names the reason and the next step.\n",
         headers: {
-          "Idempotency-Replayed": {
-            "description":
-              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
-            "schema": { "type": "string" },
-            "example": "true",
-          },
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-          "Location": {
-            "description": "The path of what was created.",
-            "required": true,
-            "schema": { "type": "string", "format": "uri-reference" },
-            "example": "/api/v1/bookings/42",
-          },
-        } as const,
+          "Idempotency-Replayed": headers.IdempotencyReplayed,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+          "Location": headers.Location,
+        },
         content: {
           "application/json": {
             schema: BookingCreated,
@@ -3443,31 +2593,11 @@ const routes = {
         description:
           "The request is invalid, or the timeslot cannot be booked. It is taken, has started, does not exist, belongs\nto another room, or its room is deactivated.\n",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -3656,37 +2786,12 @@ const routes = {
       200: {
         description: "The cancelled booking and its refund.",
         headers: {
-          "Idempotency-Replayed": {
-            "description":
-              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
-            "schema": { "type": "string" },
-            "example": "true",
-          },
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "Idempotency-Replayed": headers.IdempotencyReplayed,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: BookingCancelled,
@@ -3729,31 +2834,11 @@ const routes = {
       400: {
         description: "The request is invalid, or the booking is over, already cancelled, or its timeslot has started.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -3827,37 +2912,12 @@ const routes = {
       200: {
         description: "The booking in its new timeslot.",
         headers: {
-          "Idempotency-Replayed": {
-            "description":
-              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
-            "schema": { "type": "string" },
-            "example": "true",
-          },
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "Idempotency-Replayed": headers.IdempotencyReplayed,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: BookingRescheduled,
@@ -3900,31 +2960,11 @@ const routes = {
         description:
           "The request is invalid, the booking can no longer be moved, or the new timeslot cannot be booked. It is\ntaken, has started, does not exist, belongs to another room or has another price. Or the room is\ndeactivated.\n",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -3984,31 +3024,11 @@ const routes = {
       200: {
         description: "The refund of a cancellation now.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: Cancellation,
@@ -4028,31 +3048,11 @@ const routes = {
       400: {
         description: "The request is invalid, or the booking is over, already cancelled, or its timeslot has started.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -4112,37 +3112,12 @@ const routes = {
       201: {
         description: "The booking and its checkout.",
         headers: {
-          "Idempotency-Replayed": {
-            "description":
-              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
-            "schema": { "type": "string" },
-            "example": "true",
-          },
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "Idempotency-Replayed": headers.IdempotencyReplayed,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: BookingCreated,
@@ -4186,31 +3161,11 @@ const routes = {
         description:
           "The request is invalid, or the booking does not wait for an online payment. It is paid, over, cancelled or\nfree of charge, or its hold has expired. Or payments are made elsewhere, or the payment provider rejects\nthis amount.\n",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -4231,37 +3186,12 @@ const routes = {
       503: {
         description: "The payment provider or another service that the server needs cannot be reached now. Retry.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-          "Retry-After": {
-            "description": "Seconds to wait before a retry.",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
-            "example": "17",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+          "Retry-After": headers.RetryAfter,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -4313,61 +3243,21 @@ const routes = {
       200: {
         description: "The event is stored if it is about a checkout of this server.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: { "application/json": { schema: Message, example: { "message": "Event received" } } },
       },
       400: {
         description: "The request is invalid, or the provider did not sign it within the last 5 minutes.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -4382,31 +3272,11 @@ const routes = {
       404: {
         description: "That provider is not configured here.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -4474,31 +3344,11 @@ const routes = {
       200: {
         description: "The next events, and the cursor after them.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: EventPage,
@@ -4551,31 +3401,11 @@ const routes = {
       410: {
         description: "Events after this cursor are no longer kept, or the cursor belongs to another feed.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/problem+json": { schema: Problem, examples: { "cursor_expired": examples.cursor_expired } },
         },
@@ -4617,37 +3447,12 @@ const routes = {
       201: {
         description: "The ticket.",
         headers: {
-          "Idempotency-Replayed": {
-            "description":
-              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
-            "schema": { "type": "string" },
-            "example": "true",
-          },
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "Idempotency-Replayed": headers.IdempotencyReplayed,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: SocketTicket,
@@ -4698,37 +3503,12 @@ const routes = {
       401: {
         description: "The token is missing, invalid or expired, or the ticket is not valid.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-          "WWW-Authenticate": {
-            "description": "The scheme to authenticate with, and why this token was refused (RFC 6750).",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^Bearer" },
-            "example": 'Bearer error="invalid_token"',
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+          "WWW-Authenticate": headers.WwwAuthenticate,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -4744,36 +3524,12 @@ const routes = {
       403: {
         description: "The page's origin is not allowed, or the API key lacks the scope.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-          "WWW-Authenticate": {
-            "description": "Sent if the API key lacks a scope.",
-            "schema": { "type": "string", "pattern": "^Bearer" },
-            "example": 'Bearer error="insufficient_scope"',
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+          "WWW-Authenticate": headers.WwwAuthenticateIfScope,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -4784,49 +3540,14 @@ const routes = {
       426: {
         description: "The request does not ask for a WebSocket.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-          "Upgrade": {
-            "description": "The protocol of this path.",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^websocket$" },
-            "example": "websocket",
-          },
-          "Connection": {
-            "description": "Names the header `Upgrade`.",
-            "required": true,
-            "schema": { "type": "string" },
-            "example": "Upgrade",
-          },
-          "Sec-WebSocket-Version": {
-            "description": "The version of WebSockets.",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^13$" },
-            "example": "13",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+          "Upgrade": headers.Upgrade,
+          "Connection": headers.ConnectionUpgrade,
+          "Sec-WebSocket-Version": headers.WebSocketVersion,
+        },
         content: {
           "application/problem+json": { schema: Problem, examples: { "upgrade_required": examples.upgrade_required } },
         },
@@ -4835,37 +3556,12 @@ const routes = {
         description:
           "More than 60 attempts in 60 seconds (class `auth`), or the caller has reached the limit of open sockets.\n",
         headers: {
-          "Retry-After": {
-            "description": "Seconds to wait before a retry.",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
-            "example": "17",
-          },
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "Retry-After": headers.RetryAfter,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -4897,31 +3593,11 @@ const routes = {
       200: {
         description: "The caller.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: Me,
@@ -5107,31 +3783,11 @@ const routes = {
       200: {
         description: "The room is deactivated.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: { "application/json": { schema: Message, example: { "message": "Room deactivated" } } },
       },
       400: responses.InvalidRequest,
@@ -5194,37 +3850,12 @@ const routes = {
       201: {
         description: "The number of timeslots generated, and the number skipped because they overlap another one.",
         headers: {
-          "Idempotency-Replayed": {
-            "description":
-              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
-            "schema": { "type": "string" },
-            "example": "true",
-          },
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "Idempotency-Replayed": headers.IdempotencyReplayed,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: TimeslotsGenerated,
@@ -5240,31 +3871,11 @@ const routes = {
       400: {
         description: "The request is invalid, the room does not exist, or the request is too large.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -5341,31 +3952,11 @@ const routes = {
       200: {
         description: "A page of timeslots.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: AdminTimeslotPage,
@@ -5423,31 +4014,11 @@ const routes = {
       200: {
         description: "The timeslot is deleted or withdrawn.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: TimeslotDeleted,
@@ -5458,31 +4029,11 @@ const routes = {
       400: {
         description: "The request is invalid, or the timeslot has a live booking.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -5498,31 +4049,11 @@ const routes = {
       404: {
         description: "The timeslot does not exist.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -5678,31 +4209,11 @@ const routes = {
       400: {
         description: "The request is invalid, or the booking cannot take this status now.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -5769,37 +4280,12 @@ const routes = {
       200: {
         description: "The booking, with a pending refund, and the amount of this refund.",
         headers: {
-          "Idempotency-Replayed": {
-            "description":
-              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
-            "schema": { "type": "string" },
-            "example": "true",
-          },
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "Idempotency-Replayed": headers.IdempotencyReplayed,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: BookingCancelled,
@@ -5842,31 +4328,11 @@ const routes = {
       400: {
         description: "The request is invalid, or no refund of the booking has failed.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -5928,37 +4394,12 @@ const routes = {
       200: {
         description: "The booking, and the amount that was refunded elsewhere.",
         headers: {
-          "Idempotency-Replayed": {
-            "description":
-              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
-            "schema": { "type": "string" },
-            "example": "true",
-          },
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "Idempotency-Replayed": headers.IdempotencyReplayed,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: BookingCancelled,
@@ -6001,31 +4442,11 @@ const routes = {
       400: {
         description: "The request is invalid, or no refund of the booking has failed.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -6091,37 +4512,12 @@ const routes = {
       200: {
         description: "The booking, and the amount of this refund.",
         headers: {
-          "Idempotency-Replayed": {
-            "description":
-              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
-            "schema": { "type": "string" },
-            "example": "true",
-          },
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "Idempotency-Replayed": headers.IdempotencyReplayed,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: BookingCancelled,
@@ -6164,31 +4560,11 @@ const routes = {
       400: {
         description: "The request is invalid, or the booking cannot be refunded by this amount.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -6250,31 +4626,11 @@ const routes = {
       200: {
         description: "The counts.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: BookingStats,
@@ -6328,37 +4684,12 @@ const routes = {
         description:
           "Too many counts run and wait in this server, or a service that it needs cannot be reached now. Retry.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-          "Retry-After": {
-            "description": "Seconds to wait before a retry.",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
-            "example": "17",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+          "Retry-After": headers.RetryAfter,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -6403,31 +4734,11 @@ const routes = {
       200: {
         description: "A page of API keys.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: ApiKeyPage,
@@ -6501,37 +4812,12 @@ const routes = {
       201: {
         description: "The API key.",
         headers: {
-          "Idempotency-Replayed": {
-            "description":
-              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
-            "schema": { "type": "string" },
-            "example": "true",
-          },
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "Idempotency-Replayed": headers.IdempotencyReplayed,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: ApiKeyCreated,
@@ -6596,31 +4882,11 @@ const routes = {
       200: {
         description: "The API key is revoked.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: { "application/json": { schema: Message, example: { "message": "API key revoked" } } },
       },
       400: responses.InvalidRequest,
@@ -6698,31 +4964,11 @@ const routes = {
       200: {
         description: "A page of the audit log.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: AuditPage,
@@ -6779,31 +5025,11 @@ const routes = {
       200: {
         description: "The clock.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: SandboxClock,
@@ -6856,37 +5082,12 @@ const routes = {
       200: {
         description: "The clock.",
         headers: {
-          "Idempotency-Replayed": {
-            "description":
-              "`true` on a stored answer to a retry with the same `Idempotency-Key`; otherwise the header is missing.\n",
-            "schema": { "type": "string" },
-            "example": "true",
-          },
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "Idempotency-Replayed": headers.IdempotencyReplayed,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": { schema: SandboxClock, example: { "now": "2027-03-09T08:00:00.000Z", "isMoved": true } },
         },
@@ -6894,31 +5095,11 @@ const routes = {
       400: {
         description: "The request is invalid, or the new time is before the present one.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/problem+json": {
             schema: Problem,
@@ -6962,31 +5143,11 @@ const routes = {
       200: {
         description: "The clock.",
         headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "RateLimit": {
-            "description":
-              "The requests left in this window, and its rest in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";r=599;t=60',
-          },
-          "RateLimit-Policy": {
-            "description": "The limit and its window in seconds. Missing if the request was not counted.",
-            "schema": { "type": "string" },
-            "example": '"user";q=600;w=60',
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+          "X-Request-Id": headers.RequestId,
+          "RateLimit": headers.RateLimit,
+          "RateLimit-Policy": headers.RateLimitPolicy,
+          "Cache-Control": headers.CacheControl,
+        },
         content: {
           "application/json": {
             schema: SandboxClock,
@@ -7020,21 +5181,7 @@ const routes = {
     responses: {
       200: {
         description: "The process is alive.",
-        headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+        headers: { "X-Request-Id": headers.RequestId, "Cache-Control": headers.CacheControl },
         content: { "application/json": { schema: Health, example: { "status": "ok" } } },
       },
       400: responses.InvalidRequest,
@@ -7060,21 +5207,7 @@ const routes = {
     responses: {
       200: {
         description: "The process can serve requests.",
-        headers: {
-          "X-Request-Id": {
-            "description": "The id of the request, in the log too. It is yours if you sent a valid one.",
-            "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
-            "example": "0198f0a2-6c1e-7c3a-9b51-2f6f1d9f2b11",
-          },
-          "Cache-Control": {
-            "description":
-              "`no-store`, or for answers with an `ETag` `no-cache` and `private, no-cache`: store it, but revalidate it each time.\n",
-            "required": true,
-            "schema": { "type": "string", "pattern": "^(no-store|no-cache|private, no-cache)$" },
-            "example": "no-store",
-          },
-        } as const,
+        headers: { "X-Request-Id": headers.RequestId, "Cache-Control": headers.CacheControl },
         content: { "application/json": { schema: Readiness, example: { "status": "ready" } } },
       },
       400: responses.InvalidRequest,

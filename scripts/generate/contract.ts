@@ -88,10 +88,12 @@ export function generateContract(document: Json): string {
     const unknown = Object.keys(omit(response, "description", "headers", "content"))[0];
     if (unknown !== undefined) fail(where, `\`${unknown}\` of a response is outside our dialect`);
     const description = text(response.description ?? fail(where, "needs a description"));
-    const declared = entries(response.headers, where).map((
-      [name, header],
-    ) => [name, resolved("headers", header, where)]);
-    const headers = declared.length === 0 ? "" : `, headers: ${text(Object.fromEntries(declared))} as const`;
+    const declared = entries(response.headers, where).map(([name, header]) =>
+      header.$ref === undefined
+        ? `${text(name)}: ${text(header)} as const`
+        : `${text(name)}: headers.${named("headers", header.$ref, where)}`
+    );
+    const headers = declared.length === 0 ? "" : `, headers: { ${declared.join(", ")} }`;
     const content = response.content === undefined ? "" : `, content: ${contentCode(response.content, where)}`;
     return `{ description: ${description}${headers}${content} }`;
   }
@@ -270,6 +272,8 @@ export function generateContract(document: Json): string {
   });
   const exampleFields = entries(components.examples, "components.examples")
     .map(([name, example]) => `${text(name)}: ${text(example)},`);
+  const headerFields = entries(components.headers, "components.headers")
+    .map(([name, header]) => `${text(name)}: ${text(header)},`);
   const responseFields = entries(components.responses, "components.responses")
     .map(([name, response]) => `${text(name)}: ${responseCode(response, `components.responses.${name}`)},`);
   const allRoutes = routes.join("\n");
@@ -281,6 +285,8 @@ ${decoders.length === 0 ? "" : `import { ${decoders.join(", ")} } from "../src/p
 
 ${schemaDeclarations.join("\n")}
 const examples = { ${exampleFields.join("\n")} };
+
+const headers = { ${headerFields.join("\n")} } as const;
 
 const responses = { ${responseFields.join("\n")} };
 
