@@ -69,6 +69,9 @@ function toBooking(row: Row) {
 
 const refused = (status: number, message: string) => Response.json({ message }, { status });
 
+const cursorOf = (place: unknown[]) =>
+  new TextEncoder().encode(JSON.stringify(place)).toBase64({ alphabet: "base64url", omitPadding: true });
+
 async function answer(request: Request): Promise<Response> {
   const { pathname, searchParams } = new URL(request.url);
   const { method } = request;
@@ -80,7 +83,10 @@ async function answer(request: Request): Promise<Response> {
   if (method === "GET" && pathname === "/api/v1/bookings/rooms") {
     const rows = await listRooms(run, { limit, offset });
     const total = rows[0]?.total ?? 0;
-    return Response.json({ items: rows.map(toRoom), total, page, limit, pages: Math.ceil(total / limit) });
+    const last = offset + rows.length < total ? rows.at(-1) : undefined;
+    const nextCursor = last === undefined ? null : cursorOf(["name", last.name, last.id]);
+    const pages = Math.ceil(total / limit);
+    return Response.json({ items: rows.map(toRoom), total, page, limit, pages, nextCursor });
   }
   const room = /^\/api\/v1\/bookings\/rooms\/(\d+)\/timeslots$/.exec(pathname);
   if (method === "GET" && room !== null) {
@@ -104,7 +110,10 @@ async function answer(request: Request): Promise<Response> {
   }
   if (method === "GET" && pathname === "/api/v1/bookings") {
     const rows = await listBookings(run, { userId: user.id, limit, offset });
-    return Response.json({ items: rows.map(toBooking), total: rows[0]?.total ?? 0, page, limit });
+    const total = rows[0]?.total ?? 0;
+    const last = offset + rows.length < total ? rows.at(-1) : undefined;
+    const nextCursor = last === undefined ? null : cursorOf(["created", last.created_at.toISOString(), last.id]);
+    return Response.json({ items: rows.map(toBooking), total, page, limit, nextCursor });
   }
   if (method === "POST" && pathname === "/api/v1/bookings") {
     const { roomId, timeslotId } = await request.json();
