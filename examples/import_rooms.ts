@@ -77,8 +77,7 @@ export async function main([file]: string[], env: Record<string, string>): Promi
 
 if (import.meta.main) {
   const exitCode = await main(Deno.args, Deno.env.toObject()).catch((error: Error) => {
-    // The cause of a failed connection says more.
-    console.error((error.cause instanceof Error ? error.cause : error).message);
+    console.error(error.message);
     return 1;
   });
   Deno.exit(exitCode);
