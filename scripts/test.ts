@@ -28,7 +28,7 @@ const smallShardCount = Math.min(3, shardCount);
 const longest = [
   ["slow_clients", "edge", "retries_servers", "lock_timeout", "start"],
   ["payments_crash", "subscribe_servers", "drain", "rate_limits_redis"],
-  ["docs", "checkout_page", "sdk_runtimes", "readme"],
+  ["docs", "checkout_page", "sdk_runtimes", "client_generators", "readme"],
   ["tests/contract/fuzz_test.ts", "injection"],
   ["idempotency_crash", "loss"],
 ].map((names) => names.map((name) => name.includes("/") ? name : `tests/long/${name}_test.ts`));
