@@ -850,7 +850,10 @@ export interface components {
       hourlyRate?: number | null;
       /** @description ISO 4217 code. Default: the server's. */
       currency?: string;
-      /** @description IANA name, for example Europe/Berlin. Default: the server's. */
+      /**
+       * @description IANA name, for example Europe/Berlin. Other spellings and former names are stored as the present name:
+       *     `europe/kiev` as Europe/Kyiv. Default: the server's.
+       */
       timeZone?: string;
       /** @default false */
       autoConfirm?: boolean;
@@ -870,7 +873,7 @@ export interface components {
       hourlyRate?: number | null;
       /** @description ISO 4217 code. */
       currency?: string;
-      /** @description IANA name, for example Europe/Berlin. */
+      /** @description IANA name, for example Europe/Berlin. It is stored as for a new room. */
       timeZone?: string;
       autoConfirm?: boolean;
       isActive?: boolean;

@@ -120,7 +120,8 @@ export const CreateRoom = z.strictObject({
     "description": "ISO 4217 code. Default: the server's.",
   }).optional(),
   "timeZone": z.string().min(1).max(100).openapi({
-    "description": "IANA name, for example Europe/Berlin. Default: the server's.",
+    "description":
+      "IANA name, for example Europe/Berlin. Other spellings and former names are stored as the present name:\n`europe/kiev` as Europe/Kyiv. Default: the server's.\n",
   }).optional(),
   "autoConfirm": z.boolean().default(false),
   "isActive": z.boolean().default(true),
@@ -139,7 +140,9 @@ export const UpdateRoom = z.strictObject({
   "currency": z.string().regex(new RegExp("^[A-Z]{3}$"), "must be: ISO 4217 code").openapi({
     "description": "ISO 4217 code.",
   }).optional(),
-  "timeZone": z.string().min(1).max(100).openapi({ "description": "IANA name, for example Europe/Berlin." }).optional(),
+  "timeZone": z.string().min(1).max(100).openapi({
+    "description": "IANA name, for example Europe/Berlin. It is stored as for a new room.",
+  }).optional(),
   "autoConfirm": z.boolean().optional(),
   "isActive": z.boolean().optional(),
   "metadata": z.record(z.string(), z.unknown()).openapi({ "description": "Replaces the whole metadata." }).optional(),

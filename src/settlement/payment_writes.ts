@@ -146,8 +146,8 @@ const paymentStatement = prepared((db, message: PaymentMessage) => {
   const changes = db.with("fresh", () => newPaymentEvent(sql`'paid'`, message))
     .with("target", () =>
       sql`(
-        select b.id, b.status, b.price = ${cents}::numeric / 100 and b.currency = ${currency}::text and b.amount_paid = 0
-            as is_price,
+        select b.id, b.status, b.price = ${cents}::numeric / 100 and b.price > 0 and b.currency = ${currency}::text
+            and b.amount_paid = 0 as is_price,
           b.status = 'cancelled' and b.cancellation_reason = 'hold_expired' and t.starts_at > ${now}::timestamptz
             and t.withdrawn_at is null and r.is_active and not ${isTaken("t.id")} as can_return
         from fresh join bookings b on b.id = fresh.id

@@ -114,7 +114,9 @@ export function freeTextFields(schema: Schema, at: string[] = []): { at: string[
   if (schema.properties !== undefined) {
     return Object.entries(schema.properties).flatMap(([name, property]) => freeTextFields(property, [...at, name]));
   }
-  const isText = typesOf(schema).includes("string") && schema.enum === undefined && schema.pattern === undefined;
+  // A pattern that only asks for one visible character leaves the rest of the text free.
+  const hasForm = schema.pattern !== undefined && !schema.pattern.startsWith("[^");
+  const isText = typesOf(schema).includes("string") && schema.enum === undefined && !hasForm;
   return isText || schema.additionalProperties === true ? [{ at, schema }] : [];
 }
 

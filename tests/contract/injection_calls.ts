@@ -166,15 +166,22 @@ export async function sendInParameters(subject: Subject, text: string): Promise<
       else await assertRefused(subject, call, [`path.${name}`]);
     } else if (kind === "query" && isFree) {
       await answerOf(subject, { ...example, query: { ...example.query, [name]: text } });
+    } else if (kind === "query" && name === "after") {
+      // The server reads a cursor after it has checked the other parameters.
+      const call = { ...example, query: { ...example.query, [name]: text } };
+      await assertRefused(subject, call, text.includes("\0") ? undefined : ["query.after"]);
     } else if (kind === "query") bound.push(name);
   }
-  if (bound.length === 0) return;
-  const query = { ...example.query, ...Object.fromEntries(bound.map((name) => [name, text])) };
-  await assertRefused(
-    subject,
-    { ...example, query },
-    text.includes("\0") ? undefined : bound.map((name) => `query.${name}`),
-  );
+  // A longer address than that of a few parameters is refused before it is read.
+  for (let index = 0; index < bound.length; index += 4) {
+    const names = bound.slice(index, index + 4);
+    const query = { ...example.query, ...Object.fromEntries(names.map((name) => [name, text])) };
+    await assertRefused(
+      subject,
+      { ...example, query },
+      text.includes("\0") ? undefined : names.map((name) => `query.${name}`),
+    );
+  }
 }
 
 /** Sends headers, as bytes where `fetch` would refuse to send them. */

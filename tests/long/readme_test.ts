@@ -23,7 +23,7 @@ const elsewhere: Record<string, string> = {
 const expected: Record<string, RegExp[]> = {
   "README.md, A first booking": [
     /^\S+slotkeeper-client-\S+\.tgz: \d+ bytes.*\n(.*\n)*Booking created.*\{\n {2}id: 1,/,
-    /"total":2,"page":1,"limit":25\}\{"booking":.*"status":"cancelled".*Booking cancelled successfully/,
+    /"total":2,"page":1,"limit":25,"nextCursor":null\}\{"booking":.*"status":"cancelled".*Booking cancelled successfully/,
   ],
   "examples/README.md, Examples": [
     /^Sky Lounge: .*\nQuiet Corner: .*\nHarbour View: .*\nBooking \d+ is pending\.\nPay at http/,

@@ -5,7 +5,7 @@ import { ApiKeyScope } from "../../../generated/contract.ts";
 import { isSandboxPayments, type SandboxEvent } from "../../../src/payments/sandbox.ts";
 import { newBooking, newRoom, newTimeslots } from "../../support/builders.ts";
 import { startServer, testSecret, type TestServer } from "../../support/server.ts";
-import { newExampleRows } from "../example_calls.ts";
+import { newExampleRows, prepareFor } from "../example_calls.ts";
 import { parsed } from "./checker.ts";
 import type { Target } from "./send.ts";
 import { rows } from "./values.ts";
@@ -19,6 +19,8 @@ export async function startFuzzServer(): Promise<TestServer> {
     timeslots.push(...await newTimeslots(server, room, { date, slotDuration: 5, workingHours: { end: "24:00" } }));
   }
   for (let count = 0; count < 8; count++) await newExampleRows(server);
+  // More of these, because each can be refunded only until nothing is left.
+  for (let count = 0; count < 8; count++) await prepareFor(server, "refundBooking", await newExampleRows(server));
   for (const [index, timeslot] of timeslots.slice(-rows).entries()) {
     await newBooking(server, index % 8 === 0 ? "mallory" : "alice", timeslot);
   }
