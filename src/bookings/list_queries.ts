@@ -80,11 +80,13 @@ const listStatement = preparedPage((db, values: ListValues) => {
   const { limit, offset, byStart, isEarliestFirst } = values;
   const direction = isEarliestFirst === undefined ? "desc" : "asc";
   const starts = startConditions(values);
+  // The booking is in this room too. This condition lets an index find the room's timeslots in their order.
+  const ofRoom = values.roomId === undefined ? [] : [sql<SqlBool>`t.room_id = ${values.roomId}`];
   const matches = (eb: ExpressionBuilder<DB & { b: Bookings }, "b">) => {
     const conditions: Expression<SqlBool>[] = ownConditions(values);
     if (starts.length > 0) {
       const slot = eb.selectFrom("timeslots as t").innerJoin("rooms as r", "r.id", "t.room_id").select(sql`1`.as("one"))
-        .whereRef("t.id", "=", "b.timeslot_id").where((inner) => inner.and(starts));
+        .whereRef("t.id", "=", "b.timeslot_id").where((inner) => inner.and([...ofRoom, ...starts]));
       conditions.push(eb.exists(slot));
     }
     return eb.and(conditions);
@@ -92,9 +94,10 @@ const listStatement = preparedPage((db, values: ListValues) => {
   const page = selectColumns(bookingsWithRelations(db));
   const time = byStart === undefined ? sql`b.created_at` : sql`t.starts_at`;
   const following = follows(values, { value: time, id: sql`b.id`, direction });
-  const byTime = byStart === undefined
-    ? page.where(matches).where((eb) => eb.and(following)).orderBy("b.created_at", direction)
-    : page.where((eb) => eb.and([...ownConditions(values), ...starts, ...following])).orderBy("t.starts_at", direction);
+  const matching = byStart === undefined
+    ? page.where(matches)
+    : page.where((eb) => eb.and([...ownConditions(values), ...ofRoom, ...starts]));
+  const byTime = matching.where((eb) => eb.and(following)).orderBy(time, direction);
   return {
     page: byTime.orderBy("b.id", direction).limit(limit).offset(offset),
     order: sql.raw(`${byStart === undefined ? "created_at" : "starts_at"} ${direction}, id ${direction}`),

@@ -2,7 +2,7 @@
 import { type Compilable, type Kysely, type RawBuilder, sql } from "kysely";
 import type { Database } from "../database/connect.ts";
 import { prepared } from "../database/prepared.ts";
-import { isTaken } from "../timeslots/taken.ts";
+import { isFree, isTaken } from "../timeslots/taken.ts";
 import type { TimeslotRow } from "../timeslots/timeslots.ts";
 import { pendingCount, priceOf } from "./queries.ts";
 
@@ -134,7 +134,7 @@ function selectTimeslot(
   { own, others }: { own: RawBuilder<unknown>; others: RawBuilder<unknown> },
 ): Compilable<RequestedTimeslot> {
   const isUnavailable = sql<boolean>`t.room_id = ${roomId}::bigint and r.is_active
-    and (t.starts_at <= ${now}::timestamptz or t.withdrawn_at is not null or ${isTaken("t.id")})`;
+    and (t.starts_at <= ${now}::timestamptz or not ${isFree("t")})`;
   const alternatives = sql<TimeslotRow[] | null>`case when ${isUnavailable} then (
     with own as materialized (
       select 0 as rank, slot.* from ${own} slot order by slot.distance, slot.starts_at limit ${maxAlternatives}

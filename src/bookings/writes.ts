@@ -17,7 +17,7 @@ import { limitsLockWait } from "../database/time_limits.ts";
 import { bookingEvent } from "../events/record.ts";
 import { keyIsNew } from "../idempotency/queries.ts";
 import { closeCheckouts, unlessRefunding } from "../payments/checkout_writes.ts";
-import { isTaken } from "../timeslots/taken.ts";
+import { isFree } from "../timeslots/taken.ts";
 import { placeColumns, returningBooking, returningResult, timeslotFreedEvent, timeslotTakenEvent } from "./changes.ts";
 import { type BookingRow, priceOf } from "./queries.ts";
 import { percentAfterMove } from "./refund_tiers.ts";
@@ -116,12 +116,11 @@ function withNewBooking(
       .where("t.id", "=", timeslotId)
       .where("t.room_id", "=", roomId)
       .where("t.starts_at", ">", instant(now))
-      .where("t.withdrawn_at", "is", null)
       .where("r.is_active", "=", true)
       .where(keyIsNew(key))
       .where(limitsLockWait)
       // Refuses late rivals without a lock.
-      .where(sql<boolean>`not ${isTaken("t.id")}`)
+      .where(isFree("t"))
       // A booking that is confirmed at once is never pending.
       .where(
         sql<boolean>`case when ${maxPendingBookings}::integer = 0 or (r.auto_confirm and ${priceOf("t")} = 0) then true
@@ -232,9 +231,8 @@ const rescheduleStatement = prepared((db, reschedule: Reschedule) => {
         .where("t.starts_at", ">=", instant(leavesFrom))
         .where("n.id", "=", newTimeslotId)
         .where("n.starts_at", ">", instant(now))
-        .where("n.withdrawn_at", "is", null)
         .where("r.is_active", "=", true)
-        .where(sql<boolean>`not ${isTaken("n.id")}`)
+        .where(isFree("n"))
         .where(limitsLockWait)
         .where((eb) =>
           eb.or([

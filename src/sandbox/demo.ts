@@ -5,7 +5,7 @@ import type { Database } from "../database/connect.ts";
 import { instant } from "../database/instants.ts";
 import { addRoom, type RoomOptions } from "../rooms/rooms.ts";
 import type { Clock } from "../time/clock.ts";
-import { isTaken } from "../timeslots/taken.ts";
+import { isFree } from "../timeslots/taken.ts";
 import { addTimeslots } from "../timeslots/timeslots.ts";
 
 /** Days ahead with timeslots. */
@@ -117,6 +117,6 @@ export function findFreeTimeslot(db: Kysely<Database>, now: Date): Promise<{ id:
     .select(["t.id", "t.room_id as roomId"])
     .where("r.is_active", "=", true)
     .where("t.starts_at", ">", instant(new Date(now.getTime() + 24 * 3_600_000)))
-    .where(sql<boolean>`not ${isTaken("t.id")}`)
+    .where(isFree("t"))
     .orderBy("t.id").limit(1).executeTakeFirst();
 }

@@ -8,7 +8,7 @@ import { createApiKey } from "../auth/api_keys.ts";
 import { upsertUser } from "../auth/queries.ts";
 import { instant } from "../database/instants.ts";
 import { describeFailure } from "../log.ts";
-import { isTaken } from "../timeslots/taken.ts";
+import { isFree } from "../timeslots/taken.ts";
 import { addDemoTimeslots } from "./demo.ts";
 import { leastRefund, noAudit, TrialBookings, type TrialRules } from "./trial_bookings.ts";
 
@@ -82,6 +82,7 @@ async function prepare(rules: TrialRules, subjects: TrialSubjects): Promise<Tria
   const room = { roomId: priced.id };
   return {
     getRoom: { parameters: room },
+    listTimeslots: { parameters: room },
     listFreeTimeslots: { parameters: room },
     createBooking: { body: { ...room, timeslotId: pricedSlots.shift() } },
     getBooking: { parameters: { bookingId: pending } },
@@ -108,7 +109,7 @@ async function listFreeSlots({ db, clock }: TrialRules, roomId: number): Promise
   const rows = await db.selectFrom("timeslots as t").select("t.id")
     .where("t.room_id", "=", roomId)
     .where("t.starts_at", ">", instant(tomorrow))
-    .where(sql<boolean>`not ${isTaken("t.id")}`)
+    .where(isFree("t"))
     .orderBy("t.starts_at").limit(slotsPerRoom).execute();
   return rows.map(({ id }) => id);
 }

@@ -13,7 +13,7 @@ import { instant } from "../database/instants.ts";
 import { prepared } from "../database/prepared.ts";
 import { bookingEvent } from "../events/record.ts";
 import { closeCheckouts, newRefund, paidStatus, unlessRefunding } from "../payments/checkout_writes.ts";
-import { isTaken } from "../timeslots/taken.ts";
+import { isFree } from "../timeslots/taken.ts";
 
 type Booking = Selectable<Bookings>;
 
@@ -149,7 +149,7 @@ const paymentStatement = prepared((db, message: PaymentMessage) => {
         select b.id, b.status, b.price = ${cents}::numeric / 100 and b.price > 0 and b.currency = ${currency}::text
             and b.amount_paid = 0 as is_price,
           b.status = 'cancelled' and b.cancellation_reason = 'hold_expired' and t.starts_at > ${now}::timestamptz
-            and t.withdrawn_at is null and r.is_active and not ${isTaken("t.id")} as can_return
+            and r.is_active and ${isFree("t")} as can_return
         from fresh join bookings b on b.id = fresh.id
           join timeslots t on t.id = b.timeslot_id join rooms r on r.id = b.room_id
       )`)

@@ -9,7 +9,7 @@ import { toPostgres } from "../time/calendar.ts";
 import { endsByOperator, isWithin, type Range, type RangeEnds } from "../time/ranges.ts";
 import type { Interval } from "./generation.ts";
 import { packedTimeslots } from "./packed_timeslots.ts";
-import { isTaken } from "./taken.ts";
+import { isFree, isTaken } from "./taken.ts";
 
 /** A timeslot from a JSON aggregate: times are texts. */
 export interface TimeslotRow {
@@ -49,9 +49,8 @@ const freeTimeslotsStatement = prepared(
             .where("t.starts_at", ">=", instant(from))
             .where("t.starts_at", "<", instant(to))
             .where("t.starts_at", ">", instant(now))
-            .where("t.withdrawn_at", "is", null)
             .where(sql<boolean>`t.ends_at - t.starts_at >= make_interval(mins => ${minimumMinutes}::integer)`)
-            .where(sql<boolean>`not ${isTaken("t.id")}`)
+            .where(isFree("t"))
             .orderBy("t.starts_at")
         } t)`.as("packed_timeslots")
       )

@@ -77,6 +77,22 @@ Deno.test("reference: in any order -> success", async () => {
   assert.deepEqual(codes(await sendAll(server, reversed)), expected(reversed, "first"));
 });
 
+Deno.test("reference: its timeslots cancelled and withdrawn, loaded again -> success", async () => {
+  await using server = await startSandbox("2026-03-02T10:00:00.000Z");
+  const { items: rooms } = await server.ok("listRooms");
+  const [user, admin] = [await server.token("demo-user"), await server.token("admin", "admin")];
+  for (const { id: roomId } of rooms) {
+    const { timeslots } = await server.ok("listFreeTimeslots", { params: { roomId }, query: { date: "2026-03-04" } });
+    for (const { id: timeslotId } of timeslots) {
+      const { booking } = await server.ok("createBooking", { token: user, body: { roomId, timeslotId } });
+      await server.ok("cancelBooking", { token: user, params: { bookingId: booking.id } });
+      await server.ok("deleteTimeslot", { token: admin, params: { timeslotId } });
+    }
+  }
+  const requests = await readReference(server.url);
+  assert.deepEqual(codes(await sendAll(server, requests)), expected(requests, "first"));
+});
+
 Deno.test("reference: loaded again after everything was sent, also weeks later -> success", async () => {
   await using server = await startSandbox("2026-03-02T10:00:00.000Z");
   for (const now of ["2026-03-02T10:00:00.000Z", "2026-03-02T12:00:00.000Z", "2026-04-20T07:00:00.000Z"]) {

@@ -131,6 +131,33 @@ Deno.test("deleteTimeslot: cancelled before, at once with a new booking -> one o
   assert.deepEqual(live, []);
 });
 
+Deno.test("deleteTimeslot: cancelled before, at once with a move to it -> one of the two succeeds", async () => {
+  await using server = await sharedServer({ pool: 10 });
+  const room = await newRoom(server);
+  const [home, ...slots] = await newTimeslots(server, room, { date, slotDuration: 20 });
+  assert(home);
+  const [token, alice, bob] = [
+    await server.token("admin", "admin"),
+    await server.token("alice"),
+    await server.token("bob"),
+  ];
+  const { id: moving } = await newBooking(server, "bob", home);
+  const moveTo = (newTimeslotId: number) =>
+    server.call("rescheduleBooking", { token: bob, params: { bookingId: moving }, body: { newTimeslotId } });
+  for (const [index, slot] of slots.entries()) {
+    const { id: bookingId } = await newBooking(server, "alice", slot);
+    await server.ok("cancelBooking", { token: alice, params: { bookingId } });
+    const remove = () => server.call("deleteTimeslot", { token, params: { timeslotId: slot.id } });
+    const move = () => moveTo(slot.id);
+    const answers = await Promise.all(index % 2 === 0 ? [remove(), move()] : [move(), remove()]);
+    assert.deepEqual(answers.map(({ status }) => status).toSorted(), [200, 400]);
+  }
+  const live = await server.db.selectFrom("bookings as b").innerJoin("timeslots as t", "t.id", "b.timeslot_id")
+    .select("b.id").where("b.room_id", "=", room.id).where("b.status", "<>", "cancelled")
+    .where("t.withdrawn_at", "is not", null).execute();
+  assert.deepEqual(live, []);
+});
+
 Deno.test("listTimeslots: free, booked, past and withdrawn ones of a deactivated room -> all, the earliest first", async () => {
   await using server = await sharedServer();
   const { room, withdrawn, others } = await newScene(server, { timeZone: "America/Los_Angeles" });

@@ -36,6 +36,19 @@ Deno.test("demo: example after each of 3 bookings -> another free timeslot", asy
   }
 });
 
+Deno.test("demo: example cancelled and withdrawn -> another free timeslot", async () => {
+  await using server = await startDemo("2026-03-09T07:00:00.000Z");
+  const example = await findFreeTimeslot(server.db, server.clock.now());
+  assert(example);
+  const { id: bookingId } = await newBooking(server, "reader", { ...example, startTime: "", endTime: "" });
+  await server.ok("cancelBooking", { token: await server.token("reader"), params: { bookingId } });
+  const token = await server.token("admin", "admin");
+  await server.ok("deleteTimeslot", { token, params: { timeslotId: example.id } });
+  const next = await findFreeTimeslot(server.db, server.clock.now());
+  assert(next && next.id !== example.id);
+  await newBooking(server, "reader", { ...next, startTime: "", endTime: "" });
+});
+
 Deno.test("demo: restart ten days later -> same rooms, free timeslots on 14 more days", async () => {
   await using server = await startDemo("2026-03-02T10:00:00.000Z");
   const { items: rooms } = await server.ok("listRooms");
