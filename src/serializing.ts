@@ -41,8 +41,14 @@ export function isNumber(value: unknown, minimum: number, maximum: number): bool
   return typeof value === "number" && value >= minimum && value <= maximum;
 }
 
-export function isMultiple(value: unknown, step: number): boolean {
-  return typeof value === "number" && z.core.util.floatSafeRemainder(value, step) === 0;
+/** Whether a number has at most so many decimals: whether it is the double of such a decimal. */
+export function hasDecimals(value: unknown, places: number): boolean {
+  return typeof value === "number" && Number(value.toFixed(places)) === value;
+}
+
+/** {@link hasDecimals} for a refinement of zod. */
+export function decimals(places: number): (value: number) => boolean {
+  return (value) => hasDecimals(value, places);
 }
 
 /** Whether a text has at least `minimum` and at most `maximum` characters (code points). */

@@ -277,13 +277,15 @@ export function generateContract(document: Json): string {
   const responseFields = entries(components.responses, "components.responses")
     .map(([name, response]) => `${text(name)}: ${responseCode(response, `components.responses.${name}`)},`);
   const allRoutes = routes.join("\n");
+  const allSchemas = schemaDeclarations.join("\n");
   const decoders = ["booleanParameter", "integerParameter", "listParameter"].filter((each) => allRoutes.includes(each));
 
   return `
 import { createRoute, z } from "@hono/zod-openapi";
 ${decoders.length === 0 ? "" : `import { ${decoders.join(", ")} } from "../src/parameters.ts";`}
+${allSchemas.includes("decimals(") ? 'import { decimals } from "../src/serializing.ts";' : ""}
 
-${schemaDeclarations.join("\n")}
+${allSchemas}
 const examples = { ${exampleFields.join("\n")} };
 
 const headers = { ${headerFields.join("\n")} } as const;

@@ -5,7 +5,7 @@ import { entries, fail, isNode, type Json, type Node, node, omit, text } from ".
 const KEYWORDS: Record<string, string[]> = {
   string: ["minLength", "maxLength", "pattern", "format", "enum", "const"],
   integer: ["minimum", "maximum"],
-  number: ["minimum", "maximum", "multipleOf"],
+  number: ["minimum", "maximum", "x-decimals"],
   boolean: [],
   array: ["items", "minItems", "maxItems"],
   object: ["properties", "required", "additionalProperties"],
@@ -51,8 +51,21 @@ function failureMessage({ description }: Node, otherwise: string): string {
   return description === undefined ? otherwise : `must be: ${description}`.replace(/\.$/, "");
 }
 
-function described({ description }: Node): string {
-  return description === undefined ? "" : `.openapi(${text({ description })})`;
+function described({ description, "x-decimals": places }: Node): string {
+  const shown = { ...(description && { description }), ...(places && { "x-decimals": places }) };
+  return Object.keys(shown).length === 0 ? "" : `.openapi(${text(shown)})`;
+}
+
+/**
+ * A number, perhaps with `x-decimals`: how many decimals it may have. `multipleOf` is not used, because validators that
+ * divide doubles refuse 19.99 as a multiple of 0.01.
+ */
+function numberCode(schema: Node, where: string): string {
+  const code = `z.number()${bounds(schema, { minimum: "min", maximum: "max" })}`;
+  const places = schema["x-decimals"];
+  if (places === undefined) return code;
+  if (typeof places !== "number" || ![1, 2, 3].includes(places)) fail(where, "x-decimals must be 1, 2 or 3");
+  return `${code}.refine(decimals(${places}), "must have at most ${places} decimals")`;
 }
 
 function bounds(schema: Node, names: Record<string, string>): string {
@@ -153,7 +166,7 @@ export function schemaWriter(components: Node): SchemaWriter {
       case "integer":
         return `z.int()${bounds(schema, { minimum: "min", maximum: "max" })}`;
       case "number":
-        return `z.number()${bounds(schema, { minimum: "min", maximum: "max", multipleOf: "multipleOf" })}`;
+        return numberCode(schema, where);
       case "boolean":
         return "z.boolean()";
       case "array": {

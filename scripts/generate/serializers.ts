@@ -28,13 +28,13 @@ const all = (conditions: string[]): string => conditions.join(" && ") || "true";
 const any = (conditions: string[]): string =>
   conditions.length === 1 ? all(conditions) : `(${conditions.join(" || ")})`;
 
-function numberPart(helper: "isInteger" | "isNumber", { minimum, maximum, multipleOf }: Node): Part {
+function numberPart(helper: "isInteger" | "isNumber", { minimum, maximum, "x-decimals": places }: Node): Part {
   const [least = "", most = ""] = LIMITS[helper] ?? [];
   const limits = [minimum === undefined ? least : text(minimum), maximum === undefined ? most : text(maximum)];
   return test((value) =>
     all([
       `parts.${helper}(${value}, ${limits.join(", ")})`,
-      ...(multipleOf === undefined ? [] : [`parts.isMultiple(${value}, ${text(multipleOf)})`]),
+      ...(places === undefined ? [] : [`parts.hasDecimals(${value}, ${text(places)})`]),
     ])
   );
 }

@@ -59,8 +59,6 @@ function messageOf(issue: z.core.$ZodIssue): string {
       return issue.message.startsWith("must")
         ? issue.message
         : `must be ${issue.values.length > 1 ? "one of " : ""}${issue.values.join(", ")}`;
-    case "not_multiple_of":
-      return `must be a multiple of ${issue.divisor}`;
     default:
       return issue.message;
   }

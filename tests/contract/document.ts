@@ -17,7 +17,7 @@ export interface Schema {
   maxLength?: number;
   minimum?: number;
   maximum?: number;
-  multipleOf?: number;
+  "x-decimals"?: number;
   items?: Schema;
   minItems?: number;
   maxItems?: number;

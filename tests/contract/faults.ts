@@ -80,14 +80,14 @@ function repeated(example: Json | undefined, length: number): Json {
 /** Values that a schema must refuse, without the faults of their inner values. */
 function wrongValues(schema: Schema, example: Json | undefined): Json[] {
   const types = typesOf(schema);
-  const { minimum, maximum, multipleOf, minItems = 0, maxItems } = schema;
+  const { minimum, maximum, "x-decimals": places, minItems = 0, maxItems } = schema;
   return [
     ...Object.entries(ofEachType).filter(([type]) => !types.includes(type)).map(([, value]) => value),
     ...(types.includes("string") ? wrongStrings(schema) : []),
     ...(types.includes("string") ? [] : ["", "1", "true"]),
     ...(minimum === undefined ? [] : [minimum - 1]),
     ...(maximum === undefined ? [] : [maximum + 1]),
-    ...(multipleOf === undefined ? [] : [multipleOf / 2, 1 + multipleOf * 1.5]),
+    ...(places === undefined ? [] : [10 ** -places / 2, 1 + 10 ** -places * 1.5, 19.990000000000002]),
     ...(minItems === 0 ? [] : [[]]),
     ...(maxItems === undefined ? [] : [repeated(example, maxItems + 1)]),
   ];

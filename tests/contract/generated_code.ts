@@ -36,7 +36,10 @@ function moduleOf(code: string, imports: Record<string, string>): string {
 const sourceOf = (name: string): string => new URL(`../../src/${name}`, import.meta.url).href;
 
 function contractModule(change: (at: At) => void): string {
-  return moduleOf(generateContract(contractWith(change)), { "../src/parameters.ts": sourceOf("parameters.ts") });
+  return moduleOf(generateContract(contractWith(change)), {
+    "../src/parameters.ts": sourceOf("parameters.ts"),
+    "../src/serializing.ts": sourceOf("serializing.ts"),
+  });
 }
 
 export async function loadContract(change: (at: At) => void): Promise<GeneratedContract> {

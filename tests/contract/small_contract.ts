@@ -166,7 +166,7 @@ function schemasOfEveryKeyword(): Record<string, JsonObject> {
     Whole: { type: "integer" },
     Positive: { type: ["integer", "null"], minimum: 1 },
     Number: { type: "number" },
-    Price: { type: "number", minimum: 0, maximum: 10, multipleOf: 0.01 },
+    Price: { type: "number", minimum: 0, maximum: 10, "x-decimals": 2 },
     Flag: { type: ["boolean", "null"] },
     Texts: { type: "array", minItems: 1, maxItems: 3, items: { type: "string", enum: ["a", "b"] } },
     Lists: { type: ["array", "null"], items: { type: "array", items: size } },

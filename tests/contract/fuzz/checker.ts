@@ -26,7 +26,8 @@ export class AnswerChecker {
     // Deno and TypeScript see different default exports of a CommonJS module.
     (addFormats as unknown as (ajv: Ajv2020) => void)(this.ajv);
     // Ajv checks that one member of a `oneOf` fits, without the discriminator.
-    this.ajv.addVocabulary(["discriminator"]);
+    // Only the server checks `x-decimals`.
+    this.ajv.addVocabulary(["discriminator", "x-decimals"]);
     // For Ajv the whole document is a schema.
     this.ajv.addVocabulary(Object.keys(contract));
     this.ajv.addSchema(contract, "openapi.yaml", false, false);

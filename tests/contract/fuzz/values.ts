@@ -57,11 +57,13 @@ export const rows = 128;
 /** Values that the server knows, by the names of parameters and fields. */
 const known: Record<string, Json> = { provider: "sandbox", roomId: 1 };
 
-function validNumber(random: Random, { minimum = -1_000, maximum = 1_000_000, multipleOf = 1 }: AnySchema): number {
+function validNumber(random: Random, schema: AnySchema): number {
+  const { minimum = -1_000, maximum = 1_000_000, "x-decimals": places = 0 } = schema;
+  const step = 10 ** -places;
   if (random.chance(0.05)) return random.chance(0.5) ? minimum : maximum;
   const far = random.chance(0.7) ? rows - 1 : 2 ** random.int(0, 12);
-  const value = minimum + random.int(0, Math.floor(Math.min((maximum - minimum) / multipleOf, far))) * multipleOf;
-  return multipleOf < 1 ? Number(value.toFixed(String(multipleOf).length - 2)) : value;
+  const value = minimum + random.int(0, Math.floor(Math.min((maximum - minimum) / step, far))) * step;
+  return Number(value.toFixed(places));
 }
 
 function anyJson(random: Random, depth = 0): Json {
@@ -142,10 +144,11 @@ export function validValue(random: Random, schema: AnySchema, example?: Json): J
 
 /** A value at or just beyond a bound of `schema`, or undefined if it has none. */
 export function boundaryValue(random: Random, schema: AnySchema): Json | undefined {
-  const { minimum, maximum, multipleOf, minLength, maxLength, minItems, maxItems, items, pattern } = schema;
+  const { minimum, maximum, "x-decimals": places = 0, minLength, maxLength, minItems, maxItems, items, pattern } =
+    schema;
   const around = (bound: number | undefined): number[] => {
     if (bound === undefined) return [];
-    const step = multipleOf ?? 1;
+    const step = 10 ** -places;
     return [bound - step, bound, bound + step, bound + step / 2];
   };
   const lengths = [minLength, maxLength].filter((bound) => bound !== undefined)
