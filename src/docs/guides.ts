@@ -188,7 +188,7 @@ export function addGuides(
       const html = write(await renderedGuides())
         .replaceAll(`http://${sampleHost}`, () => `${schemes[0]}${address}`)
         .replaceAll(`ws://${sampleHost}`, () => `${schemes[1]}${address}`);
-      return c.html(html);
+      return c.html(html, 200, { "Cache-Control": "no-store" });
     });
   const addFile = (path: string, text: string, { type, headers }: { type: string; headers: MiddlewareHandler }) =>
     app.get(

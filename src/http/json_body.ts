@@ -11,7 +11,8 @@ const depthLimit = 32;
 /** Milliseconds in which a body must arrive. */
 const arrivalLimitMs = 10_000;
 
-const jsonType = /^application\/json(;\s*[\w-]+=[^;]+)*$/i;
+/** Parameters, such as `charset`, mean nothing for JSON (RFC 8259, 11). */
+const jsonType = /^application\/json[ \t]*(;|$)/i;
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /**
@@ -20,10 +21,19 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
  * @throws {Problem} `unsupported_media_type`, or those of {@link readText}.
  */
 export function readJsonText(request: Request, deadlines: Deadlines): Promise<string> {
+  if (isEncoded(request)) {
+    throw new Problem("unsupported_media_type", "Send the body without `Content-Encoding`.");
+  }
   if (!jsonType.test(request.headers.get("Content-Type") ?? "")) {
     throw new Problem("unsupported_media_type", "Send the body as `Content-Type: application/json`.");
   }
   return readText(request, deadlines);
+}
+
+/** Returns whether the body is compressed (RFC 9110, 8.4). The server decodes no bodies. */
+export function isEncoded({ headers }: Request): boolean {
+  const coding = headers.get("Content-Encoding")?.trim().toLowerCase() ?? "";
+  return coding !== "" && coding !== "identity";
 }
 
 /**

@@ -6,6 +6,7 @@ import { catalogue, Problem } from "../contract/problems.ts";
 import { Conflict, isConflict, isUnavailable } from "../database/failures.ts";
 import { describeFailure, type Log } from "../log.ts";
 import type { Exchange } from "./context.ts";
+import { isEncoded } from "./json_body.ts";
 import { apiHeaders } from "./security_headers.ts";
 
 const internal = "Something went wrong on our side. Quote the requestId when you ask for help.";
@@ -59,6 +60,11 @@ export function problemResponse(exchange: Exchange, problem: Problem): Response 
   }
   // RFC 9110, 7.8 and 15.5.22; RFC 6455, 4.4.
   if (status === 426) Object.assign(headers, upgradeHeaders);
+  // RFC 9110, 12.5.3 and 15.5.16: each names the reason, so never both.
+  if (status === 415) {
+    if (isEncoded(exchange.request)) headers["Accept-Encoding"] = "identity";
+    else headers.Accept = "application/json";
+  }
   // RFC 9110, 15.5.9. The rest of the request is not read.
   if (status === 408) headers.Connection = "close";
   const retryAfter = problem.retryAfter ?? (status === 503 ? unavailableSeconds : undefined);

@@ -69,8 +69,11 @@ export function createRouter(options: RouterOptions): Hono<AppEnv> {
   app.use(async (c, next) => {
     const exchange = new Exchange(c.req.raw, c.env);
     c.set("exchange", exchange);
+    const isHead = c.req.method === "HEAD";
+    // Hono does not compress answers to HEAD, so their headers would differ from those of GET.
+    if (isHead) c.req.raw = new Request(c.req.raw, { method: "GET" });
     await next();
-    if (c.req.method === "HEAD" && c.res.body !== null) c.res = await withoutBody(c.res);
+    if (isHead && c.res.body !== null) c.res = await withoutBody(c.res);
     const { headers } = c.res;
     // Pages have their own policy.
     const own = headers.has("Content-Security-Policy") ? exchange.headers : { ...apiHeaders, ...exchange.headers };
@@ -89,7 +92,9 @@ export function createRouter(options: RouterOptions): Hono<AppEnv> {
     const { path } = c.req;
     const methods = router.methodsOf(path);
     if (methods.length === 0) {
-      return problemResponse(exchange, new Problem("route_not_found", `No route matches ${path}.`));
+      // The target of CONNECT is no path.
+      const shown = path.startsWith("/") ? path : exchange.request.url;
+      return problemResponse(exchange, new Problem("route_not_found", `No route matches ${shown}.`));
     }
     exchange.headers.Allow = methods.join(", ");
     return problemResponse(exchange, new Problem("method_not_allowed", `Use ${methods.join(" or ")} at ${path}.`));
@@ -213,9 +218,10 @@ function createPipeline(
   };
 }
 
-/** Returns path and query. They are not parsed by `URL`, which rejects some hosts that HTTP allows. */
+/** Returns path and query. They are not parsed by `URL`, which rejects some hosts that HTTP allows. `CONNECT` has a host only. */
 function targetOf({ url }: Request): string {
-  return url.slice(url.indexOf("/", url.indexOf("://") + 3));
+  const start = url.indexOf("/", url.indexOf("://") + 3);
+  return start === -1 ? url : url.slice(start);
 }
 
 /** Longest path in the log, and longest part between two slashes, in characters. */

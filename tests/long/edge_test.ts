@@ -63,7 +63,29 @@ test("edge: forged X-Forwarded headers -> the server sees the real address and t
   assert.match(second?.get("X-Request-Id") ?? "", /^[0-9a-f-]{36}$/);
 });
 
-test("edge: unknown methods, long headers, large bodies -> refused as problems, not forwarded", async () => {
+test("edge: unknown methods -> the server refuses them, and names those of the path", async () => {
+  await using server = await startServer();
+  await using edge = await startEdge([server.url, server.url]);
+  for (const method of ["TRACE", "PROPFIND", "PATCH"]) {
+    const head = `${method} /api/v1/bookings HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n`;
+    const { text } = await dripInto(edge.port, { head });
+    assert.match(text, /^HTTP\/1\.1 405 .*\r\nallow: GET, HEAD, POST\r\n.*"code":"method_not_allowed"/s, method);
+  }
+});
+
+test("edge: Expect: 100-continue -> 100 from the edge, but not in HTTP/1.0 (RFC 9110, 10.1.1)", async () => {
+  await using app = startStandIn();
+  await using edge = await startEdge([app.url, app.url]);
+  const post = (version: string, body: string) => {
+    const fields = ["Host: edge", "Connection: close", "Expect: 100-continue", "Content-Length: 2"];
+    const head = [`POST / HTTP/${version}`, ...fields, "", body].join("\r\n");
+    return dripInto(edge.port, { head, ...(body === "" ? { drop: "{}" } : {}) });
+  };
+  assert.match((await post("1.1", "")).text, /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 /);
+  assert.match((await post("1.0", "{}")).text, /^HTTP\/1\.\d 200 /);
+});
+
+test("edge: long headers, large bodies -> refused as problems, not forwarded", async () => {
   await using app = startStandIn();
   await using edge = await startEdge([app.url, app.url]);
   const send = async (method: string, init: RequestInit = {}) =>
@@ -74,10 +96,6 @@ test("edge: unknown methods, long headers, large bodies -> refused as problems, 
         headers: { ...init.headers, "X-Request-Id": requestId },
       }),
     );
-  // `fetch` cannot send TRACE.
-  const trace = await dripInto(edge.port, { head: "TRACE / HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n" });
-  assert.match(trace.text, /^HTTP\/1\.1 405 .*\r\nallow: GET, HEAD, POST.*"code":"method_not_allowed"/s);
-  assert.equal((await send("PROPFIND")).code, "method_not_allowed");
   assert.equal((await send("GET", { headers: { "X-Long": "a".repeat(17 * kibibyte) } })).code, "malformed_request");
   const tooLong = 64 * kibibyte + 1;
   assert.equal((await send("POST", { body: new Uint8Array(tooLong) })).code, "body_too_large");
