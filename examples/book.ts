@@ -39,8 +39,7 @@ export async function main([order, roomId, timeslotId]: string[], env: Record<st
 
 if (import.meta.main) {
   const exitCode = await main(Deno.args, Deno.env.toObject()).catch((error: Error) => {
-    // The cause of a failed connection says more.
-    console.error((error.cause instanceof Error ? error.cause : error).message);
+    console.error(error.message);
     return 1;
   });
   Deno.exit(exitCode);

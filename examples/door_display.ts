@@ -55,8 +55,7 @@ export async function main(
 
 if (import.meta.main) {
   await main(Deno.args, { env: Deno.env.toObject() }).catch((error: Error) => {
-    // The cause of a failed connection says more.
-    console.error((error.cause instanceof Error ? error.cause : error).message);
+    console.error(error.message);
     Deno.exit(1);
   });
 }
