@@ -763,7 +763,7 @@ export interface components {
   schemas: {
     /** @description A whole number, assigned by the server. */
     Id: number;
-    /** @description A calendar date, or a date-time with or without an offset (ISO 8601), from 1900 on. */
+    /** @description A calendar date or a date-time that exists, with or without an offset (ISO 8601), from 1900 on. */
     DateOrDateTime: string;
     /** @description A time on the wall clock, hours and minutes. */
     LocalTime: string;
@@ -844,7 +844,7 @@ export interface components {
       /** @default 1 */
       capacity?: number;
       /**
-       * @description The price of an hour, with at most two places. Null means free of charge.
+       * @description The price of an hour, with at most two decimals. Null means free of charge.
        * @default null
        */
       hourlyRate?: number | null;
@@ -869,7 +869,7 @@ export interface components {
       roomType?: components["schemas"]["RoomType"];
       description?: string | null;
       capacity?: number;
-      /** @description The price of an hour, with at most two places. Null means free of charge. */
+      /** @description The price of an hour, with at most two decimals. Null means free of charge. */
       hourlyRate?: number | null;
       /** @description ISO 4217 code. */
       currency?: string;
@@ -1131,7 +1131,7 @@ export interface components {
       message: string;
     };
     RefundBooking: {
-      /** @description The amount to refund, in the booking's currency. */
+      /** @description The amount to refund, in the booking's currency, with at most two decimals. */
       amount: number;
     };
     RescheduleBooking: {
@@ -1306,7 +1306,7 @@ export interface components {
       endTime: string | null;
     };
     /**
-     * @description `taken` and `freed` by a booking, `generated` (many at once), `deleted`. `room_opened` and `room_closed` are
+     * @description `taken` and `freed` by a booking, `generated` (many at once), `deleted` or withdrawn. `room_opened` and `room_closed` are
      *     about the whole room, after it was activated or deactivated.
      * @enum {string}
      */
@@ -2031,9 +2031,13 @@ export interface components {
         "application/problem+json": components["schemas"]["Problem"];
       };
     };
-    /** @description The body is not sent as `application/json`. */
+    /** @description The body is not sent as `application/json`, or it is compressed. */
     UnsupportedMediaType: {
       headers: {
+        /** @description Sent if the media type is the reason. */
+        Accept?: "application/json";
+        /** @description Sent if the coding of the body is the reason. */
+        "Accept-Encoding"?: "identity";
         "X-Request-Id": components["headers"]["RequestId"];
         RateLimit: components["headers"]["RateLimit"];
         "RateLimit-Policy": components["headers"]["RateLimitPolicy"];

@@ -3,6 +3,7 @@
 
 import { createRoute, z } from "@hono/zod-openapi";
 import { booleanParameter, integerParameter } from "../src/parameters.ts";
+import { decimals } from "../src/serializing.ts";
 
 export const Id = z.int().min(1).max(9007199254740991).openapi({
   "description": "A whole number, assigned by the server.",
@@ -10,20 +11,23 @@ export const Id = z.int().min(1).max(9007199254740991).openapi({
 export type Id = z.output<typeof Id>;
 
 export const DateOrDateTime = z.string().regex(
-  new RegExp("^\\d{4}-\\d{2}-\\d{2}(T\\d{2}:\\d{2}(:\\d{2}(\\.\\d{1,9})?)?(Z|[+-]\\d{2}:\\d{2})?)?$"),
-  "must be: A calendar date, or a date-time with or without an offset (ISO 8601), from 1900 on",
-).openapi({ "description": "A calendar date, or a date-time with or without an offset (ISO 8601), from 1900 on." })
-  .openapi("DateOrDateTime");
+  new RegExp(
+    "^(19[0-9]{2}|[2-9][0-9]{3})-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|[12][0-9]))(T([01][0-9]|2[0-3]):[0-5][0-9](:([0-5][0-9]|60)(\\.[0-9]{1,9})?)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?)?$",
+  ),
+  "must be: A calendar date or a date-time that exists, with or without an offset (ISO 8601), from 1900 on",
+).openapi({
+  "description": "A calendar date or a date-time that exists, with or without an offset (ISO 8601), from 1900 on.",
+}).openapi("DateOrDateTime");
 export type DateOrDateTime = z.output<typeof DateOrDateTime>;
 
 export const LocalTime = z.string().regex(
-  new RegExp("^([01]\\d|2[0-3]):[0-5]\\d$"),
+  new RegExp("^([01][0-9]|2[0-3]):[0-5][0-9]$"),
   "must be: A time on the wall clock, hours and minutes",
 ).openapi({ "description": "A time on the wall clock, hours and minutes." }).openapi("LocalTime");
 export type LocalTime = z.output<typeof LocalTime>;
 
 export const LocalEndTime = z.string().regex(
-  new RegExp("^(([01]\\d|2[0-3]):[0-5]\\d|24:00)$"),
+  new RegExp("^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"),
   "must be: A time on the wall clock, hours and minutes; `24:00` is the end of the day",
 ).openapi({ "description": "A time on the wall clock, hours and minutes; `24:00` is the end of the day." }).openapi(
   "LocalEndTime",
@@ -113,13 +117,19 @@ export const CreateRoom = z.strictObject({
   "roomType": RoomType,
   "description": z.string().max(5000).nullable().default(null),
   "capacity": z.int().min(1).max(100000).default(1),
-  "hourlyRate": z.number().min(0).max(999999.99).multipleOf(0.01).nullable().default(null).openapi({
-    "description": "The price of an hour, with at most two places. Null means free of charge.",
+  "hourlyRate": z.number().min(0).max(999999.99).refine(decimals(2), "must have at most 2 decimals").nullable().default(
+    null,
+  ).openapi({
+    "description": "The price of an hour, with at most two decimals. Null means free of charge.",
+    "x-decimals": 2,
   }),
   "currency": z.string().regex(new RegExp("^[A-Z]{3}$"), "must be: ISO 4217 code. Default: the server's").openapi({
     "description": "ISO 4217 code. Default: the server's.",
   }).optional(),
-  "timeZone": z.string().min(1).max(100).openapi({
+  "timeZone": z.string().min(1).max(100).regex(
+    new RegExp("^[A-Za-z][A-Za-z0-9_+-]*(\\/[A-Za-z][A-Za-z0-9_+-]*){0,2}$"),
+    "must be: IANA name, for example Europe/Berlin. Other spellings and former names are stored as the present name:\n`europe/kiev` as Europe/Kyiv. Default: the server's.\n",
+  ).openapi({
     "description":
       "IANA name, for example Europe/Berlin. Other spellings and former names are stored as the present name:\n`europe/kiev` as Europe/Kyiv. Default: the server's.\n",
   }).optional(),
@@ -134,15 +144,16 @@ export const UpdateRoom = z.strictObject({
   "roomType": RoomType.optional(),
   "description": z.string().max(5000).nullable().optional(),
   "capacity": z.int().min(1).max(100000).optional(),
-  "hourlyRate": z.number().min(0).max(999999.99).multipleOf(0.01).nullable().openapi({
-    "description": "The price of an hour, with at most two places. Null means free of charge.",
-  }).optional(),
+  "hourlyRate": z.number().min(0).max(999999.99).refine(decimals(2), "must have at most 2 decimals").nullable().openapi(
+    { "description": "The price of an hour, with at most two decimals. Null means free of charge.", "x-decimals": 2 },
+  ).optional(),
   "currency": z.string().regex(new RegExp("^[A-Z]{3}$"), "must be: ISO 4217 code").openapi({
     "description": "ISO 4217 code.",
   }).optional(),
-  "timeZone": z.string().min(1).max(100).openapi({
-    "description": "IANA name, for example Europe/Berlin. It is stored as for a new room.",
-  }).optional(),
+  "timeZone": z.string().min(1).max(100).regex(
+    new RegExp("^[A-Za-z][A-Za-z0-9_+-]*(\\/[A-Za-z][A-Za-z0-9_+-]*){0,2}$"),
+    "must be: IANA name, for example Europe/Berlin. It is stored as for a new room",
+  ).openapi({ "description": "IANA name, for example Europe/Berlin. It is stored as for a new room." }).optional(),
   "autoConfirm": z.boolean().optional(),
   "isActive": z.boolean().optional(),
   "metadata": z.record(z.string(), z.unknown()).openapi({ "description": "Replaces the whole metadata." }).optional(),
@@ -216,11 +227,11 @@ export const AvailableRoomPage = z.object({
 export type AvailableRoomPage = z.output<typeof AvailableRoomPage>;
 
 export const WorkingHours = z.strictObject({
-  "start": z.string().regex(new RegExp("^([01]\\d|2[0-3]):[0-5]\\d$"), "must match ^([01]\\d|2[0-3]):[0-5]\\d$")
+  "start": z.string().regex(new RegExp("^([01][0-9]|2[0-3]):[0-5][0-9]$"), "must match ^([01][0-9]|2[0-3]):[0-5][0-9]$")
     .default("09:00"),
   "end": z.string().regex(
-    new RegExp("^(([01]\\d|2[0-3]):[0-5]\\d|24:00)$"),
-    "must match ^(([01]\\d|2[0-3]):[0-5]\\d|24:00)$",
+    new RegExp("^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"),
+    "must match ^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$",
   ).default("17:00"),
 }).openapi({ "description": "Default: from 09:00 to 17:00." }).openapi("WorkingHours");
 export type WorkingHours = z.output<typeof WorkingHours>;
@@ -382,8 +393,9 @@ export const BookingCancelled = z.object({
 export type BookingCancelled = z.output<typeof BookingCancelled>;
 
 export const RefundBooking = z.strictObject({
-  "amount": z.number().min(0.01).max(9999999999.99).multipleOf(0.01).openapi({
-    "description": "The amount to refund, in the booking's currency.",
+  "amount": z.number().min(0.01).max(9999999999.99).refine(decimals(2), "must have at most 2 decimals").openapi({
+    "description": "The amount to refund, in the booking's currency, with at most two decimals.",
+    "x-decimals": 2,
   }),
 }).openapi("RefundBooking");
 export type RefundBooking = z.output<typeof RefundBooking>;
@@ -521,7 +533,7 @@ export type BookingReminder = z.output<typeof BookingReminder>;
 export const TimeslotChangeType = z.enum(["taken", "freed", "generated", "deleted", "room_opened", "room_closed"])
   .openapi({
     "description":
-      "`taken` and `freed` by a booking, `generated` (many at once), `deleted`. `room_opened` and `room_closed` are\nabout the whole room, after it was activated or deactivated.\n",
+      "`taken` and `freed` by a booking, `generated` (many at once), `deleted` or withdrawn. `room_opened` and `room_closed` are\nabout the whole room, after it was activated or deactivated.\n",
   }).openapi("TimeslotChangeType");
 export type TimeslotChangeType = z.output<typeof TimeslotChangeType>;
 
@@ -1887,8 +1899,16 @@ const responses = {
     },
   },
   "UnsupportedMediaType": {
-    description: "The body is not sent as `application/json`.",
+    description: "The body is not sent as `application/json`, or it is compressed.",
     headers: {
+      "Accept": {
+        "description": "Sent if the media type is the reason.",
+        "schema": { "type": "string", "const": "application/json" },
+      } as const,
+      "Accept-Encoding": {
+        "description": "Sent if the coding of the body is the reason.",
+        "schema": { "type": "string", "const": "identity" },
+      } as const,
       "X-Request-Id": headers.RequestId,
       "RateLimit": headers.RateLimit,
       "RateLimit-Policy": headers.RateLimitPolicy,
