@@ -528,6 +528,7 @@ export interface paths {
      * @description - `confirmed`, from `pending`, before the start: paid or approved outside of Slotkeeper. A price counts as paid in
      *       full. From `completed` or `no_show`: takes back a mistake.
      *     - `completed` and `no_show`, from `confirmed` after the timeslot has started, or from each other.
+     *       A correction sends the event of the new status, also `confirmed`.
      *     - `cancelled`, from `pending` or `confirmed`, also after the start: everything paid is refunded and the timeslot
      *       is free again at once. An online payment is refunded through the payment provider.
      *
@@ -1238,7 +1239,8 @@ export interface components {
     /**
      * @description The kind of change. A booking that is confirmed at once has a `created` and a `confirmed`. `payment_failed`: a
      *     payment failed or had a wrong amount. The booking stays pending until its hold expires. `refunded`: money was
-     *     refunded. `confirmed` may follow `cancelled`: a payment after the hold takes the timeslot again if it is free.
+     *     refunded. `confirmed` may follow `cancelled`: a payment after the hold takes the timeslot again if it is free. It
+     *     may also follow `completed` or `no_show`, and each of these the other, when an admin corrects a mistake.
      * @enum {string}
      */
     BookingEventType:

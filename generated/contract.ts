@@ -498,7 +498,7 @@ export const BookingEventType = z.enum([
   "refunded",
 ]).openapi({
   "description":
-    "The kind of change. A booking that is confirmed at once has a `created` and a `confirmed`. `payment_failed`: a\npayment failed or had a wrong amount. The booking stays pending until its hold expires. `refunded`: money was\nrefunded. `confirmed` may follow `cancelled`: a payment after the hold takes the timeslot again if it is free.\n",
+    "The kind of change. A booking that is confirmed at once has a `created` and a `confirmed`. `payment_failed`: a\npayment failed or had a wrong amount. The booking stays pending until its hold expires. `refunded`: money was\nrefunded. `confirmed` may follow `cancelled`: a payment after the hold takes the timeslot again if it is free. It\nmay also follow `completed` or `no_show`, and each of these the other, when an admin corrects a mistake.\n",
 }).openapi("BookingEventType");
 export type BookingEventType = z.output<typeof BookingEventType>;
 
@@ -4187,7 +4187,7 @@ const routes = {
       "tags": ["Admin bookings"],
       "summary": "Change the status of a booking",
       "description":
-        "- `confirmed`, from `pending`, before the start: paid or approved outside of Slotkeeper. A price counts as paid in\n  full. From `completed` or `no_show`: takes back a mistake.\n- `completed` and `no_show`, from `confirmed` after the timeslot has started, or from each other.\n- `cancelled`, from `pending` or `confirmed`, also after the start: everything paid is refunded and the timeslot\n  is free again at once. An online payment is refunded through the payment provider.\n\nOther changes are rejected with `invalid_status_transition`.\n",
+        "- `confirmed`, from `pending`, before the start: paid or approved outside of Slotkeeper. A price counts as paid in\n  full. From `completed` or `no_show`: takes back a mistake.\n- `completed` and `no_show`, from `confirmed` after the timeslot has started, or from each other.\n  A correction sends the event of the new status, also `confirmed`.\n- `cancelled`, from `pending` or `confirmed`, also after the start: everything paid is refunded and the timeslot\n  is free again at once. An online payment is refunded through the payment provider.\n\nOther changes are rejected with `invalid_status_transition`.\n",
       "security": [{ "bearer": ["admin"] }, { "apiKey": ["bookings:write"] }],
       "x-rate-limit": "admin",
     },

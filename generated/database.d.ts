@@ -150,6 +150,7 @@ export interface Payments {
   pays_booking: boolean;
   reported_refunded: ColumnType<string, string | number, string | number>;
   paid_at: ColumnType<string, Date, Date> | null;
+  settled_elsewhere: ColumnType<string, string | number | undefined, string | number>;
 }
 
 export interface Refunds {

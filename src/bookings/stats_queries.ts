@@ -1,6 +1,7 @@
 import { type Kysely, type RawBuilder, sql } from "kysely";
 import type { BookingStatus } from "../../generated/contract.ts";
 import type { Database } from "../database/connect.ts";
+import { inOrder } from "../rooms/queries.ts";
 import { toPostgres } from "../time/calendar.ts";
 import { endsOf, instantSql, type Range } from "../time/ranges.ts";
 
@@ -96,7 +97,9 @@ export function countBookings(
       sql<BookingCount[]>`(select coalesce(json_agg(counts), '[]') from counts)`.as("bookings"),
       sql<MinuteCount[]>`(select coalesce(json_agg(minutes), '[]') from minutes)`.as("minutes"),
       sql<Counts["rooms"]>`(
-        select coalesce(json_agg(json_build_object('id', r.id, 'name', r.name) order by r.name, r.id), '[]')
+        select coalesce(json_agg(json_build_object('id', r.id, 'name', r.name) order by ${
+        inOrder("r.name")
+      }, r.id), '[]')
         from rooms r where r.id in (select room_id from counts union select room_id from slots)
       )`.as("rooms"),
     ])

@@ -17,6 +17,7 @@ import * as m0011 from "./migrations/0011_end_of_waiting.ts";
 import * as m0012 from "./migrations/0012_names.ts";
 import * as m0013 from "./migrations/0013_withdrawn_timeslots.ts";
 import * as m0014 from "./migrations/0014_drop_search_index.ts";
+import * as m0015 from "./migrations/0015_drop_name_index.ts";
 
 /** By name. Never edit the SQL of a migration that has landed. Add a new one. */
 export const migrations: Record<string, Migration> = {
@@ -34,6 +35,7 @@ export const migrations: Record<string, Migration> = {
   "0012_names": m0012,
   "0013_withdrawn_timeslots": m0013,
   "0014_drop_search_index": m0014,
+  "0015_drop_name_index": m0015,
 };
 
 /**

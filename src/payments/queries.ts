@@ -36,7 +36,7 @@ export async function findRefund(db: Kysely<Database>, id: string): Promise<Refu
       "r.job_id as jobId",
       "p.provider",
       "p.reference as payment",
-      sql<string>`greatest(least(r.amount, r.target - p.reported_refunded), 0)`.as("owed"),
+      sql<string>`greatest(least(r.amount, r.target - p.reported_refunded - p.settled_elsewhere), 0)`.as("owed"),
       "p.currency",
       "r.idempotency_key as idempotencyKey",
     ])

@@ -17,6 +17,11 @@ export interface RoomFilter extends PageRange {
   order: "name" | "id";
 }
 
+/** A name in the order of Unicode, with every Postgres. `rooms_name_order_idx` serves it. */
+export function inOrder(name: string): RawBuilder<string> {
+  return sql<string>`${sql.ref(name)} collate "und-x-icu"`;
+}
+
 /** One page of rooms, and the number on all pages. */
 export function listRooms(
   db: Kysely<Database>,
@@ -36,12 +41,12 @@ const listRoomsStatement = preparedPage((db, { type, isActive, byName, ...range 
   let matching = db.selectFrom("rooms");
   if (isActive !== undefined) matching = matching.where("is_active", "=", isActive);
   if (type !== undefined) matching = matching.where("room_type", "=", type);
-  const following = follows(range, { ...(byName === undefined ? {} : { value: sql`name` }), id: sql`id` });
+  const following = follows(range, { ...(byName === undefined ? {} : { value: inOrder("name") }), id: sql`id` });
   const page = matching.selectAll().where((eb) => eb.and(following));
-  const sorted = byName === undefined ? page : page.orderBy("name");
+  const sorted = byName === undefined ? page : page.orderBy(inOrder("name"));
   return {
     page: sorted.orderBy("id").limit(range.limit).offset(range.offset),
-    order: byName === undefined ? sql`id` : sql`name, id`,
+    order: byName === undefined ? sql`id` : sql`${inOrder("name")}, id`,
     count: matching.select((eb) => eb.fn.countAll<number>().as("total")),
   };
 });

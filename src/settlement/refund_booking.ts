@@ -46,7 +46,10 @@ function refundRefusal({ id, status, paymentStatus, amountPaid, refundAmount, cu
     return notRefundable("The payment provider has not accepted the last refund yet. Try again in a moment.");
   }
   if (paymentStatus === "refund_failed") {
-    return notRefundable(`The last refund has failed. Retry it first: POST /api/v1/admin/bookings/${id}/refund.`);
+    return notRefundable(
+      `The last refund has failed. Retry it first (POST /api/v1/admin/bookings/${id}/refund), or record that you ` +
+        "gave the money back in another way (PUT).",
+    );
   }
   if (amountPaid === 0) return notRefundable(`Nothing was paid for booking ${id}.`);
   const left = (toCents(amountPaid) - toCents(refundAmount)) / 100;

@@ -29,7 +29,7 @@ export async function recordReportedRefund(trx: Transaction<Database>, message: 
 
 const reportedRefundStatement = prepared((db, message: PaymentMessage) => {
   const { bookingId, checkoutId, provider, payment: reference, cents, currency, now } = message;
-  const refunded = refundedOf(sql`payment.reported_refunded`);
+  const refunded = refundedOf(sql`payment.given_back`);
   const changes = db.with("fresh", () => newPaymentEvent(sql`'refunded'`, message))
     .with("payment", () =>
       sql`(
@@ -37,12 +37,12 @@ const reportedRefundStatement = prepared((db, message: PaymentMessage) => {
         select ${provider}, ${reference}, ${checkoutId}, id, ${currency}, false, ${cents}::numeric / 100 from fresh
         on conflict (provider, reference) do update set
           reported_refunded = greatest(payments.reported_refunded, excluded.reported_refunded)
-        returning id, reported_refunded
+        returning id, reported_refunded + settled_elsewhere as given_back
       )`)
     .with("refund", () =>
       sql<{ id: string }>`(
         update refunds r set status = 'succeeded', failure = null, settled_at = ${now}
-        from payment where r.payment_id = payment.id and r.status = 'failed' and r.target <= payment.reported_refunded
+        from payment where r.payment_id = payment.id and r.status = 'failed' and r.target <= payment.given_back
         returning r.id
       )`)
     .with("b", () =>
@@ -109,7 +109,7 @@ export async function markRefundSucceeded(trx: Transaction<Database>, refund: Su
 }
 
 const succeedStatement = prepared((db, { id, reference, now }: SucceededRefund) => {
-  const refunded = refundedOf(sql`greatest(payment.reported_refunded, payment.target)`);
+  const refunded = refundedOf(sql`greatest(payment.given_back, payment.target)`);
   const changes = db.with("refund", () =>
     sql`(
       update refunds set status = 'succeeded', reference = ${reference}, failure = null, settled_at = ${now}
@@ -118,7 +118,7 @@ const succeedStatement = prepared((db, { id, reference, now }: SucceededRefund) 
     )`)
     .with("payment", () =>
       sql`(
-        select p.id, p.reported_refunded, refund.booking_id, refund.target
+        select p.id, p.reported_refunded + p.settled_elsewhere as given_back, refund.booking_id, refund.target
         from refund join payments p on p.id = refund.payment_id
       )`)
     .with("b", () => updateRefunded(refunded, { condition: sql`b.id = payment.booking_id`, now }));
@@ -191,6 +191,16 @@ const settleStatement = prepared((db, { bookingId, now }: { bookingId: number; n
       where booking_id = ${bookingId} and status = 'failed'
       returning id, payment_id, amount, target
     )`)
+    .with("settled", () =>
+      sql<{ id: number }>`(
+        update payments p set settled_elsewhere = p.settled_elsewhere + due.amount
+        from (
+          select r.payment_id, sum(greatest(least(r.amount, r.target - p.reported_refunded - p.settled_elsewhere), 0)) as amount
+          from refund r join payments p on p.id = r.payment_id group by 1
+        ) due
+        where p.id = due.payment_id
+        returning p.id
+      )`)
     .with("b", () =>
       sql<Booking>`(
         update bookings b set

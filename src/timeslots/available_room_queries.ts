@@ -2,6 +2,7 @@ import { sql } from "kysely";
 import type { RoomType } from "../../generated/contract.ts";
 import { prepared } from "../database/prepared.ts";
 import type { RoomRow } from "../rooms/rooms.ts";
+import { inOrder } from "../rooms/queries.ts";
 import { packedTimeslots } from "./packed_timeslots.ts";
 import { isTaken } from "./taken.ts";
 
@@ -48,7 +49,8 @@ export type FoundRoomRow = RoomRow & { packed_timeslots: string };
  */
 export const findAvailableRooms = prepared<RoomSearch, AvailableRoomRow>((db, search) => {
   const { zones, endsWithin, type, capacity, now, limit, offset, byName, afterName, afterId } = search;
-  const sortedName = (name: string) => sql`case when ${byName}::boolean then ${sql.ref(name)} end`;
+  const sortedName = (name: string) =>
+    sql`(case when ${byName}::boolean then ${sql.ref(name)} end) collate "und-x-icu"`;
   // Holds for a timeslot `t` that fits the search in a room `r`, free or not.
   const fits = sql<boolean>`t.room_id = r.id and t.starts_at >= r.from_at and t.starts_at < r.to_at
     and t.ends_at <= r.ends_by and t.starts_at > ${now}::timestamptz and t.ends_at >= t.starts_at + r.shortest
@@ -91,7 +93,9 @@ export const findAvailableRooms = prepared<RoomSearch, AvailableRoomRow>((db, se
       (cte) =>
         cte.selectFrom("available").selectAll()
           .where(sql<boolean>`case when ${afterId}::bigint is null then true
-            when ${byName}::boolean then (name, id) > (${afterName}, ${afterId}) else id > ${afterId} end`)
+            when ${byName}::boolean then (${
+            inOrder("name")
+          }, id) > (${afterName}, ${afterId}) else id > ${afterId} end`)
           .orderBy(sortedName("name")).orderBy("id").limit(limit).offset(offset),
     )
     .with("taken", () =>

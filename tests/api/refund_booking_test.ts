@@ -137,7 +137,7 @@ Deno.test("refundBooking: not cancelled, nothing paid, or a failed refund -> 400
         await server.db.updateTable("bookings").set({ payment_status: "refund_failed" }).where("id", "=", booking.id)
           .execute();
       },
-      detail: /Retry it first: POST \/api\/v1\/admin\/bookings\/\d+\/refund\./,
+      detail: /Retry it first \(POST \/api\/v1\/admin\/bookings\/\d+\/refund\), or record/,
     },
   };
   for (const [index, [name, { prepare, detail }]] of Object.entries(cases).entries()) {

@@ -13,6 +13,7 @@ import {
   type PaidBooking,
   refundedCents,
   refundedInFull,
+  refundManually,
   refundRequests,
   sharedWorld,
   type World,
@@ -61,6 +62,35 @@ Deno.test("settleRefund: half of the payment -> partially_refunded, and the rest
   await world.server.work();
   assert.deepEqual(await moneyOf(world, paid), refundedInFull);
   assert.equal(refundedCents(world, paid.payment), 3_000);
+});
+
+Deno.test("settleRefund: later refunds at Stripe -> each counts once, and no more than the payment is given back", async (t) => {
+  const world = await sharedWorld();
+  const { server, stripe } = world;
+  await t.step("goodwill fails, the operator refunds it in the dashboard, the retry asks for nothing", async () => {
+    const paid = await newRefusedRefund(world, inHalfTier);
+    const call = await callFor(world, paid);
+    await server.ok("settleRefund", call);
+    await server.ok("refundBooking", { ...call, body: { amount: 20 } });
+    stripe.fault = { kind: 402, on: onRefunds };
+    await server.work();
+    stripe.fault = undefined;
+    await refundManually(world, paid.payment, 2_000);
+    const { paymentStatus, amountRefunded } = await moneyOf(world, paid);
+    assert.deepEqual([paymentStatus, amountRefunded], ["partially_refunded", 50]);
+    await server.refused("no_failed_refund", "retryRefund", call);
+    await server.work();
+    assert.equal(refundedCents(world, paid.payment), 2_000);
+  });
+
+  await t.step("the operator refunds the rest in the dashboard -> nothing is left", async () => {
+    const paid = await newRefusedRefund(world, inHalfTier);
+    const call = await callFor(world, paid);
+    await server.ok("settleRefund", call);
+    await refundManually(world, paid.payment, 3_000);
+    assert.deepEqual(await moneyOf(world, paid), refundedInFull);
+    await server.refused("booking_not_refundable", "refundBooking", { ...call, body: { amount: 30 } });
+  });
 });
 
 Deno.test("settleRefund: retryRefund at the same moment -> one 200, one 400", async () => {

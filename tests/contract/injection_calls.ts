@@ -101,6 +101,8 @@ export async function assertRefused(subject: Subject, call: Call, places?: strin
   assert.deepEqual(named.sort(), places.toSorted(), subject.operation.operationId);
 }
 
+const zoneForm = /^[A-Za-z][A-Za-z0-9_+-]*(\/[A-Za-z][A-Za-z0-9_+-]*){0,2}$/;
+
 /** Sends `text` in all bound fields of a body, and as the name of a field. Then sends it in all free fields. */
 export async function sendInBody(subject: Subject, text: string): Promise<void> {
   const { operation: { operationId, requestBody }, operation, ids } = subject;
@@ -115,7 +117,11 @@ export async function sendInBody(subject: Subject, text: string): Promise<void> 
   const body = wrong.reduce<Json>((json, at) => replaced(json, { at, value: text }), example.body ?? {});
   // The server stops at the first of these, and names only that one.
   const isNamed = isStorable(text) && text !== "__proto__";
-  await assertRefused(subject, { ...example, body }, isNamed ? wrong.map((at) => `body.${at.join(".")}`) : undefined);
+  // The server knows only after the schema that a text with the form of a time zone names none.
+  const named = wrong.map((at) => `body.${at.join(".")}`).filter((path) =>
+    path !== "body.timeZone" || !zoneForm.test(text)
+  );
+  await assertRefused(subject, { ...example, body }, isNamed ? named : undefined);
   await sendInFree(subject, free.map(({ at, schema }) => ({ at, value: valueFor(schema, text) })));
 }
 

@@ -7,7 +7,8 @@ import { ianaName } from "../../time_zones.ts";
  * - Time zones of rooms get their present IANA names. Earlier versions stored them as they were sent, such as
  *   `europe/berlin`. Other programs cannot read these.
  * - Names of rooms sort in the order of Unicode (`Äpfel` before `Zebra`), with every Postgres. The default collation depends
- *   on how the database was created. The rooms are locked while their index is built again.
+ *   on how the database was created. The queries name the collation, and `rooms_name_order_idx` serves them. A new type of
+ *   the column would break the prepared statements of servers that still run.
  */
 export async function up(db: Kysely<unknown>): Promise<void> {
   const { rows } = await sql<{ time_zone: string }>`select distinct time_zone from rooms`.execute(db);
@@ -15,5 +16,5 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     const name = ianaName(stored) ?? stored;
     if (name !== stored) await sql`update rooms set time_zone = ${name} where time_zone = ${stored}`.execute(db);
   }
-  await sql`alter table rooms alter column name type text collate "und-x-icu"`.execute(db);
+  await sql`create index rooms_name_order_idx on rooms (name collate "und-x-icu", id)`.execute(db);
 }
