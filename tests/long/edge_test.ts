@@ -183,6 +183,31 @@ test("edge: WebSocket -> open while it sends, cut when it is silent or reads not
   await Promise.all([speaks(), isSilent(), takesNothing()]);
 });
 
+test("edge: `Upgrade` on a path that is not the socket's -> neither it nor its settings reach a server", async () => {
+  await using app = startStandIn();
+  await using edge = await startEdge([app.url, app.url]);
+  const { hostname, port } = new URL(edge.url);
+  for (const upgrade of ["h2c", "websocket"]) {
+    const connection = await Deno.connect({ hostname, port: Number(port) });
+    const head = [
+      "POST /api/v1/bookings HTTP/1.1",
+      "Host: edge",
+      "Connection: close, Upgrade, HTTP2-Settings",
+      `Upgrade: ${upgrade}`,
+      "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA",
+      "Content-Length: 2",
+    ];
+    await connection.write(new TextEncoder().encode(`${head.join("\r\n")}\r\n\r\n{}`));
+    assert.match(await new Response(connection.readable).text(), /^HTTP\/1\.1 200 /, upgrade);
+  }
+  assert.equal(app.received.length, 2);
+  for (const { headers } of app.received) {
+    assert.equal(headers.get("Upgrade"), null);
+    assert.equal(headers.get("HTTP2-Settings"), null);
+    assert.doesNotMatch(headers.get("Connection") ?? "", /upgrade/i);
+  }
+});
+
 test("edge: too many WebSockets from one address -> 429 rate_limited", async () => {
   await using app = startStandIn();
   await using edge = await startEdge([app.url, app.url], { EDGE_SOCKETS_PER_MINUTE: "2" });
