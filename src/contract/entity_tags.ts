@@ -34,6 +34,10 @@ function whyNoneMatches(tags: string[], tag: string): string {
     return "The entity tag in If-Match is weak. A proxy may have added W/ when it compressed the answer. " +
       "Send the tag without W/.";
   }
+  if (tags.some((each) => each.replace(/^W\/|-(gzip|br|deflate|zstd)(?="$)/g, "") === tag)) {
+    return "The entity tag in If-Match has a suffix such as -gzip, which a proxy adds to compressed answers. " +
+      "Send the tag without it.";
+  }
   return "The resource does not have the entity tag of If-Match. Read it again before you change it.";
 }
 
