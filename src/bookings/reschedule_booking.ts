@@ -2,6 +2,7 @@
 import type { Booking } from "../../generated/contract.ts";
 import type { Caller } from "../contract/caller.ts";
 import { Problem } from "../contract/problems.ts";
+import { isAfter } from "../database/instants.ts";
 import {
   assertUnchanged,
   type BookingRules,
@@ -11,7 +12,6 @@ import {
   type OwnBooking,
   toBooking,
 } from "./booking.ts";
-import { isAfter } from "../database/instants.ts";
 import type { BookingRow } from "./queries.ts";
 import { assertOwner, holdExpired, notLiveRefusal, timeslotRefusal } from "./refusals.ts";
 import { markRescheduled } from "./writes.ts";

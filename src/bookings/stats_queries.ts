@@ -57,6 +57,7 @@ export function countBookings(
     );
     return sql`${sql.join(ends, sql` and `)}`;
   };
+  const name = inOrder("r.name");
   const inRoom = (column: string) => roomId === undefined ? sql`true` : sql`${sql.ref(column)} = ${roomId}`;
   return db.with("counts", () =>
     sql<BookingCount>`(
@@ -97,9 +98,7 @@ export function countBookings(
       sql<BookingCount[]>`(select coalesce(json_agg(counts), '[]') from counts)`.as("bookings"),
       sql<MinuteCount[]>`(select coalesce(json_agg(minutes), '[]') from minutes)`.as("minutes"),
       sql<Counts["rooms"]>`(
-        select coalesce(json_agg(json_build_object('id', r.id, 'name', r.name) order by ${
-        inOrder("r.name")
-      }, r.id), '[]')
+        select coalesce(json_agg(json_build_object('id', r.id, 'name', r.name) order by ${name}, r.id), '[]')
         from rooms r where r.id in (select room_id from counts union select room_id from slots)
       )`.as("rooms"),
     ])

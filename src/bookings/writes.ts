@@ -1,5 +1,6 @@
 /**
- * Statements that create and reschedule bookings. Each one makes a change that is allowed and writes its events, or does nothing.
+ * Statements that create and reschedule bookings. Each one makes a change that is allowed and writes its events, or
+ * does nothing.
  *
  * Each one first locks the booking, and its timeslots when one is taken or freed. So a change waits for another one
  * before it has a transaction id. The ids order the feed of events, so the feed follows the order of the changes. An

@@ -141,13 +141,13 @@ export async function markRefundFailed(
 }
 
 /** A booking whose refunds had failed, and their amount. */
-export type RetriedRow = BookingRow & { refund: string };
+export type FailedRefundsRow = BookingRow & { refund: string };
 
 /** Queues the failed refunds of a booking again. Undefined when there is none. The booking must be locked. */
 export async function retryFailedRefunds(
   trx: Transaction<Database>,
   { bookingId, now }: { bookingId: number; now: Date },
-): Promise<RetriedRow | undefined> {
+): Promise<FailedRefundsRow | undefined> {
   return (await retryStatement(trx, { bookingId, now }))[0];
 }
 
@@ -176,7 +176,7 @@ const retryStatement = prepared((db, { bookingId, now }: { bookingId: number; no
 export async function settleFailedRefunds(
   trx: Transaction<Database>,
   values: { bookingId: number; now: Date },
-): Promise<RetriedRow | undefined> {
+): Promise<FailedRefundsRow | undefined> {
   return (await settleStatement(trx, values))[0];
 }
 
@@ -195,7 +195,8 @@ const settleStatement = prepared((db, { bookingId, now }: { bookingId: number; n
       sql<{ id: number }>`(
         update payments p set settled_elsewhere = p.settled_elsewhere + due.amount
         from (
-          select r.payment_id, sum(greatest(least(r.amount, r.target - p.reported_refunded - p.settled_elsewhere), 0)) as amount
+          select r.payment_id,
+            sum(greatest(least(r.amount, r.target - p.reported_refunded - p.settled_elsewhere), 0)) as amount
           from refund r join payments p on p.id = r.payment_id group by 1
         ) due
         where p.id = due.payment_id

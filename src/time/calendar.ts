@@ -82,7 +82,7 @@ export function dayBounds(zone: string, day: Temporal.PlainDate): DayBounds {
 }
 
 /** Minutes of a day on which the clocks do not change. */
-const minutesPerDay = 1_440;
+export const minutesPerDay = 1_440;
 
 /**
  * Returns the shortest length in minutes of a timeslot that fits `minimumMinutes`. A whole day fits 1440 minutes, also if it
@@ -117,8 +117,8 @@ export function boundIn(zone: string, { operator, at }: Bound): Temporal.Instant
   const earlier = at.toZonedDateTime(zone, { disambiguation: "earlier" });
   const later = at.toZonedDateTime(zone, { disambiguation: "later" });
   if (earlier.equals(later)) return earlier.toInstant();
-  const isRepeated = earlier.toPlainDateTime().equals(at);
-  if (isRepeated) return (operator === "<=" ? later : earlier).toInstant();
+  const isSkipped = !earlier.toPlainDateTime().equals(at);
+  if (!isSkipped) return (operator === "<=" ? later : earlier).toInstant();
   const change = earlier.getTimeZoneTransition("next")?.toInstant() ?? later.toInstant();
   // The change itself is later than a wall-clock time in the gap. Postgres counts microseconds.
   return operator === "<=" ? change.subtract({ microseconds: 1 }) : change;

@@ -1,8 +1,8 @@
 import { sql } from "kysely";
 import type { RoomType } from "../../generated/contract.ts";
 import { prepared } from "../database/prepared.ts";
-import type { RoomRow } from "../rooms/rooms.ts";
 import { inOrder } from "../rooms/queries.ts";
+import type { RoomRow } from "../rooms/rooms.ts";
 import { packedTimeslots } from "./packed_timeslots.ts";
 import { isTaken } from "./taken.ts";
 
@@ -44,11 +44,12 @@ export type AvailableRoomRow =
 export type FoundRoomRow = RoomRow & { packed_timeslots: string };
 
 /**
- * One page of active rooms with their free timeslots. The query looks for one free timeslot of each
- * room, and for all of them only on the page. The guide on decisions explains its form.
+ * One page of active rooms with their free timeslots. The query looks for one free timeslot of each room, and for all of
+ * them only on the page. The guide on decisions explains its form.
  */
 export const findAvailableRooms = prepared<RoomSearch, AvailableRoomRow>((db, search) => {
   const { zones, endsWithin, type, capacity, now, limit, offset, byName, afterName, afterId } = search;
+  const name = inOrder("name");
   const sortedName = (name: string) =>
     sql`(case when ${byName}::boolean then ${sql.ref(name)} end) collate "und-x-icu"`;
   // Holds for a timeslot `t` that fits the search in a room `r`, free or not.
@@ -93,9 +94,7 @@ export const findAvailableRooms = prepared<RoomSearch, AvailableRoomRow>((db, se
       (cte) =>
         cte.selectFrom("available").selectAll()
           .where(sql<boolean>`case when ${afterId}::bigint is null then true
-            when ${byName}::boolean then (${
-            inOrder("name")
-          }, id) > (${afterName}, ${afterId}) else id > ${afterId} end`)
+            when ${byName}::boolean then (${name}, id) > (${afterName}, ${afterId}) else id > ${afterId} end`)
           .orderBy(sortedName("name")).orderBy("id").limit(limit).offset(offset),
     )
     .with("taken", () =>

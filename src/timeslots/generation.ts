@@ -5,6 +5,7 @@
  * skips moves forward by the gap. A repeated time is the first of the two.
  */
 import { Problem } from "../contract/problems.ts";
+import { minutesPerDay } from "../time/calendar.ts";
 
 /** Timeslots per request. */
 export const maxTimeslots = 50_000;
@@ -30,7 +31,6 @@ export interface GenerationRules {
   excludedDates: Temporal.PlainDate[];
 }
 
-const minutesPerDay = 1_440;
 /** Largest change of the clocks, in minutes. */
 const maxClockChange = 180;
 

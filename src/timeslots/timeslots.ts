@@ -76,8 +76,8 @@ const chunkSize = 10_000;
  * Creates the timeslots of `request`, all or none. See {@link computeTimeslots} for the rules of time. Skips and counts
  * those that overlap an existing one.
  *
- * @throws {Problem} `unknown_room`, `invalid_date_range`, `timeslot_does_not_fit` or `too_many_timeslots`. `validation_failed` for a date that
- * does not exist, or a break of no length.
+ * @throws {Problem} `unknown_room`, `invalid_date_range`, `timeslot_does_not_fit` or `too_many_timeslots`.
+ * `validation_failed` for a date that does not exist, or a break of no length.
  */
 export async function generateTimeslots(
   { db, clock, announce, audit }: TimeslotRules,

@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import {
   type Client,
-  type ClientOptions,
   ConnectionError,
   isProblem,
   TimeoutError,
@@ -10,71 +9,9 @@ import {
   UnexpectedAnswerError,
   unwrap,
 } from "@slotkeeper/client";
-import { createClientWithTiming } from "../../src/client/client.ts";
-import { ManualTiming } from "./manual_timing.ts";
+import { body, newClient, ok, page, problem, startStandIn } from "./stand_in.ts";
 
-interface ReceivedRequest {
-  method: string;
-  key: string | null;
-  authorization: string | null;
-  body: string;
-}
-
-interface StandIn extends AsyncDisposable {
-  url: string;
-  received: ReceivedRequest[];
-}
-
-type Answer = (request: Request) => Response | Promise<Response>;
-
-/** Starts a server that answers each request with the next of `answers`, and then with the last one. */
-function startStandIn(...answers: Answer[]): StandIn {
-  const received: ReceivedRequest[] = [];
-  const http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
-    const { method, headers } = request;
-    const [key, authorization] = [headers.get("Idempotency-Key"), headers.get("Authorization")];
-    const answer = answers[Math.min(received.length, answers.length - 1)];
-    received.push({ method, key, authorization, body: await request.text() });
-    assert(answer);
-    return await answer(request);
-  });
-  return { url: `http://127.0.0.1:${http.addr.port}`, received, [Symbol.asyncDispose]: () => http.shutdown() };
-}
-
-const ok = () => Response.json({ id: 1 });
 const noContent = () => new Response(null, { status: 204 });
-/** The error page of a proxy. */
-const page = (status: number) => () =>
-  new Response("<html><h1>Sorry</h1></html>", { status, headers: { "Content-Type": "text/html" } });
-
-function problem(status: number, code: string, headers: Record<string, string> = {}): Answer {
-  const type = `urn:slotkeeper:problem:${code}`;
-  const body = { type, title: code, status, detail: `It is ${code}.`, code, error: code, requestId: "r1" };
-  return () => Response.json(body, { status, headers: { "Content-Type": "application/problem+json", ...headers } });
-}
-
-interface ClientParts {
-  client: Client;
-  timing: ManualTiming;
-}
-
-function newClient({ url }: { url: string }, options: Partial<ClientOptions> = {}): ClientParts {
-  const timing = new ManualTiming();
-  return { client: createClientWithTiming({ baseUrl: url, token: "t", ...options }, timing), timing };
-}
-
-/** A failure of an attempt of `book` that took too long. */
-function isTimeout(url: string) {
-  return (failure: unknown) => {
-    assert(failure instanceof TimeoutError && failure instanceof ConnectionError);
-    assert.equal(failure.message, `No answer to POST ${url}/api/v1/bookings: the limit is 50 ms`);
-    assert.equal(failure.name, "TimeoutError");
-    assert(failure.cause instanceof DOMException && failure.cause.name === "TimeoutError");
-    return true;
-  };
-}
-
-const body = { roomId: 1, timeslotId: 17 };
 const book = (client: Client) => client.POST("/api/v1/bookings", { body });
 const deleteRoom = (client: Client) =>
   client.DELETE("/api/v1/admin/rooms/{roomId}", { params: { path: { roomId: 1 } } });
@@ -291,90 +228,6 @@ for (
     await cutter.close();
   });
 }
-
-Deno.test("timeoutMs: server does not answer -> attempt aborted, retried, last failure thrown", async () => {
-  const end = Promise.withResolvers<void>();
-  const silent = () => {
-    expired.push(timing.fire(50));
-    return end.promise.then(ok);
-  };
-  const expired: Promise<void>[] = [];
-  await using server = startStandIn(silent, silent, silent, silent, ok);
-  // The server waits for its answers when it shuts down.
-  using _ = { [Symbol.dispose]: end.resolve };
-  const { client, timing } = newClient(server, { timeoutMs: 50, retries: 2 });
-  await assert.rejects(book(client), isTimeout(server.url));
-  assert.equal(server.received.length, 3);
-  assert.deepEqual(await unwrap(book(client)), { id: 1 });
-  assert.equal(server.received.length, 5);
-  await Promise.all(expired);
-  assert.equal(timing.timers, 0);
-});
-
-Deno.test("timeoutMs: body stops in the middle -> attempt aborted, retried, last failure thrown", async () => {
-  const end = Promise.withResolvers<void>();
-  const stopped = () =>
-    new Response(
-      new ReadableStream({
-        async start(controller) {
-          controller.enqueue(new TextEncoder().encode('{"id":'));
-          await end.promise;
-          controller.close();
-        },
-      }),
-    );
-  await using server = startStandIn(stopped, stopped, stopped, stopped, ok);
-  using _ = { [Symbol.dispose]: end.resolve };
-  const expired: Promise<void>[] = [];
-  const { client, timing } = newClient(server, {
-    timeoutMs: 50,
-    retries: 2,
-    async fetch(request) {
-      const response = await fetch(request);
-      // The headers have arrived.
-      if (response.headers.get("Content-Type") === null) expired.push(timing.fire(50));
-      return response;
-    },
-  });
-  await assert.rejects(book(client), isTimeout(server.url));
-  assert.equal(server.received.length, 3);
-  assert.deepEqual(await unwrap(book(client)), { id: 1 });
-  assert.equal(server.received.length, 5);
-  await Promise.all(expired);
-  assert.equal(timing.timers, 0);
-});
-
-Deno.test("signal: aborted during an attempt, during a pause, or before the call -> its reason, no further attempt", async () => {
-  const end = Promise.withResolvers<void>();
-  const arrived = Promise.withResolvers<void>();
-  await using server = startStandIn(
-    () => (arrived.resolve(), end.promise.then(ok)),
-    problem(429, "rate_limited", { "Retry-After": "60" }),
-  );
-  using _ = { [Symbol.dispose]: end.resolve };
-  const { client, timing } = newClient(server);
-  timing.hold();
-  const reason = new RangeError("mine");
-  const isReason = (failure: unknown) => failure === reason;
-
-  const first = new AbortController();
-  const answered = client.POST("/api/v1/bookings", { body, signal: first.signal });
-  await arrived.promise;
-  first.abort(reason);
-  await assert.rejects(answered, isReason);
-
-  const second = new AbortController();
-  const paused = client.POST("/api/v1/bookings", { body, signal: second.signal });
-  await timing.untilPauses(1);
-  second.abort(reason);
-  await assert.rejects(paused, isReason);
-  assert.equal(server.received.length, 2);
-
-  await assert.rejects(client.POST("/api/v1/bookings", { body, signal: AbortSignal.abort(reason) }), isReason);
-  await assert.rejects(client.POST("/api/v1/bookings", { body, signal: AbortSignal.abort() }), { name: "AbortError" });
-  assert.equal(server.received.length, 2);
-  assert.equal(timing.timers, 0);
-});
 
 Deno.test("token: function -> called before each attempt", async () => {
   await using server = startStandIn(page(502), page(502), ok);
