@@ -92,7 +92,7 @@ Deno.test("start: three starts on one folder -> data survives SIGTERM and SIGKIL
     );
 
     await t.step("second server on the folder -> refused in one sentence, the first one serves", async () => {
-      const { code, stderr } = await runTask("start", { env: { DATA_DIR: folder.path, PORT: "0" } });
+      const { code, stderr } = await runTask("start", { env: { DATA_DIR: folder.path } });
       assert.notEqual(code, 0);
       assert(stderr.includes(`${folder.path} is in use by another process`), stderr);
       assert.doesNotMatch(stderr, /\bat .*\.ts:\d+/, "a stack trace");
@@ -216,7 +216,7 @@ async function sendHead(sandbox: Sandbox, body: string): Promise<{ finish(): Pro
 
 Deno.test("start: SIGTERM during the start -> Postgres ends", async () => {
   await using folder = await newDataFolder();
-  await using server = startTask("start", { env: { DATA_DIR: folder.path, PORT: "0" } });
+  await using server = startTask("start", { env: { DATA_DIR: folder.path } });
   await eventually(folder.hasPostgres);
   server.signal("SIGTERM");
   await server.end();

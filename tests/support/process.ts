@@ -35,7 +35,7 @@ interface TaskOptions {
   uid?: number;
 }
 
-/** Starts a task. Disposing of it sends SIGTERM and waits for the end. */
+/** Starts a task, a server on a free port. Disposing of it sends SIGTERM and waits for the end. */
 export function startTask(task: Task, { env = {}, args = [], uid }: TaskOptions): TaskProcess {
   const { variables, args: taskArgs } = parseTaskCommand(denoJson.tasks[task].command);
   const kept = inherited.flatMap((name) => Deno.env.has(name) ? [[name, Deno.env.get(name) ?? ""]] : []);
@@ -44,7 +44,7 @@ export function startTask(task: Task, { env = {}, args = [], uid }: TaskOptions)
     cwd: new URL("../../", import.meta.url),
     ...(uid === undefined ? {} : { uid, gid: uid }),
     clearEnv: true,
-    env: { ...Object.fromEntries(kept), ...variables, DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1", ...env },
+    env: { ...Object.fromEntries(kept), ...variables, DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1", PORT: "0", ...env },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -109,7 +109,7 @@ export interface ServerProcess extends TaskProcess {
 
 /** Starts a server on a free port and waits until it listens and, in the sandbox, has printed its welcome. */
 export async function startServerProcess(task: "start" | "serve", env: Environment): Promise<ServerProcess> {
-  const server = startTask(task, { env: { PORT: "0", ...env } });
+  const server = startTask(task, { env });
   try {
     const [, url] = await server.until(/"message":"listening","address":"(.+?)"/);
     assert(url);
